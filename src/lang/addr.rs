@@ -1,0 +1,1 @@
+//! Addresses in all of haproxy's forms.

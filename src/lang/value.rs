@@ -1,0 +1,1 @@
+//! Times, sizes and numbers as haproxy writes them.

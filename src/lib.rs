@@ -1,0 +1,37 @@
+//! Ringway: a load balancer for TCP and HTTP that takes haproxy's configuration, command line,
+//! signals, log lines and admin socket as they are.
+//!
+//! # The house
+//!
+//! Modules stand in dependency order: each uses only those listed before it (`tests/tidy.rs` checks).
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`base`] | leaf types without policy: slot map, timer wheel, tick, hashes, time and size text |
+//! | [`proto`] | bytes and their meaning, sans-IO: PROXY header, syslog, check codecs |
+//! | [`lang`] | the configuration language: source, lexer, conditions, values, diagnostics |
+//! | [`config`] | keywords and sections, defaults, the typed immutable [`config::Config`] |
+//! | [`shared`] | all that more than one shard sees, hence all atomics: counters, server cells, mailboxes |
+//! | [`backend`] | which server, and may it take more: algorithms, queue, health |
+//! | [`observe`] | what operators see: log lines, statistics, command line of the admin socket |
+//! | [`io`] | the vocabulary of operations, the readiness engine over ring, epoll or simulation |
+//! | [`proxy`] | drivers: listener, TCP relay, connect, check |
+//! | [`shard`] | one thread, one ring: the turn |
+//! | [`control`] | the control thread: admin sockets |
+//! | [`process`] | command line, start, signals, privileges, stop |
+//!
+//! What is listed before `io` is pure: it opens no descriptor, reads no clock, starts no thread.
+//! (`config` reads the files it is told to read and resolves the names it is told to resolve.)
+
+pub mod base;
+pub mod proto;
+pub mod lang;
+pub mod config;
+pub mod shared;
+pub mod backend;
+pub mod observe;
+pub mod io;
+pub mod proxy;
+pub mod shard;
+pub mod control;
+pub mod process;
