@@ -1,1 +1,5 @@
-//! Stub.
+//! Leaf types without policy.
+
+pub mod slots;
+pub mod tick;
+pub mod wheel;

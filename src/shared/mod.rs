@@ -1,1 +1,17 @@
-//! Stub.
+//! All that more than one shard sees, hence all atomics and locks of the data plane.
+//!
+//! Three kinds of cells. *Counters* are written by one shard and read by all, so a plain load and
+//! store will do. *Gauges* that limits depend on (connections of the process and of a frontend,
+//! places of a limited server) are taken by compare-and-swap. *State* (a server's health, weight,
+//! administration) is written by whoever decides it and stamped with its backend's version, which
+//! every shard compares once a turn. Messages are hints; what they speak of lies here.
+
+pub mod counters;
+pub mod mailbox;
+pub mod server_cell;
+pub mod state;
+
+pub use counters::{BackendCounters, Counter, FreqCounter, FrontendCounters, ListenerCounters, ServerCounters};
+pub use mailbox::{Mailbox, Message};
+pub use server_cell::ServerCell;
+pub use state::{BackendShared, FrontendShared, Phase, ProcessShared, ShardShared, Shared};

@@ -1,0 +1,1 @@
+//! Slot map with generations.

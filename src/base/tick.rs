@@ -1,0 +1,37 @@
+//! Monotonic time in milliseconds, as the data plane sees it: a value, never read from a clock here.
+
+use std::ops::{Add, Sub};
+
+/// Milliseconds since the process started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Tick(pub u64);
+
+impl Tick {
+    /// Never comes.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// `ms` later; `None` never.
+    #[must_use]
+    pub fn after(self, ms: Option<u32>) -> Self {
+        ms.map_or(Self::NEVER, |ms| self + u64::from(ms))
+    }
+
+    /// Milliseconds from `earlier` to here, 0 if it lies ahead.
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<u64> for Tick {
+    type Output = Self;
+    fn add(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+}
+
+impl Sub for Tick {
+    type Output = u64;
+    fn sub(self, other: Self) -> u64 {
+        self.0.saturating_sub(other.0)
+    }
+}

@@ -1,0 +1,204 @@
+//! Counters: one writer each, many readers. Exact sums over shards, no read-modify-write.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::base::tick::Tick;
+
+/// A number that only its owning shard changes; anyone may read it.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Call from the owning shard only: two writers would lose counts.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+    #[inline]
+    pub fn inc(&self) {
+        self.add(1);
+    }
+    /// Takes `n` away again (gauges).
+    #[inline]
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
+    }
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+    /// Raises to `n` if lower (maxima).
+    #[inline]
+    pub fn raise(&self, n: u64) {
+        if n > self.0.load(Relaxed) {
+            self.0.store(n, Relaxed);
+        }
+    }
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Events per second over a window that slides from the last whole second into the present one.
+#[derive(Debug, Default)]
+pub struct FreqCounter {
+    second: AtomicU64,
+    current: AtomicU64,
+    previous: AtomicU64,
+}
+
+impl FreqCounter {
+    /// Counts one event at `now`. Owning shard only.
+    #[inline]
+    pub fn hit(&self, now: Tick) {
+        let second = now.0 / 1000;
+        let at = self.second.load(Relaxed);
+        if second != at {
+            let last = if second == at + 1 { self.current.load(Relaxed) } else { 0 };
+            self.previous.store(last, Relaxed);
+            self.current.store(0, Relaxed);
+            self.second.store(second, Relaxed);
+        }
+        self.current.store(self.current.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// Events in the last second as seen at `now`.
+    pub fn rate(&self, now: Tick) -> u64 {
+        let second = now.0 / 1000;
+        let at = self.second.load(Relaxed);
+        let (current, previous) = match second.saturating_sub(at) {
+            0 => (self.current.load(Relaxed), self.previous.load(Relaxed)),
+            1 => (0, self.current.load(Relaxed)),
+            _ => return 0,
+        };
+        current + previous * (1000 - now.0 % 1000) / 1000
+    }
+}
+
+/// Counters of one frontend in one shard. Names follow the columns of `show stat`.
+#[derive(Debug, Default)]
+pub struct FrontendCounters {
+    /// Connections accepted (`conn_tot`).
+    pub connections: Counter,
+    /// Sessions, i.e. connections past the connection rules (`stot`).
+    pub sessions: Counter,
+    pub bytes_in: Counter,
+    pub bytes_out: Counter,
+    /// Refused by `tcp-request connection` rules (`dcon`) and session rules (`dses`).
+    pub denied_connections: Counter,
+    pub denied_sessions: Counter,
+    pub denied_requests: Counter,
+    pub denied_responses: Counter,
+    pub request_errors: Counter,
+    pub session_rate: FreqCounter,
+    pub connection_rate: FreqCounter,
+    pub session_rate_max: Counter,
+    pub connection_rate_max: Counter,
+}
+
+/// Counters of one bind in one shard.
+#[derive(Debug, Default)]
+pub struct ListenerCounters {
+    /// Sessions now open through this bind on this shard.
+    pub current: Counter,
+    pub current_max: Counter,
+    pub sessions: Counter,
+    pub bytes_in: Counter,
+    pub bytes_out: Counter,
+    pub denied_connections: Counter,
+    pub denied_sessions: Counter,
+    pub request_errors: Counter,
+}
+
+/// Counters of one backend in one shard.
+#[derive(Debug, Default)]
+pub struct BackendCounters {
+    /// Sessions of this shard now in the backend (`scur` is the sum).
+    pub current: Counter,
+    pub sessions: Counter,
+    /// Times a server was chosen by the algorithm (`lbtot`).
+    pub chosen: Counter,
+    pub bytes_in: Counter,
+    pub bytes_out: Counter,
+    pub connect_errors: Counter,
+    pub response_errors: Counter,
+    pub retries: Counter,
+    pub redispatches: Counter,
+    pub client_aborts: Counter,
+    pub server_aborts: Counter,
+    pub denied_requests: Counter,
+    pub denied_responses: Counter,
+    pub connects: Counter,
+    pub session_rate: FreqCounter,
+    pub session_rate_max: Counter,
+    /// Sums in ms for the averages `qtime ctime rtime ttime` over the last 1,024 sessions (sliding as haproxy's).
+    pub queue_time: Counter,
+    pub connect_time: Counter,
+    pub total_time: Counter,
+    pub queue_time_max: Counter,
+    pub connect_time_max: Counter,
+    pub total_time_max: Counter,
+    /// Tick of the last session, in seconds; 0 none.
+    pub last_session_s: Counter,
+}
+
+/// Counters of one server in one shard; its open connections are in the shard's row.
+#[derive(Debug, Default)]
+pub struct ServerCounters {
+    pub sessions: Counter,
+    pub chosen: Counter,
+    pub bytes_in: Counter,
+    pub bytes_out: Counter,
+    pub connect_errors: Counter,
+    pub response_errors: Counter,
+    pub retries: Counter,
+    pub redispatches: Counter,
+    pub client_aborts: Counter,
+    pub server_aborts: Counter,
+    pub connects: Counter,
+    pub denied_responses: Counter,
+    pub session_rate: FreqCounter,
+    pub session_rate_max: Counter,
+    pub queue_time: Counter,
+    pub connect_time: Counter,
+    pub total_time: Counter,
+    pub queue_time_max: Counter,
+    pub connect_time_max: Counter,
+    pub total_time_max: Counter,
+    pub last_session_s: Counter,
+}
+
+/// What one shard did, for `show activity` and `show info`.
+#[derive(Debug, Default)]
+pub struct ActivityCounters {
+    pub turns: Counter,
+    pub wakeups: Counter,
+    pub completions: Counter,
+    pub operations: Counter,
+    pub enters: Counter,
+    pub accepted: Counter,
+    /// Connections handed to another shard, and taken from one.
+    pub placed_out: Counter,
+    pub placed_in: Counter,
+    pub messages: Counter,
+    pub mailbox_full: Counter,
+    pub stale_completions: Counter,
+    /// Microseconds spent waiting and working.
+    pub idle_us: Counter,
+    pub busy_us: Counter,
+    pub timers_fired: Counter,
+    pub bytes_copied: Counter,
+    pub bytes_spliced: Counter,
+    pub pipes_used: Counter,
+    pub pipes_free: Counter,
+    pub pipe_bytes: Counter,
+    pub pipe_refused: Counter,
+    pub buffer_bytes: Counter,
+    pub accept_paused: Counter,
+    pub panics: Counter,
+    pub logs_dropped: Counter,
+    pub logs_sent: Counter,
+    pub checks: Counter,
+    pub slots_used: Counter,
+}

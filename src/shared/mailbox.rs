@@ -1,0 +1,53 @@
+//! Messages between shards: a bounded lock-free queue each, never waited on.
+
+use std::net::SocketAddr;
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::config::{BackendId, BindId};
+
+/// Messages one mailbox holds at most.
+pub const MAILBOX_SLOTS: usize = 4096;
+
+/// What one shard tells another. Hints may be lost; an owner of a descriptor never is.
+#[derive(Debug)]
+pub enum Message {
+    /// An accepted connection now belongs to the receiver. Never dropped: a sender that finds the
+    /// mailbox full keeps the connection.
+    Placed { fd: i32, bind: BindId, peer: Option<SocketAddr> },
+    /// A place became free in this backend and you hold the oldest ticket.
+    Place(BackendId),
+    /// A server changed: compare versions.
+    State,
+    /// Connections of the process or of a frontend may be accepted again.
+    Room,
+    /// The phase of the process changed (pause, resume, soft stop, stop).
+    Phase,
+    /// End all sessions of the shard (`-st`, hard stop).
+    Kill,
+}
+
+/// A shard's incoming messages.
+#[derive(Debug)]
+pub struct Mailbox {
+    queue: ArrayQueue<Message>,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self { queue: ArrayQueue::new(MAILBOX_SLOTS) }
+    }
+}
+
+impl Mailbox {
+    /// Leaves a message, or gives it back if the mailbox is full.
+    pub fn send(&self, message: Message) -> Result<(), Message> {
+        self.queue.push(message)
+    }
+    pub fn take(&self) -> Option<Message> {
+        self.queue.pop()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}

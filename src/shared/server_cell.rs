@@ -1,0 +1,141 @@
+//! What all shards know of one server: state, weight, places.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
+
+use crossbeam::utils::CachePadded;
+
+use crate::config::Server;
+
+/// Operational state, haproxy's numbers in `show servers state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum OpState {
+    Stopped = 0,
+    /// Up, weight climbing over `slowstart`.
+    Starting = 1,
+    Running = 2,
+    /// Soft stop: known connections live on, no new ones (`404` disable, later).
+    Stopping = 3,
+}
+
+/// Administrative state, a set of bits with haproxy's values.
+pub mod admin {
+    /// Put into maintenance by the operator.
+    pub const FMAINT: u8 = 0x01;
+    /// In maintenance because the tracked server is.
+    pub const IMAINT: u8 = 0x02;
+    /// In maintenance because the file says `disabled`.
+    pub const CMAINT: u8 = 0x04;
+    /// Draining, by the operator.
+    pub const FDRAIN: u8 = 0x08;
+    /// Draining because the tracked server is.
+    pub const IDRAIN: u8 = 0x10;
+    /// In maintenance since its name does not resolve.
+    pub const RMAINT: u8 = 0x20;
+    pub const MAINT: u8 = FMAINT | IMAINT | CMAINT | RMAINT;
+    pub const DRAIN: u8 = FDRAIN | IDRAIN;
+}
+
+/// The last check's result for the statistics. Written once a check, read by the control thread.
+#[derive(Debug, Default, Clone)]
+pub struct LastCheck {
+    /// haproxy's short name: `L4OK`, `L4CON`, `L4TOUT`, `L7OK`, `L7STS`, `L6RSP`, …; empty: none yet.
+    pub status: &'static str,
+    /// HTTP status, or 0.
+    pub code: u16,
+    pub duration_ms: u64,
+    /// Text behind it (`Connection refused`, …).
+    pub description: String,
+}
+
+/// One server as all shards see it. Writers stamp a change with the backend's version.
+#[derive(Debug)]
+pub struct ServerCell {
+    op: AtomicU8,
+    admin: AtomicU8,
+    /// Weight as set by the operator or the file, 0 to 256 (`uweight`).
+    weight: AtomicU32,
+    /// Health counter, 0 to rise + fall - 1; at `rise` and above it is up.
+    pub health: AtomicI32,
+    /// Tick (ms) of the last change of state; slowstart counts from here.
+    pub changed_ms: AtomicU64,
+    /// Ms spent down before `changed_ms`.
+    pub down_ms: AtomicU64,
+    /// Failed checks while up (`chkfail`), and transitions from up to down (`chkdown`).
+    pub checks_failed: AtomicU64,
+    pub downs: AtomicU64,
+    pub last_check: Mutex<LastCheck>,
+    /// Places taken; compare-and-swap against the limit. Own cache line: every session of a limited server writes it.
+    pub places: CachePadded<AtomicU32>,
+    /// Streams waiting in this server's own queue, and the most there ever were.
+    pub queued: AtomicU32,
+    pub queued_max: AtomicU32,
+    /// Most connections ever open at once (`smax`).
+    pub current_max: AtomicU32,
+}
+
+impl ServerCell {
+    pub fn new(server: &Server) -> Self {
+        let admin = if server.disabled {
+            admin::CMAINT
+        } else if matches!(server.address, crate::config::ServerAddress::Unresolved { .. }) {
+            admin::RMAINT
+        } else {
+            0
+        };
+        let op = if admin & admin::MAINT != 0 { OpState::Stopped } else { OpState::Running };
+        Self {
+            op: AtomicU8::new(op as u8),
+            admin: AtomicU8::new(admin),
+            weight: AtomicU32::new(server.weight),
+            health: AtomicI32::new(server.check.as_ref().map_or(0, |c| i32::try_from(c.rise).unwrap_or(i32::MAX))),
+            changed_ms: AtomicU64::new(0),
+            down_ms: AtomicU64::new(0),
+            checks_failed: AtomicU64::new(0),
+            downs: AtomicU64::new(0),
+            last_check: Mutex::default(),
+            places: CachePadded::new(AtomicU32::new(0)),
+            queued: AtomicU32::new(0),
+            queued_max: AtomicU32::new(0),
+            current_max: AtomicU32::new(0),
+        }
+    }
+
+    pub fn op(&self) -> OpState {
+        match self.op.load(Acquire) {
+            0 => OpState::Stopped,
+            1 => OpState::Starting,
+            2 => OpState::Running,
+            _ => OpState::Stopping,
+        }
+    }
+    pub fn set_op(&self, state: OpState) {
+        self.op.store(state as u8, Release);
+    }
+    pub fn admin(&self) -> u8 {
+        self.admin.load(Acquire)
+    }
+    pub fn set_admin(&self, bits: u8) {
+        self.admin.fetch_or(bits, AcqRel);
+    }
+    pub fn clear_admin(&self, bits: u8) {
+        self.admin.fetch_and(!bits, AcqRel);
+    }
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Acquire)
+    }
+    pub fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Release);
+    }
+
+    /// Takes a place if fewer than `limit` are taken.
+    pub fn take_place(&self, limit: u32) -> bool {
+        self.places.fetch_update(AcqRel, Acquire, |taken| (taken < limit).then_some(taken + 1)).is_ok()
+    }
+    /// Gives a place back.
+    pub fn give_place(&self) {
+        let before = self.places.fetch_sub(1, AcqRel);
+        assert!(before > 0, "a place was given back twice");
+    }
+}

@@ -1,0 +1,275 @@
+//! The cells of one process: gauges with limits, versions, tickets, and every shard's own part.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
+
+use crossbeam::utils::CachePadded;
+
+use super::counters::{
+    ActivityCounters, BackendCounters, Counter, FrontendCounters, ListenerCounters, ServerCounters,
+};
+use super::mailbox::{Mailbox, Message};
+use super::server_cell::ServerCell;
+use crate::base::tick::Tick;
+use crate::config::{BackendId, Config, FrontendId, ServerId};
+
+/// No ticket waits.
+pub const NO_TICKET: u64 = u64::MAX;
+
+/// Where the process stands between start and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    Running = 0,
+    /// SIGTTOU: listening sockets closed to new connections, still bound.
+    Paused = 1,
+    /// SIGUSR1: no new connections, ends with the last session.
+    SoftStop = 2,
+    /// SIGTERM, SIGINT: ends now.
+    Stop = 3,
+}
+
+/// Everything shared by the shards and the control thread of one worker.
+#[derive(Debug)]
+pub struct Shared {
+    pub config: Arc<Config>,
+    pub process: ProcessShared,
+    pub frontends: Box<[FrontendShared]>,
+    pub backends: Box<[BackendShared]>,
+    pub servers: Box<[ServerCell]>,
+    pub shards: Box<[CachePadded<ShardShared>]>,
+}
+
+/// Gauges and limits of the whole process.
+#[derive(Debug)]
+pub struct ProcessShared {
+    pub pid: AtomicU32,
+    phase: AtomicU8,
+    /// Connections now open (frontend side); the limit is exact.
+    pub connections: CachePadded<AtomicU32>,
+    pub connections_max: AtomicU32,
+    /// Limit in force: `maxconn`, or what the fd limit allows.
+    pub maxconn: AtomicU32,
+    /// Set while some shard left connections in a backlog for want of room.
+    pub room_wanted: AtomicBool,
+    /// Wall-clock microseconds since the epoch at tick 0.
+    pub epoch_us: AtomicU64,
+    /// Sessions refused a log line because a sink was full, by sinks outside the shards.
+    pub logs_dropped: AtomicU64,
+    /// Limits computed at start, for `show info`.
+    pub ulimit_n: AtomicU64,
+    pub maxsock: AtomicU64,
+    pub maxpipes: AtomicU64,
+    /// Shards that still run.
+    pub shards_alive: AtomicU32,
+    /// Which poller serves: 0 io_uring, 1 epoll.
+    pub poller: AtomicU8,
+    /// Times accepting stopped at the process' limit.
+    pub maxconn_reached: AtomicU64,
+    pub warnings: AtomicU64,
+    pub connection_rate_max: AtomicU64,
+    pub session_rate_max: AtomicU64,
+}
+
+/// Shared part of a frontend.
+#[derive(Debug)]
+pub struct FrontendShared {
+    /// Connections now open; limited by `maxconn`, exact.
+    pub connections: CachePadded<AtomicU32>,
+    pub connections_max: AtomicU32,
+    pub maxconn: AtomicU32,
+    /// `rate-limit sessions` over all shards: second and count packed (second << 32 | count).
+    pub limited_rate: AtomicU64,
+    pub session_rate_max: AtomicU64,
+    pub connection_rate_max: AtomicU64,
+}
+
+/// Shared part of a backend.
+#[derive(Debug)]
+pub struct BackendShared {
+    /// Raised at every change of a server in it (state, weight, administration).
+    pub version: CachePadded<AtomicU64>,
+    /// Next ticket of the queue: order of arrival over all shards, backend and server queues together.
+    pub next_ticket: CachePadded<AtomicU64>,
+    /// Streams waiting in the backend's own queue (not for one server).
+    pub queued: AtomicU32,
+    pub queued_max: AtomicU32,
+    /// Streams waiting here and in its servers' queues.
+    pub queued_total: AtomicU32,
+    /// Most sessions ever in the backend at once.
+    pub current_max: AtomicU32,
+    pub session_rate_max: AtomicU64,
+    /// Tick (ms) since it has no usable server; 0: it has one.
+    pub down_since_ms: AtomicU64,
+    /// Tick (ms) of the last change between up and down, and ms down before.
+    pub changed_ms: AtomicU64,
+    pub down_ms: AtomicU64,
+    pub downs: AtomicU64,
+}
+
+/// What one shard shows to the others. Written by it alone, the mailbox and wake flag aside.
+#[derive(Debug)]
+pub struct ShardShared {
+    pub mailbox: Mailbox,
+    /// eventfd that wakes it where a ring message cannot; -1 before start.
+    pub wake_fd: AtomicI32,
+    /// True from before it goes to sleep until it wakes: a sender wakes it only then.
+    pub asleep: AtomicBool,
+    /// Connections it holds, and its loop load in thousandths over the last second.
+    pub connections: AtomicU32,
+    pub load_permille: AtomicU32,
+    /// Open connections by server, one dense row (16 servers a cache line).
+    pub server_row: Box<[AtomicU32]>,
+    /// Oldest ticket waiting here by backend, in the backend's own queue; [`NO_TICKET`] if none.
+    pub backend_tickets: Box<[AtomicU64]>,
+    /// Oldest ticket waiting here by server, in the server's own queue.
+    pub server_tickets: Box<[AtomicU64]>,
+    pub frontends: Box<[FrontendCounters]>,
+    pub listeners: Box<[ListenerCounters]>,
+    pub backends: Box<[BackendCounters]>,
+    pub servers: Box<[ServerCounters]>,
+    pub activity: ActivityCounters,
+    pub alive: AtomicBool,
+    pub cpu: AtomicI32,
+}
+
+fn many<T>(n: usize, make: impl FnMut(usize) -> T) -> Box<[T]> {
+    (0..n).map(make).collect()
+}
+
+impl ShardShared {
+    fn new(config: &Config) -> Self {
+        let (servers, backends) = (config.servers.len(), config.backends.len());
+        // Rows of neighbours must not share a cache line: round up to whole lines of 16.
+        let row = servers.next_multiple_of(16) + 16;
+        Self {
+            mailbox: Mailbox::default(),
+            wake_fd: AtomicI32::new(-1),
+            asleep: AtomicBool::new(false),
+            connections: AtomicU32::new(0),
+            load_permille: AtomicU32::new(0),
+            server_row: many(row, |_| AtomicU32::new(0)),
+            backend_tickets: many(backends, |_| AtomicU64::new(NO_TICKET)),
+            server_tickets: many(servers, |_| AtomicU64::new(NO_TICKET)),
+            frontends: many(config.frontends.len(), |_| FrontendCounters::default()),
+            listeners: many(config.binds.len(), |_| ListenerCounters::default()),
+            backends: many(backends, |_| BackendCounters::default()),
+            servers: many(servers, |_| ServerCounters::default()),
+            activity: ActivityCounters::default(),
+            alive: AtomicBool::new(false),
+            cpu: AtomicI32::new(-1),
+        }
+    }
+}
+
+impl Shared {
+    /// Cells for `config` served by `shards` shards, all idle.
+    pub fn new(config: Arc<Config>, shards: usize) -> Self {
+        let frontends = many(config.frontends.len(), |i| FrontendShared {
+            connections: CachePadded::default(),
+            connections_max: AtomicU32::new(0),
+            maxconn: AtomicU32::new(config.frontends[i].maxconn),
+            limited_rate: AtomicU64::new(0),
+            session_rate_max: AtomicU64::new(0),
+            connection_rate_max: AtomicU64::new(0),
+        });
+        let backends = many(config.backends.len(), |_| BackendShared {
+            version: CachePadded::new(AtomicU64::new(1)),
+            next_ticket: CachePadded::default(),
+            queued: AtomicU32::new(0),
+            queued_max: AtomicU32::new(0),
+            queued_total: AtomicU32::new(0),
+            current_max: AtomicU32::new(0),
+            session_rate_max: AtomicU64::new(0),
+            down_since_ms: AtomicU64::new(0),
+            changed_ms: AtomicU64::new(0),
+            down_ms: AtomicU64::new(0),
+            downs: AtomicU64::new(0),
+        });
+        let servers = config.servers.iter().map(ServerCell::new).collect();
+        let shard_cells = many(shards, |_| CachePadded::new(ShardShared::new(&config)));
+        Self {
+            process: ProcessShared {
+                pid: AtomicU32::new(0),
+                phase: AtomicU8::new(Phase::Running as u8),
+                connections: CachePadded::default(),
+                connections_max: AtomicU32::new(0),
+                maxconn: AtomicU32::new(config.global.maxconn.unwrap_or(u32::MAX)),
+                room_wanted: AtomicBool::new(false),
+                epoch_us: AtomicU64::new(0),
+                logs_dropped: AtomicU64::new(0),
+                ulimit_n: AtomicU64::new(0),
+                maxsock: AtomicU64::new(0),
+                maxpipes: AtomicU64::new(0),
+                shards_alive: AtomicU32::new(0),
+                poller: AtomicU8::new(0),
+                maxconn_reached: AtomicU64::new(0),
+                warnings: AtomicU64::new(0),
+                connection_rate_max: AtomicU64::new(0),
+                session_rate_max: AtomicU64::new(0),
+            },
+            config,
+            frontends,
+            backends,
+            servers,
+            shards: shard_cells,
+        }
+    }
+
+    /// Wall-clock microseconds since the epoch at `tick`.
+    pub fn wall_us(&self, tick: Tick) -> u64 {
+        self.process.epoch_us.load(Relaxed) + tick.0 * 1000
+    }
+
+    pub fn server(&self, id: ServerId) -> &ServerCell {
+        &self.servers[id.index()]
+    }
+    pub fn backend(&self, id: BackendId) -> &BackendShared {
+        &self.backends[id.index()]
+    }
+    pub fn frontend(&self, id: FrontendId) -> &FrontendShared {
+        &self.frontends[id.index()]
+    }
+
+    /// Tells every shard that a server of this backend changed.
+    pub fn bump(&self, backend: BackendId) {
+        self.backends[backend.index()].version.fetch_add(1, AcqRel);
+        for shard in 0..self.shards.len() {
+            self.hint(shard, Message::State);
+        }
+    }
+
+    /// Leaves a hint for `shard`; a full mailbox is counted: its owner is awake and looks anyway.
+    pub fn hint(&self, shard: usize, message: Message) {
+        let _ = self.shards[shard].mailbox.send(message);
+        // The bell itself is rung by the sender's engine (`io`), which sees `asleep`.
+    }
+
+    /// Connections open to `server`, over all shards.
+    pub fn server_connections(&self, id: ServerId) -> u32 {
+        self.shards.iter().map(|s| s.server_row[id.index()].load(Relaxed)).fold(0, u32::wrapping_add)
+    }
+
+    /// Sum of one counter over all shards.
+    pub fn sum(&self, of: impl Fn(&ShardShared) -> &Counter) -> u64 {
+        self.shards.iter().map(|s| of(s).get()).fold(0, u64::wrapping_add)
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.process.phase()
+    }
+}
+
+impl ProcessShared {
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Acquire) {
+            0 => Phase::Running,
+            1 => Phase::Paused,
+            2 => Phase::SoftStop,
+            _ => Phase::Stop,
+        }
+    }
+    pub fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Release);
+    }
+}
