@@ -1,6 +1,6 @@
 //! The cells of one process: gauges with limits, versions, tickets, and every shard's own part.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
 
 use crossbeam::utils::CachePadded;
@@ -69,6 +69,8 @@ pub struct ProcessShared {
     pub warnings: AtomicU64,
     pub connection_rate_max: AtomicU64,
     pub session_rate_max: AtomicU64,
+    /// Hints that found a full mailbox.
+    pub hints_lost: AtomicU64,
 }
 
 /// Shared part of a frontend.
@@ -111,8 +113,8 @@ pub struct BackendShared {
 #[derive(Debug)]
 pub struct ShardShared {
     pub mailbox: Mailbox,
-    /// eventfd that wakes it where a ring message cannot; -1 before start.
-    pub wake_fd: AtomicI32,
+    /// Wakes its thread; put in place by the shard before it first sleeps.
+    pub bell: Bell,
     /// True from before it goes to sleep until it wakes: a sender wakes it only then.
     pub asleep: AtomicBool,
     /// Connections it holds, and its loop load in thousandths over the last second.
@@ -133,6 +135,29 @@ pub struct ShardShared {
     pub cpu: AtomicI32,
 }
 
+/// How a sleeping shard is woken: a function its thread leaves here (it writes to an eventfd, or
+/// marks a simulated shard as runnable). Silent until then.
+#[derive(Default)]
+pub struct Bell(OnceLock<Box<dyn Fn() + Send + Sync>>);
+
+impl Bell {
+    /// Puts the function in place; the first one stays.
+    pub fn install(&self, ring: impl Fn() + Send + Sync + 'static) {
+        let _ = self.0.set(Box::new(ring));
+    }
+    pub fn ring(&self) {
+        if let Some(ring) = self.0.get() {
+            ring();
+        }
+    }
+}
+
+impl std::fmt::Debug for Bell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bell")
+    }
+}
+
 fn many<T>(n: usize, make: impl FnMut(usize) -> T) -> Box<[T]> {
     (0..n).map(make).collect()
 }
@@ -144,7 +169,7 @@ impl ShardShared {
         let row = servers.next_multiple_of(16) + 16;
         Self {
             mailbox: Mailbox::default(),
-            wake_fd: AtomicI32::new(-1),
+            bell: Bell::default(),
             asleep: AtomicBool::new(false),
             connections: AtomicU32::new(0),
             load_permille: AtomicU32::new(0),
@@ -207,6 +232,7 @@ impl Shared {
                 warnings: AtomicU64::new(0),
                 connection_rate_max: AtomicU64::new(0),
                 session_rate_max: AtomicU64::new(0),
+                hints_lost: AtomicU64::new(0),
             },
             config,
             frontends,
@@ -234,15 +260,32 @@ impl Shared {
     /// Tells every shard that a server of this backend changed.
     pub fn bump(&self, backend: BackendId) {
         self.backends[backend.index()].version.fetch_add(1, AcqRel);
-        for shard in 0..self.shards.len() {
-            self.hint(shard, Message::State);
+        self.hint_all(|| Message::State);
+    }
+
+    /// Leaves a message for `shard` and wakes it if it sleeps. A full mailbox gives the message back;
+    /// losing a hint then costs nothing: its owner is awake and compares versions in its next turn.
+    pub fn send(&self, shard: usize, message: Message) -> Result<(), Message> {
+        let to = &self.shards[shard];
+        to.mailbox.send(message)?;
+        if to.asleep.swap(false, AcqRel) {
+            to.bell.ring();
+        }
+        Ok(())
+    }
+
+    /// [`Shared::send`] for what may be lost.
+    pub fn hint(&self, shard: usize, message: Message) {
+        if self.send(shard, message).is_err() {
+            self.process.hints_lost.fetch_add(1, Relaxed);
         }
     }
 
-    /// Leaves a hint for `shard`; a full mailbox is counted: its owner is awake and looks anyway.
-    pub fn hint(&self, shard: usize, message: Message) {
-        let _ = self.shards[shard].mailbox.send(message);
-        // The bell itself is rung by the sender's engine (`io`), which sees `asleep`.
+    /// The same hint for all shards.
+    pub fn hint_all(&self, message: impl Fn() -> Message) {
+        for shard in 0..self.shards.len() {
+            self.hint(shard, message());
+        }
     }
 
     /// Connections open to `server`, over all shards.
