@@ -1,0 +1,12 @@
+//! Scenarios with the real daemon: a configuration, clients, servers, and what an operator sees.
+//!
+//! A module per topic; `ROWS.md` says which test shows which row of the feature table. The
+//! comparisons with haproxy's log lines stand in `tests/differential/`, in the same binary, so
+//! that there is one to link.
+
+mod support;
+
+mod relay;
+
+#[path = "../differential/mod.rs"]
+mod differential;

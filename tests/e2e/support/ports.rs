@@ -1,0 +1,53 @@
+//! Free ports on loopback, 23000 to 24999, below the kernel's range for outgoing connections.
+//!
+//! Tests run in parallel, as threads of one process or as processes of their own: a port is taken
+//! by locking a file named after it for the life of the process, so that neither kind collides.
+
+use std::fs::File;
+use std::net::{TcpListener, UdpSocket};
+use std::sync::Mutex;
+
+const FIRST: u16 = 23_000;
+const LAST: u16 = 24_999;
+
+static HELD: Mutex<Vec<(u16, File)>> = Mutex::new(Vec::new());
+
+/// A port nobody else uses, for TCP and UDP alike.
+pub(crate) fn port() -> u16 {
+    ports_in_a_row(1)
+}
+
+/// The first of `n` consecutive free ports.
+pub(crate) fn ports_in_a_row(n: u16) -> u16 {
+    let mut held = HELD
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let span = LAST - FIRST + 1;
+    let start = (std::process::id().wrapping_mul(37) % u32::from(span)) as u16;
+    let after_last = held.last().map_or(start, |(port, _)| port - FIRST + 1);
+    for step in 0..span {
+        let first = FIRST + (after_last + step) % span;
+        if first + n - 1 > LAST {
+            continue;
+        }
+        let row: Option<Vec<_>> = (first..first + n)
+            .map(|port| Some((port, lock(port)?)))
+            .collect();
+        if let Some(row) = row {
+            held.extend(row);
+            return first;
+        }
+    }
+    panic!("no {n} free ports in a row between {FIRST} and {LAST}");
+}
+
+/// Locks the file of `port`, if nobody has it and nothing is bound to the port itself.
+fn lock(port: u16) -> Option<File> {
+    let dir = std::env::temp_dir().join("ringway-e2e-ports");
+    std::fs::create_dir_all(&dir).ok()?;
+    let file = File::create(dir.join(port.to_string())).ok()?;
+    file.try_lock().ok()?;
+    TcpListener::bind(("0.0.0.0", port)).ok()?;
+    UdpSocket::bind(("0.0.0.0", port)).ok()?;
+    Some(file)
+}
