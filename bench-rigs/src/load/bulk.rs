@@ -1,0 +1,151 @@
+//! Streams that send as fast as the balancer takes.
+//!
+//! Bytes are counted where they arrive. The generator is often the limit, so throughput only informs; CPU time
+//! per byte is what is measured.
+
+use super::Figures;
+use super::client::{CHUNK_BYTES, FirstFailure, Scratch, connect};
+use super::origin::Origin;
+use crate::Fallible;
+use crate::proc::{Meter, Reading};
+use crate::scenario::{BESIDE_STREAMS, Direction, Metric, Scale};
+use futures_lite::future::yield_now;
+use futures_lite::io::AsyncWriteExt as _;
+use glommio::timer::Timer;
+use glommio::{Task, spawn_local};
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub(super) async fn measure(
+    front: SocketAddr,
+    origin: &Origin,
+    direction: Direction,
+    streams: usize,
+    scale: Scale,
+    meter: &Meter,
+) -> Fallible<Figures> {
+    let clients = Clients::start(front, direction, streams).await?;
+    let arrived = || match direction {
+        Direction::Down => clients.total(),
+        Direction::Up => origin.swallowed.get(),
+    };
+    Timer::new(scale.warm_up).await;
+    let (before, bytes_before, progress) = (meter.read()?, arrived(), clients.progress());
+    Timer::new(scale.window).await;
+    let (after, bytes) = (meter.read()?, arrived() - bytes_before);
+    clients.failure.check()?;
+    clients.none_stalled_since(&progress)?;
+    figures(before, after, bytes)
+}
+
+/// How much longer than the measurement beside it: both start about together, and it must not end in quiet.
+const BESIDE_LONGER: Duration = Duration::from_millis(300);
+
+/// Downloads during somebody else's measurement. Gives the throughput, so that one can see what load it was.
+pub(super) async fn beside(
+    front: SocketAddr,
+    origin: &Origin,
+    scale: Scale,
+    meter: &Meter,
+) -> Fallible<Figures> {
+    let scale = Scale {
+        window: scale.window + BESIDE_LONGER,
+        ..scale
+    };
+    let mut figures = measure(front, origin, Direction::Down, BESIDE_STREAMS, scale, meter).await?;
+    figures.retain(|(metric, _)| *metric == Metric::GbPerSecond);
+    Ok(figures)
+}
+
+struct Clients {
+    moved: Rc<Vec<Cell<u64>>>,
+    failure: FirstFailure,
+    _tasks: Vec<Task<()>>,
+}
+
+impl Clients {
+    async fn start(front: SocketAddr, direction: Direction, streams: usize) -> Fallible<Self> {
+        let moved: Rc<Vec<Cell<u64>>> = Rc::new((0..streams).map(|_| Cell::new(0)).collect());
+        let (failure, scratch) = (FirstFailure::default(), Scratch::new());
+        let mut tasks = Vec::with_capacity(streams);
+        for place in 0..streams {
+            let mut stream = connect(front).await?;
+            let (moved, failure, scratch) = (Rc::clone(&moved), failure.clone(), scratch.clone());
+            tasks.push(spawn_local(async move {
+                let chunk = vec![
+                    0x5a;
+                    if direction == Direction::Up {
+                        CHUNK_BYTES
+                    } else {
+                        0
+                    }
+                ];
+                loop {
+                    let result = match direction {
+                        Direction::Down => scratch.fill_from(&mut stream).await,
+                        Direction::Up => stream.write(&chunk).await,
+                    };
+                    let some = result
+                        .map_err(|error| format!("bulk stream: {error}"))
+                        .and_then(|bytes| match bytes {
+                            0 => Err("bulk stream: closed before its end".to_owned()),
+                            bytes => Ok(bytes as u64),
+                        });
+                    let Some(bytes) = failure.note(some) else {
+                        return;
+                    };
+                    moved[place].set(moved[place].get() + bytes);
+                    yield_now().await;
+                }
+            }));
+        }
+        Ok(Self {
+            moved,
+            failure,
+            _tasks: tasks,
+        })
+    }
+
+    fn progress(&self) -> Vec<u64> {
+        self.moved.iter().map(Cell::get).collect()
+    }
+
+    fn total(&self) -> u64 {
+        self.moved.iter().map(Cell::get).sum()
+    }
+
+    /// A stream that stands still for a whole window is a hang of the balancer, not a slow share.
+    fn none_stalled_since(&self, before: &[u64]) -> Fallible<()> {
+        let stalled = self
+            .moved
+            .iter()
+            .zip(before)
+            .filter(|(now, before)| now.get() == **before)
+            .count();
+        match stalled {
+            0 => Ok(()),
+            some => Err(format!(
+                "{some} of {} bulk streams moved nothing during the window",
+                before.len()
+            )),
+        }
+    }
+}
+
+fn figures(before: Reading, after: Reading, bytes: u64) -> Fallible<Figures> {
+    if bytes == 0 {
+        return Err("no byte arrived during the window".to_owned());
+    }
+    let gigabytes = bytes as f64 / 1e9;
+    let seconds = (after.at - before.at).as_secs_f64();
+    Ok(vec![
+        (
+            Metric::CpuPerGb,
+            (after.cpu - before.cpu).as_secs_f64() / gigabytes,
+        ),
+        (Metric::GbPerSecond, gigabytes / seconds),
+        super::core_busy(before, after),
+    ])
+}

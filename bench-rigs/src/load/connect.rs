@@ -1,0 +1,51 @@
+//! Connect, one message there and back, close: what a connection costs.
+
+use super::Figures;
+use super::client::{FirstFailure, connect, exchange};
+use crate::Fallible;
+use crate::proc::Meter;
+use crate::scenario::{Metric, Scale};
+use glommio::spawn_local;
+use glommio::timer::Timer;
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// The client closes first, so that TIME_WAIT stays with it and the balancer's server side, as in the field. On
+/// loopback the kernel reuses such ports after a second (tcp_tw_reuse 2).
+pub(super) async fn measure(front: SocketAddr, scale: Scale, meter: &Meter) -> Fallible<Figures> {
+    let (failure, done) = (FirstFailure::default(), Rc::new(Cell::new(0_u64)));
+    let mut tasks = Vec::with_capacity(scale.openers);
+    for _ in 0..scale.openers {
+        let (failure, done) = (failure.clone(), Rc::clone(&done));
+        tasks.push(spawn_local(async move {
+            while failure.note(visit(front).await).is_some() {
+                done.set(done.get() + 1);
+            }
+        }));
+    }
+    Timer::new(scale.warm_up).await;
+    let (before, first) = (meter.read()?, done.get());
+    Timer::new(scale.window).await;
+    let (after, count) = (meter.read()?, done.get() - first);
+    failure.check()?;
+    if count == 0 {
+        return Err("no connection was served during the window".to_owned());
+    }
+    Ok(vec![
+        (
+            Metric::CpuPer10k,
+            (after.cpu - before.cpu).as_secs_f64() / (count as f64 / 1e4),
+        ),
+        (
+            Metric::PerSecond,
+            count as f64 / (after.at - before.at).as_secs_f64(),
+        ),
+        super::core_busy(before, after),
+    ])
+}
+
+async fn visit(front: SocketAddr) -> Fallible<()> {
+    let mut stream = connect(front).await?;
+    exchange(&mut stream).await
+}

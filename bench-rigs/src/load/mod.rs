@@ -1,0 +1,218 @@
+//! One measurement: generator and origin in a glommio executor of their own, beside a running balancer.
+//!
+//! An executor lives for one measurement, so that nothing of the last one (timers, buffers, half-closed
+//! sockets) weighs on the next. A failure of any client connection fails the measurement: figures of a load
+//! that was not carried are worth nothing.
+
+mod bulk;
+mod client;
+mod connect;
+mod idle;
+mod origin;
+mod pingpong;
+
+use crate::proc::{Meter, Reading};
+use crate::scenario::{Metric, Scale, Scenario};
+use crate::{Fallible, sys};
+use glommio::timer::Timer;
+use glommio::{LocalExecutorBuilder, Placement};
+use origin::Service;
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What was read, in the order of the table.
+pub(crate) type Figures = Vec<(Metric, f64)>;
+
+/// All that a measurement needs to know.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) scenario: Scenario,
+    pub(crate) scale: Scale,
+    /// Core of generator and origin.
+    pub(crate) core: usize,
+    pub(crate) meter: Meter,
+    pub(crate) main: Path,
+    /// A second path through the same balancer, for what runs beside.
+    pub(crate) beside: Path,
+}
+
+/// One way through the balancer.
+#[derive(Debug)]
+pub(crate) struct Path {
+    /// Where clients connect.
+    pub(crate) front: SocketAddr,
+    /// The origin's socket, listening since before the balancer started.
+    pub(crate) origin: TcpListener,
+}
+
+/// Beyond warm-up and window: opening connections, ending them, a busy machine.
+const GRACE: Duration = Duration::from_secs(30);
+/// Of glommio's reactor. Small, since locked memory is scarce where rings are accounted against it.
+const RING_DEPTH: usize = 512;
+const RING_MEMORY: usize = 256 << 10;
+/// How long ready tasks may keep the reactor from looking at its completions.
+const LOOK_EVERY: Duration = Duration::from_micros(500);
+
+/// Runs the load of `job` and returns what it cost. Takes at most its window and some 30 s.
+pub(crate) fn run(job: Job) -> Fallible<Figures> {
+    let Job {
+        scenario,
+        scale,
+        core,
+        meter,
+        main,
+        beside,
+    } = job;
+    let limit = scale.warm_up + scale.window + GRACE;
+    let front = main.front;
+    if let Some((direction, streams)) = scenario.bulk() {
+        let service = Service::of_bulk(direction);
+        return executor(core, Rank::Normal, limit, move || async move {
+            let origin = origin::serve(main.origin, service);
+            bulk::measure(front, &origin, direction, streams, scale, &meter).await
+        })?
+        .wait();
+    }
+    match scenario {
+        Scenario::LatencyBesideBulk => beside_bulk(main, beside, core, scale, meter, limit),
+        Scenario::Pingpong => on_echo(main, core, limit, move || async move {
+            pingpong::closed_loop(front, scale, &meter).await
+        }),
+        Scenario::Latency => on_echo(main, core, limit, move || async move {
+            pingpong::open_loop(front, scale, &meter).await
+        }),
+        Scenario::Connect => on_echo(main, core, limit, move || async move {
+            connect::measure(front, scale, &meter).await
+        }),
+        Scenario::Idle => on_echo(main, core, limit, move || async move {
+            idle::measure(front, scale, &meter).await
+        }),
+        _ => Err(format!("{}: no load is defined", scenario.name())),
+    }
+}
+
+/// The measurement `make` against an origin that sends back what it gets.
+fn on_echo<F, Fut>(main: Path, core: usize, limit: Duration, make: F) -> Fallible<Figures>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = Fallible<Figures>>,
+{
+    executor(core, Rank::Normal, limit, move || async move {
+        let _origin = origin::serve(main.origin, Service::Echo);
+        make().await
+    })?
+    .wait()
+}
+
+/// Latency on one executor, bulk on another that yields the core to it.
+///
+/// On one executor the messages would queue behind the generator's own bulk work, and the generator would be
+/// what is measured.
+fn beside_bulk(
+    main: Path,
+    beside: Path,
+    core: usize,
+    scale: Scale,
+    meter: Meter,
+    limit: Duration,
+) -> Fallible<Figures> {
+    let bulk_meter = meter.clone();
+    let bulk = executor(core, Rank::Yielding, limit, move || async move {
+        let origin = origin::serve(beside.origin, Service::Source);
+        bulk::beside(beside.front, &origin, scale, &bulk_meter).await
+    })?;
+    let front = main.front;
+    let latency = on_echo(main, core, limit, move || async move {
+        let mut figures = pingpong::open_loop(front, scale, &meter).await?;
+        // The CPU went mostly into the bulk streams: no cost of a message can be read from it.
+        figures.retain(|(metric, _)| *metric != Metric::CpuPerMillion);
+        Ok(figures)
+    });
+    let (mut figures, bulk) = (latency?, bulk.wait()?);
+    figures.extend(bulk);
+    Ok(figures)
+}
+
+/// How an executor's thread stands to others on its core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    Normal,
+    Yielding,
+}
+
+/// A measurement that is under way on a thread of its own.
+#[derive(Debug)]
+struct Running {
+    result: mpsc::Receiver<Fallible<Figures>>,
+    deadline: Instant,
+}
+
+impl Running {
+    fn wait(self) -> Fallible<Figures> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        match self.result.recv_timeout(left) {
+            Ok(result) => result,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                Err("the load did not end in time: connections hang".to_owned())
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                Err("the load generator panicked".to_owned())
+            }
+        }
+    }
+}
+
+/// Starts `make` on a new executor, pinned to `core`.
+fn executor<F, Fut>(core: usize, rank: Rank, limit: Duration, make: F) -> Fallible<Running>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = Fallible<Figures>>,
+{
+    let (tell, result) = mpsc::channel();
+    let body = move || {
+        if rank == Rank::Yielding {
+            sys::yield_to_all().map_err(|error| format!("sched_setscheduler: {error}"))?;
+        }
+        let executor = LocalExecutorBuilder::new(Placement::Fixed(core))
+            .ring_depth(RING_DEPTH)
+            .io_memory(RING_MEMORY)
+            .preempt_timer(LOOK_EVERY)
+            .make()
+            .map_err(|error| format!("glommio (io_uring) does not start: {error}"))?;
+        executor.run(make())
+    };
+    thread::Builder::new()
+        .name("load".to_owned())
+        // The receiver gives up only when the whole run does; then nobody misses the result.
+        .spawn(move || drop(tell.send(body())))
+        .map_err(|error| format!("thread: {error}"))?;
+    Ok(Running {
+        result,
+        deadline: Instant::now() + limit,
+    })
+}
+
+/// `work`, or a failure that says what was not done in time.
+async fn within<T>(
+    limit: Duration,
+    what: &str,
+    work: impl Future<Output = Fallible<T>>,
+) -> Fallible<T> {
+    let late = async {
+        Timer::new(limit).await;
+        Err(format!("{what}: not done within {} s", limit.as_secs_f32()))
+    };
+    futures_lite::future::or(work, late).await
+}
+
+/// Share of the window in which the balancer's cores were busy, with whatever.
+fn core_busy(before: Reading, after: Reading) -> (Metric, f64) {
+    let busy = (after.core_ticks - before.core_ticks) as f64 / sys::ticks_per_second() as f64;
+    (
+        Metric::CoreBusy,
+        busy / (after.at - before.at).as_secs_f64(),
+    )
+}

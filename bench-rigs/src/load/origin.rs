@@ -1,0 +1,104 @@
+//! The server behind the balancer: echoes, sends without end, or swallows.
+//!
+//! An error on one of its connections ends that connection and nothing else: clients see what matters, and the
+//! probe that waits for the balancer to come up leaves connections that break at once.
+
+use super::client::{CHUNK_BYTES, Scratch};
+use crate::scenario::{Direction, MESSAGE_BYTES};
+use crate::sys;
+use futures_lite::future::yield_now;
+use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use glommio::net::TcpStream;
+use glommio::{Task, spawn_local};
+use std::cell::Cell;
+use std::net::TcpListener;
+use std::rc::Rc;
+
+/// What the origin does with a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Service {
+    /// Sends back what it gets, until the client closes.
+    Echo,
+    /// Sends as fast as it can.
+    Source,
+    /// Reads as fast as it can.
+    Sink,
+}
+
+impl Service {
+    pub(super) fn of_bulk(direction: Direction) -> Self {
+        match direction {
+            Direction::Down => Self::Source,
+            Direction::Up => Self::Sink,
+        }
+    }
+}
+
+/// Serves for as long as it is held.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// Bytes that all sinks have read.
+    pub(super) swallowed: Rc<Cell<u64>>,
+    _accepting: Task<()>,
+}
+
+/// Accepts on `listener` from now on.
+pub(super) fn serve(listener: TcpListener, service: Service) -> Origin {
+    let swallowed = Rc::new(Cell::new(0));
+    let scratch = Scratch::new();
+    let count = Rc::clone(&swallowed);
+    let accepting = spawn_local(async move {
+        let listener = sys::adopt_listener(listener);
+        while let Ok(stream) = listener.accept().await {
+            let (scratch, count) = (scratch.clone(), Rc::clone(&count));
+            spawn_local(async move {
+                let _ended_by_the_client = match service {
+                    Service::Echo => echo(stream).await,
+                    Service::Source => pour(stream).await,
+                    Service::Sink => swallow(stream, &scratch, &count).await,
+                };
+            })
+            .detach();
+        }
+    });
+    Origin {
+        swallowed,
+        _accepting: accepting,
+    }
+}
+
+async fn echo(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    // More than one message, so that a read is short and glommio waits for the next at once.
+    let mut message = [0; 4 * MESSAGE_BYTES];
+    loop {
+        let got = stream.read(&mut message).await?;
+        if got == 0 {
+            return Ok(());
+        }
+        stream.write_all(&message[..got]).await?;
+    }
+}
+
+async fn pour(mut stream: TcpStream) -> std::io::Result<()> {
+    let chunk = vec![0x5a; CHUNK_BYTES];
+    loop {
+        stream.write_all(&chunk).await?;
+        yield_now().await;
+    }
+}
+
+async fn swallow(
+    mut stream: TcpStream,
+    scratch: &Scratch,
+    count: &Cell<u64>,
+) -> std::io::Result<()> {
+    loop {
+        let got = scratch.fill_from(&mut stream).await?;
+        if got == 0 {
+            return Ok(());
+        }
+        count.set(count.get() + got as u64);
+        yield_now().await;
+    }
+}
