@@ -23,15 +23,15 @@
 //! What is listed before `io` is pure: it opens no descriptor, reads no clock, starts no thread.
 //! (`config` reads the files it is told to read and resolves the names it is told to resolve.)
 
-pub mod base;
-pub mod proto;
-pub mod lang;
-pub mod config;
-pub mod shared;
 pub mod backend;
-pub mod observe;
+pub mod base;
+pub mod config;
+pub mod control;
 pub mod io;
+pub mod lang;
+pub mod observe;
+pub mod process;
+pub mod proto;
 pub mod proxy;
 pub mod shard;
-pub mod control;
-pub mod process;
+pub mod shared;

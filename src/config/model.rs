@@ -464,7 +464,12 @@ pub enum CheckKind {
     #[default]
     TcpConnect,
     /// `option httpchk`: request line parts as sent; `host` only where given (3.4's fourth argument).
-    Http { method: String, uri: String, version: String, host: Option<String> },
+    Http {
+        method: String,
+        uri: String,
+        version: String,
+        host: Option<String>,
+    },
     /// `option ssl-hello-chk`.
     SslHello,
 }
@@ -525,9 +530,15 @@ pub enum ProxyProtocol {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerAddress {
-    Ip { ip: IpAddr, port: ServerPort },
+    Ip {
+        ip: IpAddr,
+        port: ServerPort,
+    },
     /// Not resolved at start and allowed so by `init-addr none`: the server starts in maintenance.
-    Unresolved { name: String, port: ServerPort },
+    Unresolved {
+        name: String,
+        port: ServerPort,
+    },
     Unix(PathBuf),
     Abns(Vec<u8>),
 }

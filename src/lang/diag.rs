@@ -31,8 +31,18 @@ pub struct Diags {
 }
 
 impl Diags {
-    pub fn push(&mut self, severity: Severity, span: Option<Span>, text: impl Into<String>) -> &mut Diag {
-        self.list.push(Diag { severity, span, text: text.into(), help: None });
+    pub fn push(
+        &mut self,
+        severity: Severity,
+        span: Option<Span>,
+        text: impl Into<String>,
+    ) -> &mut Diag {
+        self.list.push(Diag {
+            severity,
+            span,
+            text: text.into(),
+            help: None,
+        });
         self.list.last_mut().expect("just pushed")
     }
     pub fn alert(&mut self, span: Span, text: impl Into<String>) -> &mut Diag {

@@ -37,8 +37,13 @@ impl Sources {
         if lines.last().is_some_and(Vec::is_empty) {
             lines.pop();
         }
-        let id = FileId(u16::try_from(self.files.len()).expect("the command line bounds the number of files"));
-        self.files.push(SourceFile { name: name.into(), lines });
+        let id = FileId(
+            u16::try_from(self.files.len()).expect("the command line bounds the number of files"),
+        );
+        self.files.push(SourceFile {
+            name: name.into(),
+            lines,
+        });
         id
     }
 

@@ -55,7 +55,11 @@ impl FreqCounter {
         let second = now.0 / 1000;
         let at = self.second.load(Relaxed);
         if second != at {
-            let last = if second == at + 1 { self.current.load(Relaxed) } else { 0 };
+            let last = if second == at + 1 {
+                self.current.load(Relaxed)
+            } else {
+                0
+            };
             self.previous.store(last, Relaxed);
             self.current.store(0, Relaxed);
             self.second.store(second, Relaxed);

@@ -14,7 +14,11 @@ pub const MAILBOX_SLOTS: usize = 4096;
 pub enum Message {
     /// An accepted connection now belongs to the receiver. Never dropped: a sender that finds the
     /// mailbox full keeps the connection.
-    Placed { fd: i32, bind: BindId, peer: Option<SocketAddr> },
+    Placed {
+        fd: i32,
+        bind: BindId,
+        peer: Option<SocketAddr>,
+    },
     /// A place became free in this backend and you hold the oldest ticket.
     Place(BackendId),
     /// A server changed: compare versions.
@@ -35,7 +39,9 @@ pub struct Mailbox {
 
 impl Default for Mailbox {
     fn default() -> Self {
-        Self { queue: ArrayQueue::new(MAILBOX_SLOTS) }
+        Self {
+            queue: ArrayQueue::new(MAILBOX_SLOTS),
+        }
     }
 }
 

@@ -11,7 +11,9 @@ pub mod mailbox;
 pub mod server_cell;
 pub mod state;
 
-pub use counters::{BackendCounters, Counter, FreqCounter, FrontendCounters, ListenerCounters, ServerCounters};
+pub use counters::{
+    BackendCounters, Counter, FreqCounter, FrontendCounters, ListenerCounters, ServerCounters,
+};
 pub use mailbox::{Mailbox, Message};
 pub use server_cell::ServerCell;
 pub use state::{BackendShared, FrontendShared, Phase, ProcessShared, ShardShared, Shared};

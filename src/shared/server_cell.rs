@@ -79,17 +79,29 @@ impl ServerCell {
     pub fn new(server: &Server) -> Self {
         let admin = if server.disabled {
             admin::CMAINT
-        } else if matches!(server.address, crate::config::ServerAddress::Unresolved { .. }) {
+        } else if matches!(
+            server.address,
+            crate::config::ServerAddress::Unresolved { .. }
+        ) {
             admin::RMAINT
         } else {
             0
         };
-        let op = if admin & admin::MAINT != 0 { OpState::Stopped } else { OpState::Running };
+        let op = if admin & admin::MAINT != 0 {
+            OpState::Stopped
+        } else {
+            OpState::Running
+        };
         Self {
             op: AtomicU8::new(op as u8),
             admin: AtomicU8::new(admin),
             weight: AtomicU32::new(server.weight),
-            health: AtomicI32::new(server.check.as_ref().map_or(0, |c| i32::try_from(c.rise).unwrap_or(i32::MAX))),
+            health: AtomicI32::new(
+                server
+                    .check
+                    .as_ref()
+                    .map_or(0, |c| i32::try_from(c.rise).unwrap_or(i32::MAX)),
+            ),
             changed_ms: AtomicU64::new(0),
             down_ms: AtomicU64::new(0),
             checks_failed: AtomicU64::new(0),
@@ -131,7 +143,11 @@ impl ServerCell {
 
     /// Takes a place if fewer than `limit` are taken.
     pub fn take_place(&self, limit: u32) -> bool {
-        self.places.fetch_update(AcqRel, Acquire, |taken| (taken < limit).then_some(taken + 1)).is_ok()
+        self.places
+            .fetch_update(AcqRel, Acquire, |taken| {
+                (taken < limit).then_some(taken + 1)
+            })
+            .is_ok()
     }
     /// Gives a place back.
     pub fn give_place(&self) {

@@ -1,7 +1,7 @@
 //! The cells of one process: gauges with limits, versions, tickets, and every shard's own part.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam::utils::CachePadded;
 
@@ -290,12 +290,18 @@ impl Shared {
 
     /// Connections open to `server`, over all shards.
     pub fn server_connections(&self, id: ServerId) -> u32 {
-        self.shards.iter().map(|s| s.server_row[id.index()].load(Relaxed)).fold(0, u32::wrapping_add)
+        self.shards
+            .iter()
+            .map(|s| s.server_row[id.index()].load(Relaxed))
+            .fold(0, u32::wrapping_add)
     }
 
     /// Sum of one counter over all shards.
     pub fn sum(&self, of: impl Fn(&ShardShared) -> &Counter) -> u64 {
-        self.shards.iter().map(|s| of(s).get()).fold(0, u64::wrapping_add)
+        self.shards
+            .iter()
+            .map(|s| of(s).get())
+            .fold(0, u64::wrapping_add)
     }
 
     pub fn phase(&self) -> Phase {

@@ -1,0 +1,158 @@
+//! Buffers lent to receiving operations, within a budget.
+//!
+//! A direction that keeps up never holds one beyond a turn, so a shard's working set is a few warm
+//! buffers. A stalled direction holds what it could not send; as the budget fills, buffers get
+//! smaller, so that many stalled directions cannot lock everybody else out.
+
+/// Bytes received and not yet sent: `data[start..end]`.
+#[derive(Debug, Default)]
+pub struct Buf {
+    data: Box<[u8]>,
+    start: u32,
+    end: u32,
+}
+
+impl Buf {
+    /// A buffer of its own holding a copy of `bytes` (headers we write ourselves).
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            data: bytes.into(),
+            start: 0,
+            end: bytes.len() as u32,
+        }
+    }
+    pub fn bytes(&self) -> &[u8] {
+        &self.data[self.start as usize..self.end as usize]
+    }
+    pub fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+    /// Bytes of memory it occupies.
+    pub fn capacity(&self) -> usize {
+        self.data.len()
+    }
+    /// Forgets the first `n` bytes (sent, or understood).
+    pub fn consume(&mut self, n: usize) {
+        assert!(n <= self.len(), "more consumed than held");
+        self.start += n as u32;
+    }
+    pub(super) fn space(&mut self) -> &mut [u8] {
+        &mut self.data
+    }
+    pub(super) fn set_filled(&mut self, n: usize) {
+        assert!(n <= self.data.len(), "more received than the buffer holds");
+        (self.start, self.end) = (0, n as u32);
+    }
+}
+
+/// Buffers of one shard.
+#[derive(Debug)]
+pub struct BufPool {
+    size: usize,
+    free: Vec<Buf>,
+    /// Bytes in buffers now held by operations or drivers.
+    held: usize,
+    budget: usize,
+}
+
+/// Idle buffers kept warm.
+const FREE_MAX: usize = 64;
+/// Smallest buffer lent under pressure.
+const SMALL: usize = 1024;
+
+impl BufPool {
+    /// Buffers of `size` bytes, at most about `budget` bytes held at once.
+    pub fn new(size: usize, budget: usize) -> Self {
+        Self {
+            size,
+            free: Vec::new(),
+            held: 0,
+            budget,
+        }
+    }
+
+    /// Bytes held now.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// A buffer for one receive while `others` bytes of the budget are held elsewhere (pipes).
+    /// `None`: the budget is used up, ask again when something was given back.
+    pub fn take(&mut self, others: usize) -> Option<Buf> {
+        let used = self.held + others;
+        let size = match self.budget.saturating_sub(used) {
+            left if left >= self.budget / 2 && left >= self.size => self.size,
+            left if left >= self.budget / 4 && left >= self.size / 4 => {
+                (self.size / 4).max(SMALL).min(self.size)
+            }
+            left if left >= SMALL => SMALL.min(self.size),
+            _ => return None,
+        };
+        let buf = if size == self.size {
+            self.free.pop()
+        } else {
+            None
+        };
+        let buf = buf.unwrap_or_else(|| Buf {
+            data: vec![0; size].into_boxed_slice(),
+            start: 0,
+            end: 0,
+        });
+        self.held += buf.capacity();
+        Some(buf)
+    }
+
+    /// Takes a buffer back.
+    pub fn give(&mut self, buf: Buf) {
+        self.held = self.held.saturating_sub(buf.capacity());
+        if buf.capacity() == self.size && self.free.len() < FREE_MAX {
+            self.free.push(buf);
+        }
+    }
+
+    /// Counts a buffer made outside (see [`Buf::of`]) that now waits in an operation.
+    pub fn adopt(&mut self, buf: &Buf) {
+        self.held += buf.capacity();
+    }
+
+    /// A stalled buffer shrinks to what it still holds, if that saves at least half.
+    pub fn shrink(&mut self, buf: Buf) -> Buf {
+        if buf.len() * 2 > buf.capacity() {
+            return buf;
+        }
+        let small = Buf::of(buf.bytes());
+        self.held += small.capacity();
+        self.give(buf);
+        small
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_thousand_stalled_directions_stay_within_sixty_four_megabytes_and_leave_room() {
+        let mut pool = BufPool::new(16_384, 64 << 20);
+        let held: Vec<_> = (0..5_000)
+            .map(|_| pool.take(0).expect("room for everybody"))
+            .collect();
+        assert!(pool.held() <= 64 << 20);
+        assert!(pool.take(0).is_some());
+        held.into_iter().for_each(|b| pool.give(b));
+        assert_eq!(pool.held(), 0);
+    }
+
+    #[test]
+    fn a_used_up_budget_lends_nothing() {
+        let mut pool = BufPool::new(16_384, 2048);
+        let a = pool.take(0).unwrap();
+        let _b = pool.take(0).unwrap();
+        assert!(pool.take(0).is_none());
+        pool.give(a);
+        assert!(pool.take(0).is_some());
+    }
+}
