@@ -47,6 +47,11 @@ impl Sources {
         id
     }
 
+    /// The file of this id, if there is one.
+    pub fn get(&self, id: FileId) -> Option<&SourceFile> {
+        self.files.get(usize::from(id.0))
+    }
+
     /// The file a span lies in.
     pub fn file(&self, id: FileId) -> &SourceFile {
         &self.files[id.0 as usize]
