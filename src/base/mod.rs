@@ -1,5 +1,6 @@
 //! Leaf types without policy.
 
+pub mod civil;
 pub mod slots;
 pub mod tick;
 pub mod wheel;

@@ -1,1 +1,3 @@
-//! Stub.
+//! Bytes and their meaning, sans-IO.
+
+pub mod syslog;
