@@ -240,7 +240,9 @@ pub enum LogWire {
     Timed,
     Iso,
     Raw,
-    /// Not given: rfc3164 for datagrams, raw for fds? The resolver decides as haproxy does (`local` for rings).
+    /// rfc3164 without the host's name.
+    Local,
+    /// Not given: as [`Self::Local`], or as [`Self::Rfc3164`] under `log-send-hostname`.
     #[default]
     Default,
 }

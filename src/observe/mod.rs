@@ -1,1 +1,6 @@
-//! Stub.
+//! What operators see: log lines, statistics, the command line of the admin socket.
+//!
+//! Pure: it writes bytes into the caller's buffers. Sockets and files are `proxy::logs`' and
+//! `control`'s.
+
+pub mod log;
