@@ -1,1 +1,3 @@
-//! Stub.
+//! Drivers: listener, TCP relay, connect, check; and where log lines go.
+
+pub mod logs;
