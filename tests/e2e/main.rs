@@ -6,7 +6,16 @@
 
 mod support;
 
+mod balance;
+mod frontends;
+mod global;
+mod health;
+mod language;
+mod logs;
+mod process;
+mod proxy_header;
 mod relay;
+mod servers;
 
 #[path = "../differential/mod.rs"]
 mod differential;

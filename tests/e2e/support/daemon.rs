@@ -51,7 +51,8 @@ impl Finished {
 }
 
 impl Launch {
-    /// The balancer under test with `config` as its file.
+    /// The balancer under test with `config` as its file; `@DIR@` in it stands for the directory of
+    /// this start.
     pub(crate) fn new(config: &str) -> Self {
         Self::of(balancer(), config)
     }
@@ -111,7 +112,10 @@ impl Launch {
     }
 
     fn command(&self, mode: &[&str]) -> Command {
-        let path = self.dir.write("cfg", &self.config);
+        let config = self
+            .config
+            .replace("@DIR@", self.dir.path().to_str().unwrap());
+        let path = self.dir.write("cfg", &config);
         self.command_with(mode, Some(&path))
     }
 

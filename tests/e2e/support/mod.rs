@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) use admin::Admin;
-pub(crate) use client::{ask, closed_within, connect, talk, who};
+pub(crate) use client::{ask, closed_within, connect, refused, talk};
 pub(crate) use daemon::{Daemon, Launch};
 pub(crate) use logs::{UdpLog, UnixLog};
 pub(crate) use ports::{port, ports_in_a_row};
@@ -56,6 +56,10 @@ pub(crate) fn on_haproxy() -> bool {
 pub(crate) fn full() -> bool {
     std::env::var_os("RINGWAY_FULL").is_some_and(|value| value == "1")
 }
+
+/// The usual `defaults`, and an admin socket named `admin` in the daemon's directory.
+pub(crate) const USUAL: &str = "global\n stats socket @DIR@/admin mode 600 level admin\n\
+    defaults\n mode tcp\n balance roundrobin\n timeout connect 2s\n timeout client 20s\n timeout server 20s\n";
 
 /// `full` size when asked for, `quick` otherwise.
 pub(crate) fn sized<T>(quick: T, large: T) -> T {

@@ -237,6 +237,36 @@ fn accept_until(listener: &TcpListener, stop: &AtomicBool, seen: &Arc<Seen>, tal
     }
 }
 
+/// A port whose listener takes no more connections: the kernel drops every further SYN, as a host
+/// that is switched off would.
+pub(crate) struct BlackHole {
+    pub(crate) port: u16,
+    _listener: TcpListener,
+    _fill: Vec<Socket>,
+}
+
+impl BlackHole {
+    pub(crate) fn new() -> Self {
+        let port = port();
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        let listener = listen(addr, 0).expect("listen");
+        let fill = |_| {
+            let socket =
+                Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
+            socket.set_nonblocking(true).expect("non-blocking");
+            let _ = socket.connect(&addr.into());
+            socket
+        };
+        let fill = (0..4).map(fill).collect();
+        std::thread::sleep(Duration::from_millis(20));
+        Self {
+            port,
+            _listener: listener,
+            _fill: fill,
+        }
+    }
+}
+
 /// Whether `socket` has something to read, or becomes so within `limit_ms`.
 pub(crate) fn readable(socket: &impl AsFd, limit_ms: u16) -> bool {
     let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
