@@ -1,5 +1,27 @@
 //! From words to a typed, immutable [`Config`]: keyword tables, sections, defaults, references.
+//!
+//! Two steps. `section` gives each line to its keyword, whose item (`keyword`) lies in the table of what it
+//! fills: `global`, `proxy`, `options`, `bind`, `server`; the result (`raw`) holds what was written, word by
+//! word checked. `resolve` and `servers` then apply defaults and references and build the [`Config`].
+//! [`load()`] does both for all files. To add a keyword, add its item to the table of its section.
 
+mod address;
+mod bind;
+mod global;
+pub mod keyword;
+mod known;
+pub mod load;
+mod log;
 pub mod model;
+mod options;
+mod proxy;
+mod raw;
+mod resolve;
+mod section;
+mod server;
+mod servers;
+mod tail;
+mod words;
 
+pub use load::{Host, Input, LoadInputs, Loaded, World, load};
 pub use model::*;

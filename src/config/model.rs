@@ -104,6 +104,10 @@ pub struct Global {
     pub stats_timeout_ms: u32,
     pub stats_maxconn: u32,
     pub spread_checks: u8,
+    /// `max-spread-checks`: upper end of the time over which first checks are spread.
+    pub max_spread_checks_ms: Option<u32>,
+    /// `debug`: as `-d` on the command line.
+    pub debug: bool,
     pub tune: Tune,
     pub insecure_fork_wanted: bool,
     /// Environment variables to put in place before start (`setenv` and kin): value, or `None` to unset.
@@ -140,6 +144,8 @@ impl Default for Global {
             stats_timeout_ms: 10_000,
             stats_maxconn: 10,
             spread_checks: 0,
+            max_spread_checks_ms: None,
+            debug: false,
             tune: Tune::default(),
             insecure_fork_wanted: false,
             env: Vec::new(),
@@ -569,6 +575,10 @@ pub struct Check {
 }
 
 impl Config {
+    /// Whether anything is listened on; without it `-c` and the start end with status 2.
+    pub fn has_listeners(&self) -> bool {
+        self.frontends.iter().any(|f| !f.disabled && !f.binds.is_empty())
+    }
     pub fn frontend(&self, id: FrontendId) -> &Frontend {
         &self.frontends[id.index()]
     }

@@ -68,18 +68,14 @@ pub(super) fn evaluate_expanded(
     let value = parser.or(0)?;
     match parser.rest().first() {
         None => Ok(value),
-        Some(&c) => {
-            let c = if c.is_ascii_graphic() {
-                char::from(c)
-            } else {
-                char::REPLACEMENT_CHARACTER
-            };
-            let message = format!(
-                "unexpected character '{c}' at the end of conditional expression '{}'",
+        Some(&c) => Err(parser.error(
+            parser.at,
+            format!(
+                "unexpected character '{}' at the end of conditional expression '{}'",
+                char::from(c).escape_default(),
                 shown(text)
-            );
-            Err(parser.error(parser.at, message))
-        }
+            ),
+        )),
     }
 }
 

@@ -10,7 +10,6 @@
 
 pub(crate) mod admin;
 pub(crate) mod client;
-pub(crate) mod component;
 pub(crate) mod daemon;
 pub(crate) mod logs;
 pub(crate) mod net;

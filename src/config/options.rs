@@ -1,0 +1,324 @@
+//! `option …` of proxies (configuration.txt 4.2).
+
+use super::keyword::{Arity, B, D, F, Keyword, L, NONE, Sections};
+use super::model::*;
+use super::raw::ProxyRaw;
+use super::words::{Args, Said, Sense};
+
+/// Of both sides.
+const DFLB: Sections = D | F | L | B;
+/// Of the frontend.
+const FRONT: Sections = D | F | L;
+/// Of the backend.
+const BACK: Sections = D | L | B;
+
+const fn flag(
+    name: &'static str,
+    sections: Sections,
+    doc: &'static str,
+    parse: super::keyword::Parse<ProxyRaw>,
+) -> Keyword<ProxyRaw> {
+    Keyword::new(name, sections, NONE, "", doc, parse).invertible()
+}
+
+const fn opt(
+    name: &'static str,
+    sections: Sections,
+    args: Arity,
+    usage: &'static str,
+    doc: &'static str,
+    parse: super::keyword::Parse<ProxyRaw>,
+) -> Keyword<ProxyRaw> {
+    Keyword::new(name, sections, args, usage, doc, parse)
+}
+
+/// Sets one flag from the sense of the line.
+macro_rules! set {
+    ($field:ident) => {
+        |p, a| {
+            p.set.options.$field = a.on();
+            Ok(())
+        }
+    };
+}
+/// Sets one flag of three states: absent, on, off.
+macro_rules! set_or_default {
+    ($field:ident) => {
+        |p, a| {
+            p.set.options.$field = (a.sense != Sense::Default).then_some(a.on());
+            Ok(())
+        }
+    };
+}
+
+/// Every `option` we have.
+pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
+    flag(
+        "option abortonclose",
+        BACK,
+        "drops queued requests of clients that went away",
+        set!(abortonclose),
+    ),
+    flag(
+        "option allbackups",
+        BACK,
+        "uses all backup servers, not only the first",
+        set!(allbackups),
+    ),
+    flag(
+        "option clitcpka",
+        FRONT,
+        "TCP keep-alive towards clients",
+        |p, a| {
+            p.set.client_ka.enabled = a.on();
+            Ok(())
+        },
+    ),
+    flag(
+        "option contstats",
+        FRONT,
+        "counts bytes while they flow (always so here)",
+        |_, _| Ok(()),
+    ),
+    flag(
+        "option dontlog-normal",
+        FRONT,
+        "logs only what went wrong",
+        set!(dontlog_normal),
+    ),
+    flag(
+        "option dontlognull",
+        FRONT,
+        "does not log connections without data",
+        set!(dontlognull),
+    ),
+    opt(
+        "option httpchk",
+        BACK,
+        (0, 4),
+        "[<method>] [<uri>] [<version>] [<host>]",
+        "probes servers by HTTP",
+        httpchk,
+    ),
+    flag(
+        "option independent-streams",
+        DFLB,
+        "each direction times out on its own",
+        set!(independent_streams),
+    ),
+    flag(
+        "option independant-streams",
+        DFLB,
+        "each direction times out on its own",
+        set!(independent_streams),
+    )
+    .obsolete("option independent-streams"),
+    flag(
+        "option log-health-checks",
+        BACK,
+        "logs every change of a check's outcome",
+        set!(log_health_checks),
+    ),
+    flag(
+        "option log-separate-errors",
+        FRONT,
+        "logs failures at level err",
+        set!(log_separate_errors),
+    ),
+    flag(
+        "option logasap",
+        FRONT,
+        "logs without waiting for the end",
+        set!(logasap),
+    ),
+    opt(
+        "option redispatch",
+        BACK,
+        (0, 1),
+        "[<interval>]",
+        "retries may go to another server",
+        redispatch,
+    )
+    .invertible(),
+    flag(
+        "option socket-stats",
+        FRONT,
+        "counts each listening address apart",
+        set!(socket_stats),
+    ),
+    flag(
+        "option splice-auto",
+        DFLB,
+        "streams earn a pipe (the default here)",
+        set_or_default!(splice_auto),
+    ),
+    flag(
+        "option splice-request",
+        DFLB,
+        "client to server through a pipe from the start",
+        set_or_default!(splice_request),
+    ),
+    flag(
+        "option splice-response",
+        DFLB,
+        "server to client through a pipe from the start",
+        set_or_default!(splice_response),
+    ),
+    flag(
+        "option srvtcpka",
+        BACK,
+        "TCP keep-alive towards servers",
+        |p, a| {
+            p.set.server_ka.enabled = a.on();
+            Ok(())
+        },
+    ),
+    opt(
+        "option ssl-hello-chk",
+        BACK,
+        NONE,
+        "",
+        "probes servers by a TLS hello",
+        |p, _| {
+            p.set.check = CheckKind::SslHello;
+            Ok(())
+        },
+    ),
+    flag(
+        "option tcp-smart-accept",
+        FRONT,
+        "saves an ACK at accept",
+        set_or_default!(smart_accept),
+    ),
+    flag(
+        "option tcp-smart-connect",
+        BACK,
+        "saves an ACK at connect",
+        set!(smart_connect),
+    ),
+    opt(
+        "option tcpka",
+        DFLB,
+        NONE,
+        "",
+        "TCP keep-alive on both sides",
+        |p, _| {
+            p.set.client_ka.enabled = true;
+            p.set.server_ka.enabled = true;
+            Ok(())
+        },
+    ),
+    opt(
+        "option tcplog",
+        FRONT,
+        (0, 1),
+        "[clf]",
+        "logs TCP sessions with timers, state and counters",
+        tcplog,
+    ),
+    flag(
+        "option transparent",
+        BACK,
+        "connects to the address the client asked for",
+        transparent,
+    ),
+    // HTTP, but with an effect in TCP mode.
+    opt(
+        "option httplog",
+        FRONT,
+        (0, 1),
+        "[clf]",
+        "in TCP mode as 'option tcplog', with a warning",
+        httplog,
+    ),
+];
+
+/// haproxy's request where `option httpchk` names none.
+const CHECK_METHOD: &str = "OPTIONS";
+const CHECK_URI: &str = "/";
+const CHECK_VERSION: &str = "HTTP/1.0";
+
+/// Forms: nothing; `<uri>`; `<method> <uri>`; `<method> <uri> <version>`; and 3.1's host after these.
+fn httpchk(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    let words: Vec<String> = args.rest().iter().map(|w| w.text().into_owned()).collect();
+    let (method, uri) = match words.as_slice() {
+        [] => (CHECK_METHOD, CHECK_URI),
+        [uri] => (CHECK_METHOD, uri.as_str()),
+        [method, uri, ..] => (method.as_str(), uri.as_str()),
+    };
+    let version = words.get(2).map_or(CHECK_VERSION, String::as_str);
+    if !is_http_version(version) {
+        let word = &args.rest()[2];
+        let text = format!(
+            "'option httpchk' : '{}' is no HTTP version such as HTTP/1.1.",
+            version.escape_default()
+        );
+        let help =
+            "hiding headers or a body at the end of the version string is gone since haproxy 2.7";
+        return Err(args.fail_help(word.span, text, help));
+    }
+    proxy.set.check = CheckKind::Http {
+        method: method.to_owned(),
+        uri: uri.to_owned(),
+        version: version.to_owned(),
+        host: words.get(3).cloned(),
+    };
+    Ok(())
+}
+
+fn is_http_version(text: &str) -> bool {
+    text.strip_prefix("HTTP/").is_some_and(|v| {
+        matches!(v.as_bytes(), [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
+    })
+}
+
+fn redispatch(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    proxy.set.redispatch = match (args.on(), args.is_empty()) {
+        (false, _) => Redispatch(0),
+        (true, true) => Redispatch(-1),
+        (true, false) => {
+            let range = i64::from(i32::MIN + 1)..=i64::from(i32::MAX);
+            Redispatch(i32::try_from(args.number(range)?).expect("within the range"))
+        }
+    };
+    Ok(())
+}
+
+fn tcplog(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    if args.eat("clf") {
+        return Err(args.cx.not_yet(args.head, "option tcplog clf"));
+    }
+    args.done()?;
+    proxy.set.log_format = LogFormat::Tcp;
+    proxy.set.log_format_at = Some(args.head);
+    Ok(())
+}
+
+fn httplog(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    let _: bool = args.eat("clf");
+    args.done()?;
+    proxy.set.log_format = LogFormat::Tcp;
+    proxy.set.log_format_at = Some(args.head);
+    proxy.set.httplog_at = Some(args.head);
+    Ok(())
+}
+
+fn transparent(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    proxy.set.options.transparent = args.on();
+    if args.on() && !args.cx.deprecated_silent {
+        let text = format!("'{}' is deprecated and will go in haproxy 3.5.", args.name);
+        args.cx
+            .warning(args.head, text)
+            .help("a server of address 0.0.0.0 does the same");
+    }
+    Ok(())
+}
+
+/// Which way a direction is asked to go, from `splice-auto` and its own option.
+pub(super) fn splice(auto: Option<bool>, own: Option<bool>) -> Splice {
+    match (own, auto) {
+        (Some(true), _) => Splice::Always,
+        (Some(false), _) | (None, Some(false)) => Splice::Never,
+        (None, None | Some(true)) => Splice::Earned,
+    }
+}

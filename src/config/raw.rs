@@ -1,0 +1,357 @@
+//! What was written, word by word checked, before references and defaults are applied.
+//!
+//! [`Settings`] are what a proxy inherits from its `defaults` section: inheriting is cloning.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use super::model::*;
+use crate::lang::lexer::Word;
+use crate::lang::source::Span;
+
+/// Everything read from all files.
+#[derive(Debug, Default)]
+pub(super) struct Raw {
+    pub(super) global: GlobalRaw,
+    /// `defaults`, `frontend`, `listen` and `backend` sections in order.
+    pub(super) sections: Vec<ProxyRaw>,
+    /// Names of sections whose header could not be read: a reference to one is no further mistake.
+    pub(super) skipped: Vec<String>,
+}
+
+/// The `global` sections merged, with what waits for the end of the files.
+#[derive(Debug, Default)]
+pub(super) struct GlobalRaw {
+    pub(super) out: Global,
+    pub(super) log: Vec<LogLine>,
+    pub(super) zero_warning: bool,
+    pub(super) expose_deprecated: bool,
+    pub(super) unix_bind: UnixOwner,
+    /// `cpu-map` lines: threads (0-based, `None`: each), the CPUs, whether CPUs are dealt one by one (`auto:`).
+    pub(super) cpu_map: Vec<CpuMap>,
+    pub(super) thread_hard_limit: Option<u32>,
+    pub(super) default_shards: Option<ShardsWord>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct CpuMap {
+    pub(super) threads: ThreadSet,
+    pub(super) cpus: Vec<usize>,
+    pub(super) one_each: bool,
+}
+
+/// Threads (0-based here) as `cpu-map` names them, where odd and even count from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ThreadSet {
+    All,
+    Odd,
+    Even,
+    /// Both ends included.
+    Range(u32, u32),
+}
+
+impl ThreadSet {
+    pub(super) fn contains(self, thread: u32) -> bool {
+        match self {
+            Self::All => true,
+            Self::Odd => thread.is_multiple_of(2),
+            Self::Even => !thread.is_multiple_of(2),
+            Self::Range(low, high) => (low..=high).contains(&thread),
+        }
+    }
+}
+
+/// Mode and owner of a unix socket.
+#[derive(Debug, Clone, Default)]
+pub(super) struct UnixOwner {
+    pub(super) mode: Option<u32>,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) prefix: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SectionKind {
+    Defaults,
+    Frontend,
+    Listen,
+    Backend,
+}
+
+impl SectionKind {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Defaults => "defaults",
+            Self::Frontend => "frontend",
+            Self::Listen => "listen",
+            Self::Backend => "backend",
+        }
+    }
+    pub(super) fn has_front(self) -> bool {
+        matches!(self, Self::Frontend | Self::Listen)
+    }
+    pub(super) fn has_back(self) -> bool {
+        matches!(self, Self::Backend | Self::Listen)
+    }
+    /// How haproxy's messages call such a section.
+    pub(super) fn called(self) -> &'static str {
+        match self {
+            Self::Listen => "proxy",
+            other => other.word(),
+        }
+    }
+}
+
+/// One section as written; `set` began as a clone of its `defaults`.
+#[derive(Debug)]
+pub(super) struct ProxyRaw {
+    pub(super) kind: SectionKind,
+    pub(super) name: String,
+    /// The section's header line.
+    pub(super) span: Span,
+    pub(super) set: Settings,
+    pub(super) id: Option<(u32, Span)>,
+    pub(super) description: Option<String>,
+    pub(super) dispatch: Option<(std::net::SocketAddr, Span)>,
+    pub(super) binds: Vec<BindRaw>,
+    pub(super) servers: Vec<ServerRaw>,
+    /// A mistake was found in a `bind` or `server` line: what is missing now is no further mistake.
+    pub(super) broken: bool,
+}
+
+/// What `defaults` hands on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Settings {
+    pub(super) mode: Mode,
+    /// Where `mode http` was asked for.
+    pub(super) mode_at: Option<Span>,
+    pub(super) disabled: bool,
+    pub(super) timeout: Timeouts,
+    pub(super) maxconn: Option<u32>,
+    pub(super) backlog: Option<u32>,
+    pub(super) fullconn: Option<u32>,
+    pub(super) rate_limit_sessions: u32,
+    pub(super) retries: Option<u32>,
+    pub(super) redispatch: Redispatch,
+    pub(super) balance: Option<(BalanceWord, Span)>,
+    pub(super) hash_type: HashType,
+    pub(super) default_backend: Option<Word>,
+    pub(super) monitor_net: Option<ipnet::IpNet>,
+    pub(super) grace_ms: Option<u32>,
+    pub(super) check: CheckKind,
+    pub(super) source: Option<Source>,
+    pub(super) log: Vec<LogLine>,
+    pub(super) log_tag: Option<String>,
+    pub(super) log_format: LogFormat,
+    /// The line that chose the log format.
+    pub(super) log_format_at: Option<Span>,
+    /// `option httplog`, for the warning in TCP mode.
+    pub(super) httplog_at: Option<Span>,
+    pub(super) options: Options,
+    pub(super) client_ka: KeepAlive,
+    pub(super) server_ka: KeepAlive,
+    /// `default-server`.
+    pub(super) server: ServerOptions,
+    /// Keywords known to haproxy only, judged once the mode is certain.
+    pub(super) not_yet: Vec<NotYetRaw>,
+}
+
+/// Milliseconds; `None` is no limit.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Timeouts {
+    pub(super) client: Option<u32>,
+    pub(super) client_fin: Option<u32>,
+    pub(super) connect: Option<u32>,
+    pub(super) server: Option<u32>,
+    pub(super) server_fin: Option<u32>,
+    pub(super) tunnel: Option<u32>,
+    pub(super) queue: Option<u32>,
+    pub(super) check: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Options {
+    pub(super) independent_streams: bool,
+    pub(super) dontlognull: bool,
+    pub(super) dontlog_normal: bool,
+    pub(super) logasap: bool,
+    pub(super) log_separate_errors: bool,
+    pub(super) socket_stats: bool,
+    pub(super) smart_accept: Option<bool>,
+    pub(super) smart_connect: bool,
+    pub(super) log_health_checks: bool,
+    pub(super) allbackups: bool,
+    pub(super) abortonclose: bool,
+    pub(super) transparent: bool,
+    /// `option splice-auto`, `-request`, `-response`: `Some(false)` where negated.
+    pub(super) splice_auto: Option<bool>,
+    pub(super) splice_request: Option<bool>,
+    pub(super) splice_response: Option<bool>,
+}
+
+/// `balance` as written; the HTTP kinds fall back to round robin in TCP mode, as in haproxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum BalanceWord {
+    Of(Balance),
+    /// `uri`, `url_param`, `hdr(…)`.
+    Http,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LogLine {
+    /// `log global`.
+    Global,
+    To(LogTarget),
+}
+
+/// A keyword that is haproxy's and not ours yet.
+#[derive(Debug, Clone)]
+pub(super) struct NotYetRaw {
+    pub(super) name: String,
+    pub(super) span: Span,
+    pub(super) layer: Layer,
+}
+
+/// What a keyword of a later issue needs to have an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layer {
+    /// No effect in TCP mode, in haproxy either, which says nothing about it.
+    HttpQuiet,
+    /// No effect in TCP mode, which haproxy says in a warning.
+    Http,
+    /// Rules: work in both modes, and follow from the mode where that is HTTP.
+    Rules,
+    /// Works in both modes.
+    Any,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ShardsWord {
+    Number(u32),
+    /// One per shard.
+    ByThread,
+}
+
+/// A `bind` line: one address, options shared.
+#[derive(Debug, Clone)]
+pub(super) struct BindRaw {
+    pub(super) address: BindAddress,
+    pub(super) options: BindOptions,
+    pub(super) span: Span,
+}
+
+/// What may follow the addresses of `bind` or `stats socket`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct BindOptions {
+    pub(super) name: Option<String>,
+    pub(super) id: Option<(u32, Span)>,
+    pub(super) backlog: Option<u32>,
+    pub(super) maxconn: Option<u32>,
+    pub(super) accept_proxy: bool,
+    pub(super) transparent: bool,
+    pub(super) interface: Option<String>,
+    pub(super) owner: UnixOwner,
+    pub(super) v4v6: bool,
+    pub(super) v6only: bool,
+    pub(super) defer_accept: bool,
+    pub(super) tfo: bool,
+    pub(super) mss: Option<i32>,
+    pub(super) tcp_ut_ms: Option<u32>,
+    pub(super) shards: Option<ShardsWord>,
+    pub(super) threads: Vec<u32>,
+    pub(super) nice: i32,
+    pub(super) level: Option<CliLevel>,
+    pub(super) expose_fd: bool,
+    pub(super) not_yet: Vec<NotYetRaw>,
+}
+
+/// A `server` line.
+#[derive(Debug, Clone)]
+pub(super) struct ServerRaw {
+    pub(super) name: String,
+    pub(super) name_span: Span,
+    pub(super) address: HostAddress,
+    pub(super) host_text: String,
+    pub(super) options: ServerOptions,
+    pub(super) span: Span,
+}
+
+/// A server's address before its name is resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum HostAddress {
+    Ip(IpAddr, ServerPort),
+    Name(String, ServerPort),
+    Unix(PathBuf),
+    Abns(Vec<u8>),
+}
+
+/// What may follow a server's address, and what `default-server` hands on.
+#[derive(Debug, Clone)]
+pub(super) struct ServerOptions {
+    pub(super) id: Option<(u32, Span)>,
+    pub(super) weight: u32,
+    pub(super) backup: bool,
+    pub(super) disabled: bool,
+    pub(super) check: Option<Span>,
+    pub(super) inter_ms: u32,
+    pub(super) fastinter_ms: Option<u32>,
+    pub(super) downinter_ms: Option<u32>,
+    pub(super) rise: u32,
+    pub(super) fall: u32,
+    pub(super) check_addr: Option<IpAddr>,
+    pub(super) check_port: Option<u16>,
+    pub(super) check_send_proxy: bool,
+    pub(super) maxconn: u32,
+    pub(super) minconn: u32,
+    pub(super) maxqueue: u32,
+    pub(super) slowstart_ms: u32,
+    pub(super) send_proxy: Option<ProxyProtocol>,
+    pub(super) source: Option<Source>,
+    pub(super) track: Option<Word>,
+    pub(super) tcp_ut_ms: Option<u32>,
+    pub(super) tfo: bool,
+    pub(super) init_addr: Vec<InitAddr>,
+    pub(super) not_yet: Vec<NotYetRaw>,
+}
+
+impl Default for ServerOptions {
+    /// haproxy's defaults (configuration.txt 5.2).
+    fn default() -> Self {
+        Self {
+            id: None,
+            weight: 1,
+            backup: false,
+            disabled: false,
+            check: None,
+            inter_ms: 2000,
+            fastinter_ms: None,
+            downinter_ms: None,
+            rise: 2,
+            fall: 3,
+            check_addr: None,
+            check_port: None,
+            check_send_proxy: false,
+            maxconn: 0,
+            minconn: 0,
+            maxqueue: 0,
+            slowstart_ms: 0,
+            send_proxy: None,
+            source: None,
+            track: None,
+            tcp_ut_ms: None,
+            tfo: false,
+            init_addr: vec![InitAddr::Last, InitAddr::Libc],
+            not_yet: Vec::new(),
+        }
+    }
+}
+
+/// One step of `init-addr`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InitAddr {
+    /// From the state file: there is none, so this step never gives an address.
+    Last,
+    Libc,
+    None,
+    Ip(IpAddr),
+}

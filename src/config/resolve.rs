@@ -1,0 +1,668 @@
+//! From what was written to a [`Config`]: references, inherited values, defaults and cross-checks.
+//!
+//! Runs even where mistakes were found before, so that one run shows all; what it then builds is dropped.
+
+use std::collections::HashMap;
+
+use super::address;
+use super::load::LoadInputs;
+use super::model::*;
+use super::options;
+use super::raw::*;
+use super::servers;
+use super::words::{Cx, Said};
+use crate::lang::diag::{Form, did_you_mean, nearest};
+use crate::lang::source::Span;
+
+/// haproxy's number for the first proxy: 1 is taken by its own admin proxy.
+const FIRST_IID: u32 = 2;
+/// `retries` where none is written.
+const RETRIES: u32 = 3;
+/// Backlog where no limit is known at all.
+const BACKLOG: u32 = 1024;
+
+/// Builds the configuration of one worker.
+pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Config {
+    let sections: Vec<&ProxyRaw> = raw
+        .sections
+        .iter()
+        .filter(|s| s.kind != SectionKind::Defaults)
+        .collect();
+    let mut out = Config {
+        global: global(&raw.global, inputs, cx),
+        ..Config::default()
+    };
+    names(&sections, cx);
+    for section in &sections {
+        later_issues(section, cx);
+    }
+    let iids = numbers(&sections, cx);
+    for (section, iid) in sections.iter().zip(iids) {
+        let proxy = ProxyId(index(out.proxies.len()));
+        let front = section
+            .kind
+            .has_front()
+            .then(|| FrontendId(index(out.frontends.len())));
+        let back = section
+            .kind
+            .has_back()
+            .then(|| BackendId(index(out.backends.len())));
+        out.proxies.push(Proxy {
+            name: section.name.clone(),
+            iid,
+            frontend: front,
+            backend: back,
+            mode: section.set.mode,
+            disabled: section.set.disabled,
+            description: section.description.clone(),
+            span: section.span,
+        });
+        if front.is_some() {
+            let frontend = frontend(section, proxy, raw, inputs, &mut out, cx);
+            out.frontends.push(frontend);
+        }
+        if back.is_some() {
+            let backend = backend(section, proxy, raw, &mut out, cx);
+            out.backends.push(backend);
+        }
+        missing_timeouts(section, cx);
+        ignored_log_format(section, &out, front, cx);
+    }
+    default_backends(&sections, raw, &mut out, cx);
+    full_connections(&sections, inputs, &mut out);
+    servers::resolve(&sections, &mut out, cx);
+    shared_addresses(&out, cx);
+    out
+}
+
+/// An index that fits the ids: a file cannot hold more sections or servers than that.
+pub(super) fn index(len: usize) -> u32 {
+    u32::try_from(len).expect("fewer items than bytes in the files")
+}
+
+// ---------------------------------------------------------------- global
+
+fn global(raw: &GlobalRaw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Global {
+    let mut out = raw.out.clone();
+    out.maxconn = inputs.maxconn.or(out.maxconn);
+    out.log = targets(&raw.log, &[]);
+    if let (Some(limit), Some(threads)) = (raw.thread_hard_limit, out.nbthread)
+        && threads > limit
+    {
+        let text =
+            format!("nbthread {threads} is above thread-hard-limit, which keeps it at {limit}.");
+        cx.diags
+            .push(crate::lang::diag::Severity::Warning, None, text);
+    }
+    let shards = out
+        .nbthread
+        .unwrap_or(inputs.shards)
+        .min(raw.thread_hard_limit.unwrap_or(u32::MAX))
+        .max(1);
+    if raw.thread_hard_limit.is_some() {
+        out.nbthread = Some(shards);
+    }
+    out.cpu_map = cpu_map(&raw.cpu_map, shards);
+    out
+}
+
+/// CPUs of each shard; later lines win, and `auto:` deals them out one by one.
+fn cpu_map(lines: &[CpuMap], shards: u32) -> Vec<Vec<usize>> {
+    if lines.is_empty() {
+        return Vec::new();
+    }
+    let mut out = vec![Vec::new(); shards as usize];
+    for line in lines {
+        let of_set = (0..shards).filter(|&thread| line.threads.contains(thread));
+        for (nth, thread) in of_set.enumerate() {
+            let cpus = if line.one_each {
+                line.cpus.get(nth).map_or_else(Vec::new, |&cpu| vec![cpu])
+            } else {
+                line.cpus.clone()
+            };
+            if !cpus.is_empty() {
+                out[thread as usize] = cpus;
+            }
+        }
+    }
+    out
+}
+
+/// The targets of a section, `log global` replaced; none of the global ones twice.
+pub(super) fn targets(lines: &[LogLine], global: &[LogLine]) -> Vec<LogTarget> {
+    let of = |line: &LogLine| match line {
+        LogLine::To(target) => Some(target.clone()),
+        LogLine::Global => None,
+    };
+    lines
+        .iter()
+        .flat_map(|line| match line {
+            LogLine::Global => global.iter().filter_map(of).collect(),
+            LogLine::To(target) => vec![target.clone()],
+        })
+        .collect()
+}
+
+// ---------------------------------------------------------------- names and numbers
+
+fn names(sections: &[&ProxyRaw], cx: &mut Cx<'_>) {
+    let mut seen: HashMap<&str, Vec<&ProxyRaw>> = HashMap::new();
+    for section in sections {
+        let others = seen.entry(&section.name).or_default();
+        let clash = |o: &&&ProxyRaw| {
+            (o.kind.has_front() && section.kind.has_front())
+                || (o.kind.has_back() && section.kind.has_back())
+        };
+        if let Some(other) = others.iter().find(clash) {
+            let text = format!(
+                "{} '{}' has the same name as {} '{}' declared at {}.",
+                section.kind.word(),
+                section.name,
+                other.kind.word(),
+                other.name,
+                cx.place(other.span)
+            );
+            let _: Said = cx.alert(section.span, text);
+        } else if let Some(other) = others.first() {
+            let text = format!(
+                "{} '{}' shares its name with {} '{}' declared at {}, which haproxy 3.3 and later refuse.",
+                section.kind.word(),
+                section.name,
+                other.kind.word(),
+                other.name,
+                cx.place(other.span)
+            );
+            cx.warning(section.span, text)
+                .help("give each section a name of its own");
+        }
+        others.push(section);
+    }
+}
+
+/// `id` of each section, else the next free number from [`FIRST_IID`].
+fn numbers(sections: &[&ProxyRaw], cx: &mut Cx<'_>) -> Vec<u32> {
+    let mut owners: HashMap<u32, &ProxyRaw> = HashMap::new();
+    for section in sections {
+        let Some((id, span)) = section.id else {
+            continue;
+        };
+        if let Some(other) = owners.get(&id) {
+            let text = format!(
+                "{} {} reuses same custom id as {} {} (declared at {}).",
+                section.kind.called(),
+                section.name,
+                other.kind.called(),
+                other.name,
+                cx.place(other.span)
+            );
+            let _: Said = cx.alert(span, text);
+        } else {
+            owners.insert(id, section);
+        }
+    }
+    let mut next = FIRST_IID;
+    let mut free = || {
+        while owners.contains_key(&next) {
+            next += 1;
+        }
+        next += 1;
+        next - 1
+    };
+    sections
+        .iter()
+        .map(|s| s.id.map_or_else(&mut free, |id| id.0))
+        .collect()
+}
+
+// ---------------------------------------------------------------- what belongs to later issues
+
+/// Says, once a name, what this section needs and we do not have.
+///
+/// A section in HTTP mode is refused for that, which covers all its HTTP keywords and rules. In TCP mode
+/// HTTP keywords have no effect, in haproxy either, which says so for some.
+fn later_issues(section: &ProxyRaw, cx: &mut Cx<'_>) {
+    if section.set.disabled {
+        return;
+    }
+    let http = section.set.mode == Mode::Http;
+    if http {
+        let span = section.set.mode_at.unwrap_or(section.span);
+        let _: Said = cx.not_yet(span, "mode http");
+    }
+    let of_binds = section.binds.iter().flat_map(|b| &b.options.not_yet);
+    let of_servers = section.servers.iter().flat_map(|s| &s.options.not_yet);
+    let mut ignored: Vec<&str> = Vec::new();
+    for item in section.set.not_yet.iter().chain(of_binds).chain(of_servers) {
+        match (item.layer, http) {
+            (Layer::HttpQuiet, _) | (Layer::Http | Layer::Rules, true) => {}
+            (Layer::Http, false) => {
+                if !ignored.contains(&&*item.name) {
+                    ignored.push(&item.name);
+                    let text = format!(
+                        "'{}' ignored for {} '{}' as it requires HTTP mode.",
+                        item.name,
+                        section.kind.called(),
+                        section.name
+                    );
+                    cx.warning(item.span, text).form(Form::Config);
+                }
+            }
+            (Layer::Rules, false) | (Layer::Any, _) => {
+                let _: Said = cx.not_yet(item.span, &item.name);
+            }
+        }
+    }
+    if let (Some(at), false) = (section.set.httplog_at, http) {
+        let text = format!(
+            "'option httplog' not usable with {} '{}' (needs 'mode http'). Falling back to 'option tcplog'.",
+            section.kind.called(),
+            section.name
+        );
+        if section.kind.has_front() {
+            cx.warning(at, text);
+        }
+    }
+}
+
+// ---------------------------------------------------------------- frontends
+
+fn frontend(
+    section: &ProxyRaw,
+    proxy: ProxyId,
+    raw: &Raw,
+    inputs: &LoadInputs<'_>,
+    out: &mut Config,
+    cx: &mut Cx<'_>,
+) -> Frontend {
+    let set = &section.set;
+    let id = FrontendId(index(out.frontends.len()));
+    if section.binds.is_empty() && !set.disabled && !section.broken {
+        let text = format!(
+            "{} '{}' has no 'bind' directive. Please declare it as a backend if this was intended.",
+            section.kind.called(),
+            section.name
+        );
+        cx.warning(section.span, text).form(Form::Config);
+    }
+    let maxconn = set.maxconn.or(inputs.frontend_maxconn).unwrap_or(0);
+    let limit = if maxconn > 0 {
+        maxconn
+    } else {
+        out.global.maxconn.unwrap_or(BACKLOG)
+    };
+    let shards = out.global.nbthread.unwrap_or(inputs.shards);
+    let mut binds = Vec::new();
+    let luids = bind_numbers(section, cx);
+    for (bind, luid) in section.binds.iter().zip(luids) {
+        let bind_id = BindId(index(out.binds.len()));
+        let backlog = bind.options.backlog.or(set.backlog).unwrap_or(limit);
+        let bind = resolve_bind(bind, id, luid, backlog, raw, shards, cx);
+        out.binds.push(bind);
+        binds.push(bind_id);
+    }
+    Frontend {
+        name: section.name.clone(),
+        proxy,
+        mode: set.mode,
+        disabled: set.disabled,
+        binds,
+        maxconn,
+        rate_limit_sessions: set.rate_limit_sessions,
+        timeout_client_ms: set.timeout.client,
+        timeout_client_fin_ms: set.timeout.client_fin,
+        default_backend: None,
+        monitor_net: set.monitor_net,
+        tcpka: set.client_ka,
+        independent_streams: set.options.independent_streams,
+        dontlognull: set.options.dontlognull,
+        dontlog_normal: set.options.dontlog_normal,
+        logasap: set.options.logasap,
+        log_separate_errors: set.options.log_separate_errors,
+        socket_stats: set.options.socket_stats,
+        tcp_smart_accept: set.options.smart_accept == Some(true),
+        log_format: set.log_format,
+        log: targets(&set.log, &raw.global.log),
+        log_tag: set.log_tag.clone(),
+        splice_request: options::splice(set.options.splice_auto, set.options.splice_request),
+        splice_response: options::splice(set.options.splice_auto, set.options.splice_response),
+        grace_ms: set.grace_ms.or(raw.global.out.grace_ms),
+        span: section.span,
+    }
+}
+
+/// `id` of each address, else the next free number from 1. One written `id` is of one address.
+fn bind_numbers(section: &ProxyRaw, cx: &mut Cx<'_>) -> Vec<u32> {
+    let mut owners: HashMap<u32, Span> = HashMap::new();
+    let mut own = Vec::new();
+    for bind in &section.binds {
+        let id = bind
+            .options
+            .id
+            .filter(|(_, span)| !owners.values().any(|s| s == span));
+        if let Some((id, span)) = id {
+            if let Some(first) = owners.get(&id) {
+                let text = format!(
+                    "'bind' : 'id' : custom id {id} already used at {}.",
+                    cx.place(*first)
+                );
+                let _: Said = cx.alert(span, text);
+            }
+            owners.insert(id, span);
+        }
+        own.push(id);
+    }
+    let mut next = 1;
+    let mut free = || {
+        while owners.contains_key(&next) {
+            next += 1;
+        }
+        next += 1;
+        next - 1
+    };
+    own.into_iter()
+        .map(|id| id.map_or_else(&mut free, |id| id.0))
+        .collect()
+}
+
+fn resolve_bind(
+    bind: &BindRaw,
+    frontend: FrontendId,
+    luid: u32,
+    backlog: u32,
+    raw: &Raw,
+    shards: u32,
+    cx: &mut Cx<'_>,
+) -> Bind {
+    let options = &bind.options;
+    let common = &raw.global.unix_bind;
+    let unix = matches!(bind.address, BindAddress::Unix(_));
+    let or_common = |own: Option<u32>, common: Option<u32>| own.or_else(|| common.filter(|_| unix));
+    let mut threads = options.threads.clone();
+    threads.retain(|&t| t < shards);
+    if threads.is_empty() && !options.threads.is_empty() {
+        let text = format!("'bind' : 'thread' names no thread that exists: there are {shards}.");
+        let _: Said = cx.alert(bind.span, text);
+    }
+    let word = options.shards.or(raw.global.default_shards);
+    Bind {
+        frontend,
+        address: prefixed(&bind.address, common.prefix.as_deref()),
+        name: options.name.clone(),
+        luid,
+        backlog,
+        maxconn: options.maxconn.unwrap_or(0),
+        accept_proxy: options.accept_proxy,
+        transparent: options.transparent,
+        interface: options.interface.clone(),
+        mode: or_common(options.owner.mode, common.mode),
+        uid: or_common(options.owner.uid, common.uid),
+        gid: or_common(options.owner.gid, common.gid),
+        v4v6: options.v4v6,
+        v6only: options.v6only,
+        defer_accept: options.defer_accept,
+        tfo: options.tfo,
+        mss: options.mss,
+        tcp_ut_ms: options.tcp_ut_ms,
+        shards: match word {
+            Some(ShardsWord::Number(n)) => Some(n),
+            Some(ShardsWord::ByThread) | None => None,
+        },
+        threads,
+        nice: options.nice,
+        span: bind.span,
+    }
+}
+
+/// `unix-bind prefix` goes before each path.
+fn prefixed(address: &BindAddress, prefix: Option<&str>) -> BindAddress {
+    match (address, prefix) {
+        (BindAddress::Unix(path), Some(prefix)) => {
+            let mut whole = std::ffi::OsString::from(prefix);
+            whole.push(path);
+            BindAddress::Unix(whole.into())
+        }
+        _ => address.clone(),
+    }
+}
+
+fn default_backends(sections: &[&ProxyRaw], raw: &Raw, out: &mut Config, cx: &mut Cx<'_>) {
+    let by_name: HashMap<&str, BackendId> = out
+        .backends
+        .iter()
+        .zip(0..)
+        .map(|(b, i)| (&*b.name, BackendId(i)))
+        .collect();
+    let mut found = Vec::new();
+    let fronts = sections.iter().filter(|s| s.kind.has_front());
+    for (section, frontend) in fronts.zip(0..) {
+        let Some(word) = &section.set.default_backend else {
+            // A listen section is its own backend.
+            if section.kind == SectionKind::Listen {
+                found.push((frontend, by_name.get(&*section.name).copied()));
+            }
+            continue;
+        };
+        let name = word.text();
+        let backend = by_name.get(&*name).copied();
+        if backend.is_none() && !section.set.disabled && !raw.skipped.iter().any(|s| *s == name) {
+            let near = did_you_mean(&nearest(&name, by_name.keys().copied()));
+            let text = format!(
+                "Proxy '{}': unable to find required default_backend: '{name}'{near}.",
+                section.name
+            );
+            cx.diags.alert(word.span, text).form(Form::Config);
+        }
+        found.push((frontend, backend));
+    }
+    for (frontend, backend) in found {
+        out.frontends[frontend as usize].default_backend = backend;
+    }
+}
+
+/// Two binds of one address: connections would go to either, so it is said; a unix path has one owner only.
+fn shared_addresses(out: &Config, cx: &mut Cx<'_>) {
+    let mut seen: HashMap<(&BindAddress, Option<&str>), &Bind> = HashMap::new();
+    for bind in out
+        .binds
+        .iter()
+        .filter(|b| !out.frontend(b.frontend).disabled)
+    {
+        let key = (&bind.address, bind.interface.as_deref());
+        let Some(first) = seen.get(&key) else {
+            seen.insert(key, bind);
+            continue;
+        };
+        let place = cx.place(first.span);
+        let shown = shown(&bind.address);
+        if bind.address.shardable() {
+            let text = format!(
+                "'bind {shown}' is also at {place}: the kernel spreads connections over both."
+            );
+            cx.warning(bind.span, text)
+                .help("keep one of the two lines, or give one 'interface' or another address");
+        } else {
+            let text = format!("'bind {shown}' is already at {place}: it can have one owner only.");
+            let _: Said = cx.alert(bind.span, text);
+        }
+    }
+}
+
+fn shown(address: &BindAddress) -> String {
+    match address {
+        BindAddress::Ip(ip) => ip.to_string(),
+        BindAddress::Unix(path) => path.display().to_string(),
+        BindAddress::Abns(name) => format!("abns@{}", String::from_utf8_lossy(name)),
+        BindAddress::Abnsz(name) => format!("abnsz@{}", String::from_utf8_lossy(name)),
+        BindAddress::Fd(fd) => format!("fd@{fd}"),
+    }
+}
+
+// ---------------------------------------------------------------- backends
+
+fn backend(
+    section: &ProxyRaw,
+    proxy: ProxyId,
+    raw: &Raw,
+    out: &mut Config,
+    cx: &mut Cx<'_>,
+) -> Backend {
+    let set = &section.set;
+    let timeout = &set.timeout;
+    Backend {
+        name: section.name.clone(),
+        proxy,
+        mode: set.mode,
+        disabled: set.disabled,
+        servers: Vec::new(),
+        balance: balance(section, cx),
+        hash_type: set.hash_type,
+        retries: set.retries.unwrap_or(RETRIES),
+        redispatch: set.redispatch,
+        dispatch: dispatch(section, cx),
+        transparent: set.options.transparent,
+        fullconn: set.fullconn.unwrap_or(0),
+        timeout_connect_ms: timeout.connect,
+        timeout_server_ms: timeout.server,
+        timeout_server_fin_ms: timeout.server_fin,
+        timeout_tunnel_ms: timeout.tunnel,
+        timeout_queue_ms: timeout.queue.or(timeout.connect),
+        timeout_check_ms: timeout.check,
+        check: set.check.clone(),
+        source: set.source.clone(),
+        tcpka: set.server_ka,
+        independent_streams: set.options.independent_streams,
+        allbackups: set.options.allbackups,
+        abortonclose: set.options.abortonclose,
+        tcp_smart_connect: set.options.smart_connect,
+        log_health_checks: set.options.log_health_checks,
+        splice_request: options::splice(set.options.splice_auto, set.options.splice_request),
+        splice_response: options::splice(set.options.splice_auto, set.options.splice_response),
+        log: targets(&set.log, &raw.global.log),
+        log_tag: set.log_tag.clone(),
+        span: section.span,
+    }
+    .with_splice(&out.global)
+}
+
+fn balance(section: &ProxyRaw, cx: &mut Cx<'_>) -> Balance {
+    match &section.set.balance {
+        None => Balance::Random(2),
+        Some((BalanceWord::Of(balance), _)) => balance.clone(),
+        Some((BalanceWord::Http, at)) => {
+            if section.set.mode == Mode::Tcp {
+                let text = format!(
+                    "Layer 7 hash not possible for {} '{}' (needs 'mode http'). Falling back to round robin.",
+                    section.kind.called(),
+                    section.name
+                );
+                cx.warning(*at, text).form(Form::Config);
+            }
+            Balance::RoundRobin
+        }
+    }
+}
+
+/// `dispatch` counts only where no algorithm was asked for.
+fn dispatch(section: &ProxyRaw, cx: &mut Cx<'_>) -> Option<std::net::SocketAddr> {
+    let (address, at) = section.dispatch?;
+    if section.set.balance.is_some() && !section.servers.is_empty() {
+        let text = format!(
+            "dispatch address of {} '{}' will be ignored in balance mode.",
+            section.kind.called(),
+            section.name
+        );
+        cx.warning(at, text).form(Form::Config);
+        return None;
+    }
+    Some(address)
+}
+
+impl Backend {
+    /// `nosplice` of the process beats what the section asks for.
+    fn with_splice(mut self, global: &Global) -> Self {
+        if global.nosplice {
+            (self.splice_request, self.splice_response) = (Splice::Never, Splice::Never);
+        }
+        self
+    }
+}
+
+/// `fullconn` where none is written: a tenth of what the frontends of a backend may take together, at least 1.
+fn full_connections(sections: &[&ProxyRaw], inputs: &LoadInputs<'_>, out: &mut Config) {
+    let process = out.global.maxconn.unwrap_or(inputs.computed_maxconn);
+    let mut sums = vec![0u64; out.backends.len()];
+    for frontend in &out.frontends {
+        if let Some(backend) = frontend.default_backend {
+            let most = if frontend.maxconn > 0 {
+                frontend.maxconn
+            } else {
+                process
+            };
+            sums[backend.index()] += u64::from(most);
+        }
+    }
+    let backs = sections.iter().filter(|s| s.kind.has_back());
+    for ((backend, sum), section) in out.backends.iter_mut().zip(sums).zip(backs) {
+        if section.set.fullconn.is_none() {
+            backend.fullconn = u32::try_from(sum.div_ceil(10)).unwrap_or(u32::MAX).max(1);
+        }
+    }
+}
+
+// ---------------------------------------------------------------- what a section lacks
+
+/// One warning that lists the timeouts a section lacks. In TCP `timeout tunnel` stands for `timeout server`.
+fn missing_timeouts(section: &ProxyRaw, cx: &mut Cx<'_>) {
+    let (set, timeout) = (&section.set, &section.set.timeout);
+    if set.disabled {
+        return;
+    }
+    let mut missing = Vec::new();
+    if section.kind.has_front() && timeout.client.is_none() {
+        missing.push("'client'");
+    }
+    if section.kind.has_back() && (!section.servers.is_empty() || section.dispatch.is_some()) {
+        if timeout.connect.is_none() {
+            missing.push("'connect'");
+        }
+        if timeout.server.is_none() && (set.mode == Mode::Http || timeout.tunnel.is_none()) {
+            missing.push("'server'");
+        }
+    }
+    if missing.is_empty() {
+        return;
+    }
+    let text = format!(
+        "missing timeouts for {} '{}': {}.",
+        section.kind.called(),
+        section.name,
+        missing.join(", ")
+    );
+    cx.warning(section.span, text)
+        .form(Form::Config)
+        .help("without them a silent peer is waited for without end");
+}
+
+fn ignored_log_format(
+    section: &ProxyRaw,
+    out: &Config,
+    front: Option<FrontendId>,
+    cx: &mut Cx<'_>,
+) {
+    let (Some(front), Some(at)) = (front, section.set.log_format_at) else {
+        return;
+    };
+    if out.frontend(front).log.is_empty() && !section.set.disabled {
+        let text = format!(
+            "log format ignored for {} '{}' since it has no log address.",
+            section.kind.called(),
+            section.name
+        );
+        cx.warning(at, text).form(Form::Config);
+    }
+}
+
+/// The first address of a list, of any family.
+pub(super) fn first_address(list: &[std::net::IpAddr]) -> Option<std::net::IpAddr> {
+    address::pick(list, crate::lang::addr::Family::Either)
+}

@@ -1,0 +1,382 @@
+//! `server` and `default-server` lines (configuration.txt 5.2).
+
+use super::address;
+use super::keyword::{Arity, Keyword, NONE, ONE, SERVER};
+use super::known;
+use super::model::*;
+use super::raw::{InitAddr, NotYetRaw, ProxyRaw, ServerOptions, ServerRaw};
+use super::tail::{self, Tail};
+use super::words::{Args, Said};
+use crate::lang::value::Unit;
+
+impl Tail for ServerOptions {
+    const TABLE: &'static [Keyword<Self>] = TABLE;
+    const KNOWN: &'static [known::Known] = known::SERVER_OPTIONS;
+    fn not_yet(&mut self) -> &mut Vec<NotYetRaw> {
+        &mut self.not_yet
+    }
+}
+
+const fn opt(
+    name: &'static str,
+    args: Arity,
+    usage: &'static str,
+    doc: &'static str,
+    parse: super::keyword::Parse<ServerOptions>,
+) -> Keyword<ServerOptions> {
+    Keyword::new(name, SERVER, args, usage, doc, parse)
+}
+
+/// What may follow a server's address.
+pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
+    opt(
+        "addr",
+        ONE,
+        "<ip>",
+        "address probed, where not the server's own",
+        |s, a| {
+            let word = a.expect("<addr>")?;
+            s.check_addr = Some(address::ip(a, word)?);
+            Ok(())
+        },
+    ),
+    opt(
+        "backup",
+        NONE,
+        "",
+        "used only while no other server is up",
+        |s, _| {
+            s.backup = true;
+            Ok(())
+        },
+    ),
+    opt(
+        "no-backup",
+        NONE,
+        "",
+        "undoes 'backup' of default-server",
+        |s, _| {
+            s.backup = false;
+            Ok(())
+        },
+    ),
+    opt("check", NONE, "", "probes the server", |s, a| {
+        s.check = Some(a.head);
+        Ok(())
+    }),
+    opt(
+        "no-check",
+        NONE,
+        "",
+        "undoes 'check' of default-server",
+        |s, _| {
+            s.check = None;
+            Ok(())
+        },
+    ),
+    opt(
+        "check-send-proxy",
+        NONE,
+        "",
+        "a PROXY header opens each probe",
+        |s, _| {
+            s.check_send_proxy = true;
+            Ok(())
+        },
+    ),
+    opt(
+        "no-check-send-proxy",
+        NONE,
+        "",
+        "undoes 'check-send-proxy'",
+        |s, _| {
+            s.check_send_proxy = false;
+            Ok(())
+        },
+    ),
+    opt("disabled", NONE, "", "starts in maintenance", |s, _| {
+        s.disabled = true;
+        Ok(())
+    }),
+    opt(
+        "enabled",
+        NONE,
+        "",
+        "undoes 'disabled' of default-server",
+        |s, _| {
+            s.disabled = false;
+            Ok(())
+        },
+    ),
+    opt(
+        "downinter",
+        ONE,
+        "<delay>",
+        "time between probes while down",
+        |s, a| {
+            s.downinter_ms = Some(interval(a)?);
+            Ok(())
+        },
+    ),
+    opt(
+        "fall",
+        ONE,
+        "<count>",
+        "failed probes until the server is down",
+        |s, a| {
+            s.fall = a.count(1)?;
+            Ok(())
+        },
+    ),
+    opt(
+        "fastinter",
+        ONE,
+        "<delay>",
+        "time between probes while changing state",
+        |s, a| {
+            s.fastinter_ms = Some(interval(a)?);
+            Ok(())
+        },
+    ),
+    opt(
+        "id",
+        ONE,
+        "<number>",
+        "number in statistics and consistent hashes",
+        |s, a| {
+            let span = a.rest().first().map_or(a.head, |w| w.span);
+            s.id = Some((a.count(1)?, span));
+            Ok(())
+        },
+    ),
+    opt(
+        "init-addr",
+        ONE,
+        "{last|libc|none|<ip>}[,...]",
+        "how its name becomes an address at start",
+        init_addr,
+    ),
+    opt("inter", ONE, "<delay>", "time between probes", |s, a| {
+        s.inter_ms = interval(a)?;
+        Ok(())
+    }),
+    opt(
+        "maxconn",
+        ONE,
+        "<number>",
+        "connections at a time; more wait in the queue",
+        |s, a| {
+            s.maxconn = a.count(0)?;
+            Ok(())
+        },
+    ),
+    opt(
+        "maxqueue",
+        ONE,
+        "<number>",
+        "places in its queue",
+        |s, a| {
+            s.maxqueue = a.count(0)?;
+            Ok(())
+        },
+    ),
+    opt(
+        "minconn",
+        ONE,
+        "<number>",
+        "maxconn at low load, growing with the backend's",
+        |s, a| {
+            s.minconn = a.count(0)?;
+            Ok(())
+        },
+    ),
+    opt(
+        "port",
+        ONE,
+        "<port>",
+        "port probed, where not the server's own",
+        |s, a| {
+            let port = a.number(1..=65_535)?;
+            s.check_port = Some(u16::try_from(port).expect("within the range"));
+            Ok(())
+        },
+    ),
+    opt(
+        "rise",
+        ONE,
+        "<count>",
+        "good probes until the server is up",
+        |s, a| {
+            s.rise = a.count(1)?;
+            Ok(())
+        },
+    ),
+    opt(
+        "send-proxy",
+        NONE,
+        "",
+        "sends a PROXY v1 header first",
+        |s, _| {
+            s.send_proxy = Some(ProxyProtocol::V1);
+            Ok(())
+        },
+    ),
+    opt("no-send-proxy", NONE, "", "undoes 'send-proxy'", |s, _| {
+        s.send_proxy = s.send_proxy.filter(|&p| p != ProxyProtocol::V1);
+        Ok(())
+    }),
+    opt(
+        "send-proxy-v2",
+        NONE,
+        "",
+        "sends a PROXY v2 header first",
+        |s, _| {
+            s.send_proxy = Some(ProxyProtocol::V2);
+            Ok(())
+        },
+    ),
+    opt(
+        "no-send-proxy-v2",
+        NONE,
+        "",
+        "undoes 'send-proxy-v2'",
+        |s, _| {
+            s.send_proxy = s.send_proxy.filter(|&p| p != ProxyProtocol::V2);
+            Ok(())
+        },
+    ),
+    opt(
+        "slowstart",
+        ONE,
+        "<time>",
+        "time over which a returning server regains its weight",
+        |s, a| {
+            s.slowstart_ms = a.time_ms(Unit::Ms)?;
+            Ok(())
+        },
+    ),
+    opt(
+        "source",
+        ONE,
+        "<addr>[:<port>[-<port>]] [usesrc …] [interface <name>]",
+        "address to connect from",
+        |s, a| {
+            s.source = Some(address::source(a)?);
+            Ok(())
+        },
+    ),
+    opt(
+        "tcp-ut",
+        ONE,
+        "<delay>",
+        "longest time sent bytes may stay unacknowledged",
+        |s, a| {
+            s.tcp_ut_ms = Some(a.time_ms(Unit::Ms)?);
+            Ok(())
+        },
+    ),
+    opt(
+        "tfo",
+        NONE,
+        "",
+        "TCP fast open towards the server",
+        |s, _| {
+            s.tfo = true;
+            Ok(())
+        },
+    ),
+    opt("no-tfo", NONE, "", "undoes 'tfo'", |s, _| {
+        s.tfo = false;
+        Ok(())
+    }),
+    opt(
+        "track",
+        ONE,
+        "[<backend>/]<server>",
+        "follows the state of that server",
+        |s, a| {
+            s.track = Some(a.expect("[<proxy>/]<server>")?.clone());
+            Ok(())
+        },
+    ),
+    opt("weight", ONE, "<0..256>", "share of the load", |s, a| {
+        s.weight = u32::try_from(a.number(0..=256)?).expect("within the range");
+        Ok(())
+    }),
+];
+
+/// A time between probes: haproxy refuses 0.
+fn interval(args: &mut Args<'_, '_>) -> Result<u32, Said> {
+    let span = args.rest().first().map_or(args.head, |w| w.span);
+    let ms = args.time_ms(Unit::Ms)?;
+    if ms == 0 {
+        let text = format!("'{}' has to be > 0.", args.name);
+        return Err(args.fail(span, text));
+    }
+    Ok(ms)
+}
+
+fn init_addr(server: &mut ServerOptions, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    let word = args.expect("a comma-separated list of methods")?;
+    let text = word.text();
+    let mut steps = Vec::new();
+    for step in text.split(',') {
+        steps.push(match (step, step.parse()) {
+            ("last", _) => InitAddr::Last,
+            ("libc", _) => InitAddr::Libc,
+            ("none", _) => InitAddr::None,
+            (_, Ok(ip)) => InitAddr::Ip(ip),
+            _ => {
+                let text = format!(
+                    "'init-addr' : unknown init-addr method '{step}', supported methods are 'libc', 'last', 'none' \
+                     and an address."
+                );
+                return Err(args.fail(word.span, text));
+            }
+        });
+    }
+    server.init_addr = steps;
+    Ok(())
+}
+
+/// A `server` line.
+pub(super) fn server(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    proxy.broken = true;
+    let (Some(name), Some(place)) = (args.next(), args.next()) else {
+        return Err(args.fail(
+            args.end(),
+            "'server' expects <name> and <addr>[:<port>] as arguments.",
+        ));
+    };
+    let text = name.text().into_owned();
+    if let Some(bad) = text
+        .chars()
+        .find(|&c| !(c.is_ascii_alphanumeric() || "._-:".contains(c)))
+    {
+        let what = format!("character '{bad}' is not permitted in server name '{text}'.");
+        return Err(args.fail(name.span, what));
+    }
+    args.prefix = format!("'server {}/{text}' : ", args.owner.name);
+    let (address, host_text) = address::server(args, place)?;
+    let mut options = proxy.set.server.clone();
+    tail::read(&mut options, args)?;
+    proxy.servers.push(ServerRaw {
+        name: text,
+        name_span: name.span,
+        address,
+        host_text,
+        options,
+        span: args.line.span,
+    });
+    proxy.broken = false;
+    Ok(())
+}
+
+/// A `default-server` line: what later `server` lines begin with.
+pub(super) fn default_server(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    args.prefix = "'default-server' : ".to_owned();
+    if let Some(word) = args.rest().iter().find(|w| w.bytes == b"id") {
+        return Err(args.fail(word.span, "'id' is of one server and not allowed here."));
+    }
+    tail::read(&mut proxy.set.server, args)
+}

@@ -1,0 +1,392 @@
+//! Servers of all backends: names, numbers, addresses, checks and whom they track.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::model::*;
+use super::raw::*;
+use super::resolve::{first_address, index};
+use super::words::{Cx, Said};
+use crate::lang::diag::{did_you_mean, nearest};
+use crate::lang::source::Span;
+
+/// Fills [`Config::servers`] and the lists of the backends.
+pub(super) fn resolve(sections: &[&ProxyRaw], out: &mut Config, cx: &mut Cx<'_>) {
+    let backs: Vec<&ProxyRaw> = sections
+        .iter()
+        .copied()
+        .filter(|s| s.kind.has_back())
+        .collect();
+    let mut looked_up = HashMap::new();
+    let mut raws: Vec<&ServerRaw> = Vec::new();
+    for (section, back) in backs.iter().zip(0..) {
+        let back = BackendId(back);
+        let numbers = numbers(section, cx);
+        let ports = if section.set.disabled {
+            Vec::new()
+        } else {
+            ports_in_front(out, back)
+        };
+        for (server, puid) in section.servers.iter().zip(numbers) {
+            let id = ServerId(index(out.servers.len()));
+            let server_out = one(section, server, back, puid, &ports, &mut looked_up, cx);
+            out.servers.push(server_out);
+            out.backends[back.index()].servers.push(id);
+            raws.push(server);
+        }
+    }
+    track(&raws, out, cx);
+}
+
+/// `id` of each server, else the next free number from 1; a name stands once in a backend.
+fn numbers(section: &ProxyRaw, cx: &mut Cx<'_>) -> Vec<u32> {
+    let mut names: HashMap<&str, &ServerRaw> = HashMap::new();
+    let mut owners: HashMap<u32, &ServerRaw> = HashMap::new();
+    for server in &section.servers {
+        if let Some(first) = names.get(&*server.name) {
+            let text = format!(
+                "'server {}/{}' : the name is already used at {}.",
+                section.name,
+                server.name,
+                cx.place(first.span)
+            );
+            let _: Said = cx.alert(server.name_span, text);
+        } else {
+            names.insert(&server.name, server);
+        }
+        let Some((id, span)) = server.options.id else {
+            continue;
+        };
+        if let Some(first) = owners.get(&id) {
+            let text = format!(
+                "'server {}/{}' : 'id' : custom id {id} already used at {} ('server {}').",
+                section.name,
+                server.name,
+                cx.place(first.span),
+                first.name
+            );
+            let _: Said = cx.alert(span, text);
+        } else {
+            owners.insert(id, server);
+        }
+    }
+    let mut next = 1;
+    let mut free = || {
+        while owners.contains_key(&next) {
+            next += 1;
+        }
+        next += 1;
+        next - 1
+    };
+    section
+        .servers
+        .iter()
+        .map(|s| s.options.id.map_or_else(&mut free, |id| id.0))
+        .collect()
+}
+
+/// Ports on which connections for a backend arrive, each once.
+fn ports_in_front(out: &Config, backend: BackendId) -> Vec<u16> {
+    let fronts = out
+        .frontends
+        .iter()
+        .filter(|f| f.default_backend == Some(backend) && !f.disabled);
+    let mut ports: Vec<u16> = fronts
+        .flat_map(|f| &f.binds)
+        .filter_map(|&bind| match &out.bind(bind).address {
+            BindAddress::Ip(address) => Some(address.port()),
+            _ => None,
+        })
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+fn one(
+    section: &ProxyRaw,
+    raw: &ServerRaw,
+    backend: BackendId,
+    puid: u32,
+    ports: &[u16],
+    looked_up: &mut HashMap<String, Result<Vec<IpAddr>, String>>,
+    cx: &mut Cx<'_>,
+) -> Server {
+    let options = &raw.options;
+    let address = address(section, raw, looked_up, cx);
+    // A minconn that maxconn does not exceed leaves nothing to grow: it is the limit.
+    let fixed = options.minconn > 0 && options.minconn >= options.maxconn;
+    Server {
+        name: raw.name.clone(),
+        backend,
+        puid,
+        check: check(section, raw, &address, ports, cx),
+        address,
+        host_text: raw.host_text.clone(),
+        weight: options.weight,
+        backup: options.backup,
+        disabled: options.disabled,
+        maxconn: if fixed {
+            options.minconn
+        } else {
+            options.maxconn
+        },
+        minconn: if fixed { 0 } else { options.minconn },
+        maxqueue: options.maxqueue,
+        slowstart_ms: options.slowstart_ms,
+        send_proxy: options.send_proxy,
+        source: options
+            .source
+            .clone()
+            .or_else(|| section.set.source.clone()),
+        track: None,
+        tcp_ut_ms: options.tcp_ut_ms,
+        tfo: options.tfo,
+        span: raw.span,
+    }
+}
+
+/// The address, its name looked up in the order of `init-addr`.
+fn address(
+    section: &ProxyRaw,
+    raw: &ServerRaw,
+    looked_up: &mut HashMap<String, Result<Vec<IpAddr>, String>>,
+    cx: &mut Cx<'_>,
+) -> ServerAddress {
+    let (name, port) = match &raw.address {
+        HostAddress::Ip(ip, port) => {
+            return ServerAddress::Ip {
+                ip: *ip,
+                port: *port,
+            };
+        }
+        HostAddress::Unix(path) => return ServerAddress::Unix(path.clone()),
+        HostAddress::Abns(name) => return ServerAddress::Abns(name.clone()),
+        HostAddress::Name(name, port) => (name, *port),
+    };
+    let unresolved = ServerAddress::Unresolved {
+        name: name.clone(),
+        port,
+    };
+    let mut why = String::new();
+    for step in &raw.options.init_addr {
+        match step {
+            InitAddr::Last => {}
+            InitAddr::None => return unresolved,
+            InitAddr::Ip(ip) => return ServerAddress::Ip { ip: *ip, port },
+            InitAddr::Libc => {
+                let world = cx.world;
+                match looked_up
+                    .entry(name.clone())
+                    .or_insert_with(|| world.resolve(name))
+                {
+                    Ok(list) => {
+                        if let Some(ip) = first_address(list) {
+                            return ServerAddress::Ip { ip, port };
+                        }
+                    }
+                    Err(reason) => why = format!(" ({reason})"),
+                }
+            }
+        }
+    }
+    if !section.set.disabled {
+        let text = format!(
+            "'server {}/{}' : could not resolve address '{name}'{why}.",
+            section.name, raw.name
+        );
+        let help =
+            "'init-addr last,libc,none' lets the process start with this server in maintenance";
+        let _: Said = cx.alert_help(raw.span, text, help);
+    }
+    unresolved
+}
+
+fn check(
+    section: &ProxyRaw,
+    raw: &ServerRaw,
+    address: &ServerAddress,
+    ports: &[u16],
+    cx: &mut Cx<'_>,
+) -> Option<Check> {
+    let options = &raw.options;
+    let at = options.check?;
+    if let Some(track) = &options.track {
+        let text = format!(
+            "'server {}/{}' : unable to enable checks and tracking at the same time!",
+            section.name, raw.name
+        );
+        let _: Said = cx.alert(track.span, text);
+    }
+    let own = match address {
+        ServerAddress::Ip { port, .. } | ServerAddress::Unresolved { port, .. } => *port,
+        ServerAddress::Unix(_) | ServerAddress::Abns(_) => ServerPort::Fixed(0),
+    };
+    let port = match (options.check_port, own) {
+        (Some(port), _) | (None, ServerPort::Fixed(port)) => port,
+        (None, ServerPort::Mapped(by)) => mapped_port(section, raw, ports, by, at, cx)?,
+    };
+    // A header is of use only where the probe goes the way of the traffic.
+    let same_way = options.check_port.is_none() && options.check_addr.is_none();
+    let send_proxy = match (options.check_send_proxy, options.send_proxy) {
+        (true, own) => Some(own.unwrap_or(ProxyProtocol::V1)),
+        (false, own) => own.filter(|_| same_way),
+    };
+    Some(Check {
+        inter_ms: options.inter_ms,
+        fastinter_ms: options.fastinter_ms,
+        downinter_ms: options.downinter_ms,
+        rise: options.rise,
+        fall: options.fall,
+        addr: options.check_addr,
+        port,
+        send_proxy,
+    })
+}
+
+/// The port probed on a server that has none of its own: the only one connections arrive on.
+fn mapped_port(
+    section: &ProxyRaw,
+    raw: &ServerRaw,
+    ports: &[u16],
+    by: i32,
+    at: Span,
+    cx: &mut Cx<'_>,
+) -> Option<u16> {
+    if section.set.disabled || section.broken {
+        return Some(0);
+    }
+    let (kind, proxy, server) = (section.kind.called(), &section.name, &raw.name);
+    let [listening] = ports else {
+        let text =
+            format!("{kind} '{proxy}': server '{server}' has neither service port nor check port.");
+        let help = match ports.len() {
+            0 => "write 'port <port>' after 'check'".to_owned(),
+            n => format!("connections arrive on {n} ports: write 'port <port>' after 'check'"),
+        };
+        let _: Said = cx.alert_help(at, text, help);
+        return None;
+    };
+    match u16::try_from(i32::from(*listening) + by) {
+        Ok(port) if port > 0 => {
+            let text = format!(
+                "{kind} '{proxy}': server '{server}' has no port of its own and is checked on port {port}."
+            );
+            cx.notice(at, text)
+                .help(format!("'port {port}' after 'check' says so"));
+            Some(port)
+        }
+        _ => {
+            let text = format!(
+                "{kind} '{proxy}': server '{server}' would be checked on port {listening}{by:+}, which does not exist."
+            );
+            let _: Said = cx.alert(at, text);
+            None
+        }
+    }
+}
+
+// ---------------------------------------------------------------- track
+
+/// Finds whom each server tracks; the end of a chain has to be checked, and no chain comes back to its start.
+fn track(raws: &[&ServerRaw], out: &mut Config, cx: &mut Cx<'_>) {
+    let mut found: Vec<Option<ServerId>> = vec![None; raws.len()];
+    for (at, raw) in raws.iter().enumerate() {
+        if let Some(word) = &raw.options.track {
+            found[at] = tracked(out, ServerId(index(at)), &word.text(), word.span, cx);
+        }
+    }
+    for (at, raw) in raws.iter().enumerate() {
+        let (Some(word), Some(first)) = (&raw.options.track, found[at]) else {
+            continue;
+        };
+        let id = ServerId(index(at));
+        match end_of_chain(&found, id) {
+            None => {
+                let text = format!(
+                    "'server {}' : unable to track {} as it belongs to a tracking chain looping back to {}.",
+                    shown(out, id),
+                    shown(out, first),
+                    shown(out, id)
+                );
+                let _: Said = cx.alert(word.span, text);
+                // One message a loop: the others in it are silent from here on.
+                found[at] = None;
+            }
+            Some(end)
+                if raws[end.index()].options.check.is_none()
+                    && raws[end.index()].options.track.is_none() =>
+            {
+                let text = format!(
+                    "'server {}' : unable to use {} for tracking as it does not have any check nor agent enabled.",
+                    shown(out, id),
+                    shown(out, end)
+                );
+                let _: Said = cx.alert(word.span, text);
+            }
+            Some(_) => {}
+        }
+    }
+    for (server, tracked) in out.servers.iter_mut().zip(found) {
+        server.track = tracked;
+    }
+}
+
+/// The last server of the chain that begins at `start`, `None` if it never ends.
+fn end_of_chain(found: &[Option<ServerId>], start: ServerId) -> Option<ServerId> {
+    let mut at = start;
+    for _ in 0..=found.len() {
+        match found[at.index()] {
+            Some(next) => at = next,
+            None => return Some(at),
+        }
+    }
+    None
+}
+
+fn tracked(
+    out: &Config,
+    own: ServerId,
+    text: &str,
+    span: Span,
+    cx: &mut Cx<'_>,
+) -> Option<ServerId> {
+    let own_back = out.server(own).backend;
+    let (back, name) = match text.split_once('/') {
+        None => (own_back, text),
+        Some((proxy, name)) => match out.backends.iter().position(|b| b.name == proxy) {
+            Some(at) => (BackendId(index(at)), name),
+            None => {
+                let near = did_you_mean(&nearest(proxy, out.backends.iter().map(|b| &*b.name)));
+                let text = format!(
+                    "'server {}' : unable to find required proxy '{proxy}' for tracking{near}.",
+                    shown(out, own)
+                );
+                let _: Said = cx.alert(span, text);
+                return None;
+            }
+        },
+    };
+    let servers = &out.backend(back).servers;
+    let hit = servers
+        .iter()
+        .copied()
+        .find(|&s| out.server(s).name == name);
+    if hit.is_none() {
+        let near = did_you_mean(&nearest(
+            name,
+            servers.iter().map(|&s| &*out.server(s).name),
+        ));
+        let text = format!(
+            "'server {}' : unable to find required server '{name}' for tracking{near}.",
+            shown(out, own)
+        );
+        let _: Said = cx.alert(span, text);
+    }
+    hit
+}
+
+fn shown(out: &Config, id: ServerId) -> String {
+    let server = out.server(id);
+    format!("{}/{}", out.backend(server.backend).name, server.name)
+}

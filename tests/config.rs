@@ -1,0 +1,147 @@
+//! Configurations and what is said about them: each `tests/config/*/NAME.cfg` beside its `NAME.out`.
+//!
+//! `RINGWAY_UPDATE_CASES=1 cargo test --test config_cases` writes the `.out` files anew; read them as a diff.
+//! `broken/` holds one mistake a file, hence one message; `valid/` and `seeds/` are told apart by their `.out`.
+//! A first line `# strict` reads the file as `--strict` does.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use ringway::config::{Input, LoadInputs, Loaded, World, load};
+use ringway::lang::cond::Predicates;
+use ringway::lang::diag::RenderOptions;
+use ringway::lang::env::Env;
+
+/// A machine that is the same everywhere.
+struct Nowhere;
+
+impl World for Nowhere {
+    fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, String> {
+        match host {
+            "localhost" => Ok(vec![IpAddr::from([127, 0, 0, 1])]),
+            "web.example" => Ok(vec![IpAddr::from([192, 0, 2, 10])]),
+            _ => Err("name not known".to_owned()),
+        }
+    }
+    fn user(&self, name: &str) -> Option<u32> {
+        ["root", "ha", "haproxy", "nobody"]
+            .iter()
+            .position(|&n| n == name)
+            .map(|n| n as u32 * 100)
+    }
+    fn group(&self, name: &str) -> Option<u32> {
+        self.user(name)
+    }
+}
+
+fn read(path: &Path) -> Loaded {
+    let bytes = std::fs::read(path).expect("a case can be read");
+    let name = path
+        .file_name()
+        .expect("a file")
+        .to_string_lossy()
+        .into_owned();
+    load(&LoadInputs {
+        strict: bytes.starts_with(b"# strict"),
+        inputs: vec![Input::Text { name, bytes }],
+        env: Env::from_pairs([("HOME", "/home/ha"), ("PORT", "8080")]),
+        predicates: Predicates {
+            version: "3.4.0".to_owned(),
+            ..Predicates::default()
+        },
+        shards: 4,
+        world: &Nowhere,
+        ..LoadInputs::default()
+    })
+}
+
+fn verdict(loaded: &Loaded) -> &'static str {
+    match (&loaded.config, loaded.has_listeners()) {
+        (None, _) => "refused",
+        (Some(_), true) => "valid",
+        (Some(_), false) => "valid, but nothing to listen on",
+    }
+}
+
+fn cases(dir: &str) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/config")
+        .join(dir);
+    let mut out: Vec<PathBuf> = std::fs::read_dir(dir)
+        .expect("the cases lie there")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "cfg"))
+        .collect();
+    out.sort();
+    out
+}
+
+/// Compares every case of `dir` with its `.out`; returns what was read for further checks.
+fn compare(dir: &str) -> Vec<(PathBuf, Loaded)> {
+    let update = std::env::var_os("RINGWAY_UPDATE_CASES").is_some();
+    let mut wrong = Vec::new();
+    let mut out = Vec::new();
+    for path in cases(dir) {
+        let loaded = read(&path);
+        let shown = loaded
+            .diags
+            .render(&loaded.sources, 1, &RenderOptions::default());
+        let got = format!("{shown}=> {}\n", verdict(&loaded));
+        let expected = path.with_extension("out");
+        if update {
+            std::fs::write(&expected, &got).expect("the case can be written");
+        } else if std::fs::read_to_string(&expected).unwrap_or_default() != got {
+            wrong.push(format!("{}:\n{got}", path.display()));
+        }
+        out.push((path, loaded));
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} cases differ from their .out:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    out
+}
+
+#[test]
+fn every_mistake_gives_its_one_message() {
+    let cases = compare("broken");
+    assert!(
+        cases.len() >= 60,
+        "only {} broken configurations",
+        cases.len()
+    );
+    for (path, loaded) in cases {
+        assert_eq!(
+            loaded.diags.list.len(),
+            1,
+            "{} says more or less than one thing",
+            path.display()
+        );
+        assert!(loaded.config.is_none(), "{} is accepted", path.display());
+    }
+}
+
+#[test]
+fn what_is_right_is_accepted_with_the_warnings_expected() {
+    for (path, loaded) in compare("valid") {
+        assert!(loaded.config.is_some(), "{} is refused", path.display());
+    }
+}
+
+#[test]
+fn seed_configurations_are_accepted_in_tcp_and_refused_once_in_http() {
+    for (path, loaded) in compare("seeds") {
+        let text = std::fs::read_to_string(&path).expect("it was read before");
+        let http = text.lines().any(|l| l.trim().starts_with("mode http"));
+        let not_yet = loaded
+            .diags
+            .list
+            .iter()
+            .filter(|d| d.text.contains("not supported yet"))
+            .count();
+        assert_eq!(not_yet, usize::from(http), "{}", path.display());
+        assert_eq!(loaded.config.is_some(), !http, "{}", path.display());
+    }
+}
