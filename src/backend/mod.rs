@@ -1,1 +1,18 @@
-//! Stub.
+//! Which server, and may it take more: algorithms, queue, state of servers, health.
+//!
+//! Pure: no descriptor, no clock, no entropy. Time is a [`crate::base::tick::Tick`], a seed is an
+//! argument. What shards must agree on lies in [`crate::shared`]; what each may keep for itself (its
+//! schedule, its waiting streams) lies here.
+//!
+//! The life of a choice: [`BackendView::pick`] takes a place, or says what to wait for;
+//! [`WaitRoom::join`] and [`WaitRoom::serve`] wait; [`release`] gives the place back.
+
+pub mod balance;
+#[cfg(test)]
+mod fixture;
+pub mod pick;
+pub mod queue;
+pub mod server;
+
+pub use pick::{Ask, BackendView, Choice};
+pub use queue::{Position, Queue, Ticket, WaitRoom, release};

@@ -68,14 +68,18 @@ pub(super) fn evaluate_expanded(
     let value = parser.or(0)?;
     match parser.rest().first() {
         None => Ok(value),
-        Some(&c) => Err(parser.error(
-            parser.at,
-            format!(
-                "unexpected character '{}' at the end of conditional expression '{}'",
-                char::from(c).escape_default(),
+        Some(&c) => {
+            let c = if c.is_ascii_graphic() {
+                char::from(c)
+            } else {
+                char::REPLACEMENT_CHARACTER
+            };
+            let message = format!(
+                "unexpected character '{c}' at the end of conditional expression '{}'",
                 shown(text)
-            ),
-        )),
+            );
+            Err(parser.error(parser.at, message))
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Form {
     Parsing,
     /// `config : parsing [file:line]: text`, of the lexer and the oldest keywords.
     ParsingTight,
+    /// As [`Form::ParsingTight`] without the excerpt: what the configuration itself says by `.notice` and its kin.
+    Said,
     /// `config : text`. A span only gives the excerpt.
     Config,
     /// `text`, of what is found after parsing. A span only gives the excerpt.
@@ -123,19 +125,21 @@ impl Diag {
             .span
             .and_then(|span| Some((span, sources.get(span.file)?)));
         let form = match (self.form, place) {
-            (Form::Parsing | Form::ParsingTight, None) => Form::Config,
+            (Form::Parsing | Form::ParsingTight | Form::Said, None) => Form::Config,
             (form, _) => form,
         };
         if form != Form::Bare {
             out.push_str("config : ");
         }
-        if let (Form::Parsing | Form::ParsingTight, Some((span, file))) = (form, place) {
+        if let (Form::Parsing | Form::ParsingTight | Form::Said, Some((span, file))) = (form, place)
+        {
             let space = if form == Form::Parsing { " " } else { "" };
             let _ = write!(out, "parsing [{}:{}]{space}: ", file.name, span.line);
         }
         out.push_str(&self.text);
         out.push('\n');
-        if let Some((span, file)) = place
+        if form != Form::Said
+            && let Some((span, file)) = place
             && let Some(line) = (span.line as usize)
                 .checked_sub(1)
                 .and_then(|i| file.lines.get(i))
@@ -290,6 +294,7 @@ fn cells(line: &[u8]) -> Vec<Cell> {
         for c in chunk.valid().chars() {
             match c {
                 '\t' => put(byte, &|start| " ".repeat(TAB - start % TAB)),
+                '\u{feff}' => put(byte, &|_| "\\u{feff}".to_owned()),
                 c if c.is_control() => put(byte, &|_| format!("\\x{:02x}", u32::from(c))),
                 c => put(byte, &|_| c.to_string()),
             }

@@ -7,7 +7,7 @@
 //! Beyond haproxy: reading goes on after a mistake, so that one run shows all.
 
 use super::cond::{self, Predicates};
-use super::diag::{Diags, Severity};
+use super::diag::{Diags, Form, Severity};
 use super::env::{BadName, Env};
 use super::source::{FileId, Sources, Span};
 
@@ -170,11 +170,6 @@ impl Reader<'_> {
     }
 
     fn line(&mut self, raw: &[u8], number: u32) {
-        let raw = if number == 1 {
-            self.without_mark(raw)
-        } else {
-            raw
-        };
         if raw.len() > LINE_MAX {
             let text = format!("line too long ({} bytes, at most {LINE_MAX}).", raw.len());
             self.alert(number, 0, 0, text);
@@ -192,35 +187,31 @@ impl Reader<'_> {
             }
             return;
         }
-        let start = raw.iter().take_while(|b| is_blank(**b)).count();
+        let from = if number == 1 { self.after_mark(raw) } else { 0 };
+        let start = from + raw[from..].iter().take_while(|b| is_blank(**b)).count();
         match raw.get(start) {
             None | Some(b'#' | b'\r') => self.warn_of_cut(raw, start, number),
             Some(b'.') => self.directive(raw, start, number),
-            Some(_) => self.words(raw, number),
+            Some(_) => self.words(raw, start, number),
         }
     }
 
     /// A byte order mark is what some editors begin a file with; haproxy takes it for a part of the first keyword.
-    fn without_mark<'l>(&mut self, raw: &'l [u8]) -> &'l [u8] {
-        let Some(rest) = raw.strip_prefix(b"\xef\xbb\xbf") else {
-            return raw;
-        };
-        self.alert(
-            1,
-            0,
-            3,
-            "byte order mark at the start of the file.".to_owned(),
-        );
+    fn after_mark(&mut self, raw: &[u8]) -> usize {
+        const MARK: &[u8] = b"\xef\xbb\xbf";
+        if !raw.starts_with(MARK) {
+            return 0;
+        }
+        let at = self.span(1, 0, MARK.len());
         self.diags
-            .list
-            .last_mut()
-            .expect("just pushed")
+            .alert(at, "byte order mark at the start of the file.")
+            .tight()
             .help("save the file as UTF-8 without a byte order mark");
-        rest
+        MARK.len()
     }
 
-    fn words(&mut self, raw: &[u8], number: u32) {
-        let tokens = match self.tokenize(raw, 0, number) {
+    fn words(&mut self, raw: &[u8], start: usize, number: u32) {
+        let tokens = match self.tokenize(raw, start, number) {
             Ok(tokens) => tokens,
             Err(e) => return self.lex_error(&e, number),
         };
@@ -233,7 +224,8 @@ impl Reader<'_> {
             let last = &words[WORDS_MAX - 1];
             let text = format!(
                 "too many words, truncating after word {WORDS_MAX}, position {}: <{}>.",
-                last.span.col + 1,
+                // haproxy counts this one position from 0.
+                last.span.col,
                 last.text()
             );
             self.diags.alert(last.span, text).tight();
@@ -480,7 +472,7 @@ impl Reader<'_> {
         let text = words.get(1).map(Word::text).unwrap_or_default();
         self.diags
             .push(severity, Some(across(&words)), format!("'{text}'."))
-            .tight();
+            .form(Form::Said);
     }
 
     /// A carriage return outside quotes ends the line in haproxy. At the end that is a DOS line; before more text it
@@ -716,7 +708,7 @@ impl<'a> Scanner<'a> {
                     self.touch();
                 }
                 (b'\'', Quote::None) => self.strong()?,
-                (b'\\', _) => self.escape()?,
+                (b'\\', _) => self.escape(quote)?,
                 (b'$', Quote::Weak(_)) => self.variable(vars)?,
                 _ => {
                     self.push(self.at, c)?;
@@ -753,10 +745,12 @@ impl<'a> Scanner<'a> {
     }
 
     /// A backslash keeps its meaning only before the characters that need it; before others it is itself.
-    fn escape(&mut self) -> Result<(), LexError> {
+    fn escape(&mut self, quote: Quote) -> Result<(), LexError> {
         let at = self.at;
         let (byte, len) = match self.raw.get(at + 1) {
-            Some(&c @ (b'\\' | b' ' | b'\t' | b'#' | b'\'' | b'"' | b'$')) => (c, 2),
+            Some(&c @ (b'\\' | b' ' | b'#' | b'\'' | b'"')) => (c, 2),
+            // The manual's table has `\$` outside quotes and `\<TAB>` too; haproxy keeps the backslash of both.
+            Some(b'$') if matches!(quote, Quote::Weak(_)) => (b'$', 2),
             Some(b'n') => (b'\n', 2),
             Some(b'r') => (b'\r', 2),
             Some(b't') => (b'\t', 2),

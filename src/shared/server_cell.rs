@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
 
 use crossbeam::utils::CachePadded;
 
+use crate::base::tick::Tick;
 use crate::config::Server;
 
 /// Operational state, haproxy's numbers in `show servers state`.
@@ -125,6 +126,15 @@ impl ServerCell {
     pub fn set_op(&self, state: OpState) {
         self.op.store(state as u8, Release);
     }
+    /// Ends the ramp of `slowstart` if it is over. Any shard may find that first.
+    pub fn finish_start(&self, now: Tick, slowstart_ms: u32) {
+        if self.op() != OpState::Starting || now.since(Tick(self.changed_ms.load(Acquire))) < u64::from(slowstart_ms) {
+            return;
+        }
+        let (from, to) = (OpState::Starting as u8, OpState::Running as u8);
+        // Someone else was quicker, or it went down: either way there is nothing to end.
+        let _ = self.op.compare_exchange(from, to, AcqRel, Relaxed);
+    }
     pub fn admin(&self) -> u8 {
         self.admin.load(Acquire)
     }
@@ -144,14 +154,16 @@ impl ServerCell {
     /// Takes a place if fewer than `limit` are taken.
     pub fn take_place(&self, limit: u32) -> bool {
         self.places
-            .fetch_update(AcqRel, Acquire, |taken| {
+            .fetch_update(SeqCst, SeqCst, |taken| {
                 (taken < limit).then_some(taken + 1)
             })
             .is_ok()
     }
     /// Gives a place back.
     pub fn give_place(&self) {
-        let before = self.places.fetch_sub(1, AcqRel);
+        // Sequentially consistent: who frees a place and then looks for tickets, and who publishes a
+        // ticket and then looks for places, must not miss each other.
+        let before = self.places.fetch_sub(1, SeqCst);
         assert!(before > 0, "a place was given back twice");
     }
 }

@@ -15,6 +15,7 @@ mod logs;
 mod process;
 mod proxy_header;
 mod relay;
+mod seeds;
 mod servers;
 
 #[path = "../differential/mod.rs"]

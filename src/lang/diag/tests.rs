@@ -48,7 +48,7 @@ fn labels_are_padded_as_haproxy_pads_them() {
 }
 
 #[test]
-fn the_four_forms_of_the_first_line_differ_in_their_prefix() {
+fn the_forms_of_the_first_line_differ_in_their_prefix() {
     let got = render(b"x\n", |d| {
         d.alert(span(9, 0, 1), "a");
         d.alert(span(9, 0, 1), "b").tight();
@@ -236,4 +236,28 @@ fn the_suggestion_is_worded_as_haproxys() {
         "; did you mean 'log-tag' maybe ?"
     );
     assert_eq!(did_you_mean(&[]), "");
+}
+
+#[test]
+fn what_the_configuration_says_itself_needs_no_excerpt() {
+    let got = render(b".notice x\n", |d| {
+        d.notice(span(1, 0, 9), "'x'.").form(Form::Said);
+    });
+    assert_eq!(
+        got,
+        "[NOTICE]   (4242) : config : parsing [lb.cfg:1]: 'x'.\n"
+    );
+}
+
+#[test]
+fn a_line_of_megabytes_is_shown_without_being_laid_out_whole() {
+    let mut text = "\u{e4}".repeat(2_000_000).into_bytes();
+    text[2_000_001] = b'X';
+    let got = render(&text, |d| {
+        d.alert(span(1, 2_000_001, 1), "m");
+    });
+    let lines: Vec<&str> = got.lines().skip(1).collect();
+    assert!(lines[0].contains(" | ...") && lines[0].ends_with("..."));
+    let column = |line: &str, c: char| line.chars().position(|x| x == c);
+    assert_eq!(column(lines[0], 'X'), column(lines[1], '^'));
 }

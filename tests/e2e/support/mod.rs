@@ -10,6 +10,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod client;
+pub(crate) mod component;
 pub(crate) mod daemon;
 pub(crate) mod logs;
 pub(crate) mod net;

@@ -1,0 +1,275 @@
+//! The choice of a server by one shard, place included.
+//!
+//! A server with a limit has its places in one atomic of the process; whoever raises it holds the
+//! place. New streams never overtake waiting ones: while anyone waits for what they would take, they
+//! are told to wait as well. [`WaitRoom`](super::queue::WaitRoom) then admits in order of arrival.
+
+use std::net::IpAddr;
+use std::sync::atomic::Ordering::*;
+
+use super::balance::{Algorithm, Entry};
+use super::queue::Queue;
+use super::server;
+use crate::base::tick::Tick;
+use crate::config::{BackendId, ServerId};
+use crate::shared::Shared;
+
+/// What one shard knows of one backend: who may be chosen, and the algorithm's own schedule.
+#[derive(Debug)]
+pub struct BackendView {
+    pub(crate) backend: BackendId,
+    shard: usize,
+    /// Version of the backend this view was made from; 0: none yet.
+    seen: u64,
+    /// When a ramp of `slowstart` takes its next step.
+    next_step: Tick,
+    /// Who may be chosen now, in order of the file: the active servers, else backup ones.
+    entries: Vec<Entry>,
+    /// Some server's limit follows the load of the backend.
+    follows_load: bool,
+    algorithm: Algorithm,
+}
+
+/// Who asks for a server.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ask {
+    /// Address of the client where it has one, for `source`.
+    pub client: Option<IpAddr>,
+    /// Not this one if another is usable (redispatch).
+    pub avoid: Option<ServerId>,
+}
+
+/// What became of an [`Ask`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// Connect there; its place and row count are taken, [`super::release`] gives both back.
+    Server(ServerId),
+    /// No place now: take a ticket and wait.
+    Wait(Queue),
+    /// The determined server's queue holds `maxqueue` streams already, and so do all others.
+    Full,
+    /// No usable server.
+    Nobody,
+}
+
+impl BackendView {
+    /// A view of `backend` for `shard`; `seed` feeds `random`.
+    pub fn new(shared: &Shared, backend: BackendId, shard: usize, seed: u64) -> Self {
+        let config = shared.config.backend(backend);
+        let follows = |id: &ServerId| shared.config.server(*id).minconn > 0;
+        let mut view = Self {
+            backend,
+            shard,
+            seen: 0,
+            next_step: Tick::NEVER,
+            entries: Vec::new(),
+            follows_load: config.servers.iter().any(follows),
+            algorithm: Algorithm::new(&config.balance, config.hash_type, shard, seed),
+        };
+        view.refresh(shared, Tick(0));
+        view
+    }
+
+    /// Takes over changes of servers. Costs two comparisons when there are none.
+    pub fn refresh(&mut self, shared: &Shared, now: Tick) {
+        // Read before the servers: a change while they are read raises it again.
+        let version = shared.backend(self.backend).version.load(Acquire);
+        if version == self.seen && now < self.next_step {
+            return;
+        }
+        self.seen = version;
+        self.next_step = self.finish_ramps(shared, now);
+        let entries = self.usable(shared, now);
+        if entries != self.entries {
+            self.algorithm.update(&entries);
+            self.entries = entries;
+        }
+    }
+
+    /// Ends the ramps that are over; when does the next step of one come?
+    fn finish_ramps(&self, shared: &Shared, now: Tick) -> Tick {
+        let mut next = Tick::NEVER;
+        for &id in &shared.config.backend(self.backend).servers {
+            match server::warming(shared, id, now) {
+                // Weights take 16 steps, limits 100: the finer one, in whole milliseconds.
+                Some((_, ramp)) => next = next.min(now + (ramp / 100).max(1)),
+                None => shared
+                    .server(id)
+                    .finish_start(now, shared.config.server(id).slowstart_ms),
+            }
+        }
+        next
+    }
+
+    /// Active servers that are usable, else the first backup one, or all with `option allbackups`.
+    fn usable(&self, shared: &Shared, now: Tick) -> Vec<Entry> {
+        let config = shared.config.backend(self.backend);
+        let dynamic = self.algorithm.is_dynamic();
+        let entry = |id: ServerId| Entry {
+            id,
+            puid: shared.config.server(id).puid,
+            weight: shared.server(id).weight(),
+            // Steps of a ramp must not disturb those who do not look at them.
+            scaled: if dynamic {
+                server::scaled_weight(shared, id, now)
+            } else {
+                0
+            },
+        };
+        let of = |backup: bool| {
+            let ids = config.servers.iter().copied();
+            ids.filter(move |&id| {
+                shared.config.server(id).backup == backup && server::is_usable(shared.server(id))
+            })
+        };
+        let active: Vec<Entry> = of(false).map(entry).collect();
+        if !active.is_empty() {
+            return active;
+        }
+        of(true)
+            .take(if config.allbackups { usize::MAX } else { 1 })
+            .map(entry)
+            .collect()
+    }
+
+    /// Chooses a server for a new stream, and takes its place.
+    pub fn pick(&mut self, shared: &Shared, ask: &Ask, now: Tick) -> Choice {
+        if self.entries.is_empty() {
+            return Choice::Nobody;
+        }
+        let in_backend = self.in_backend(shared);
+        if let Some(id) = self.algorithm.determined(ask.client, ask.avoid) {
+            return self.pick_determined(shared, id, in_backend, now);
+        }
+        let waiting = shared.backend(self.backend).queued.load(SeqCst);
+        if waiting > 0 {
+            return Choice::Wait(Queue::Backend(self.backend));
+        }
+        let take = |id: ServerId| {
+            shared.server(id).queued.load(SeqCst) == 0 && take(shared, id, in_backend, now)
+        };
+        match self.choose(shared, ask.avoid, take) {
+            Some(id) => Choice::Server(id),
+            None => Choice::Wait(Queue::Backend(self.backend)),
+        }
+    }
+
+    fn pick_determined(&self, shared: &Shared, id: ServerId, in_backend: u64, now: Tick) -> Choice {
+        let queued = shared.server(id).queued.load(SeqCst);
+        let behind = server::is_limited(shared, id)
+            && (queued > 0 || shared.backend(self.backend).queued.load(SeqCst) > 0);
+        if !behind && take(shared, id, in_backend, now) {
+            self.count(shared, id);
+            return Choice::Server(id);
+        }
+        let most = shared.config.server(id).maxqueue;
+        if most > 0 && queued >= most {
+            Choice::Full
+        } else {
+            Choice::Wait(Queue::Server(id))
+        }
+    }
+
+    /// Chooses for a stream that waited in the backend's queue. `may` says which servers it may have.
+    pub(crate) fn pick_waiting(
+        &mut self,
+        shared: &Shared,
+        now: Tick,
+        may: impl Fn(ServerId) -> bool,
+    ) -> Option<ServerId> {
+        let in_backend = self.in_backend(shared);
+        self.choose(shared, None, |id| {
+            may(id) && take(shared, id, in_backend, now)
+        })
+    }
+
+    fn choose(
+        &mut self,
+        shared: &Shared,
+        avoid: Option<ServerId>,
+        take: impl Fn(ServerId) -> bool,
+    ) -> Option<ServerId> {
+        let mut chosen = self
+            .algorithm
+            .choose(shared, &mut |id| Some(id) != avoid && take(id));
+        if chosen.is_none()
+            && let Some(last) = avoid
+        {
+            chosen = self
+                .algorithm
+                .choose(shared, &mut |id| id == last && take(id));
+        }
+        self.count(shared, chosen?);
+        chosen
+    }
+
+    fn count(&self, shared: &Shared, id: ServerId) {
+        server::count_up(shared, self.shard, id);
+        let own = &shared.shards[self.shard];
+        own.servers[id.index()].chosen.inc();
+        own.backends[self.backend.index()].chosen.inc();
+    }
+
+    /// Takes a place on this very server for a stream that waited in its queue.
+    pub(crate) fn take_own(&self, shared: &Shared, id: ServerId, now: Tick) -> bool {
+        let took = take(shared, id, self.in_backend(shared), now);
+        if took {
+            server::count_up(shared, self.shard, id);
+        }
+        took
+    }
+
+    /// May the algorithm choose it now?
+    pub(crate) fn may_choose(&self, id: ServerId) -> bool {
+        self.entries.binary_search_by_key(&id, |e| e.id).is_ok()
+    }
+
+    /// Servers that the algorithm may choose and that have a place now.
+    pub(crate) fn with_place<'a>(
+        &'a self,
+        shared: &'a Shared,
+        now: Tick,
+    ) -> impl Iterator<Item = ServerId> + 'a {
+        let in_backend = self.in_backend(shared);
+        self.entries
+            .iter()
+            .map(|e| e.id)
+            .filter(move |&id| has_place(shared, id, in_backend, now))
+    }
+
+    /// Has this server a place now?
+    pub(crate) fn place_on(&self, shared: &Shared, id: ServerId, now: Tick) -> bool {
+        has_place(shared, id, self.in_backend(shared), now)
+    }
+
+    /// Sessions in the backend, where a limit depends on them.
+    fn in_backend(&self, shared: &Shared) -> u64 {
+        if self.follows_load {
+            server::sessions_in(shared, self.backend)
+        } else {
+            0
+        }
+    }
+
+    /// Number of servers that may be chosen now.
+    pub fn usable_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// When limits or weights of servers coming back take their next step.
+    pub fn next_step(&self) -> Tick {
+        self.next_step
+    }
+}
+
+fn take(shared: &Shared, id: ServerId, in_backend: u64, now: Tick) -> bool {
+    match server::limit(shared, id, in_backend, now) {
+        Some(limit) => shared.server(id).take_place(limit),
+        None => true,
+    }
+}
+
+fn has_place(shared: &Shared, id: ServerId, in_backend: u64, now: Tick) -> bool {
+    let taken = || shared.server(id).places.load(SeqCst);
+    server::limit(shared, id, in_backend, now).is_none_or(|limit| taken() < limit)
+}

@@ -1,0 +1,118 @@
+//! One server: may it be chosen, with what weight, and how many connections may it hold.
+//!
+//! Functions of the shared cell and of the configuration; nothing is kept here.
+
+use std::sync::atomic::Ordering::*;
+
+use crate::base::tick::Tick;
+use crate::config::{BackendId, ServerId};
+use crate::shared::server_cell::{OpState, admin};
+use crate::shared::{ServerCell, Shared};
+
+/// Steps of a weight unit for algorithms whose weights may move (haproxy's scale).
+pub const WEIGHT_SCALE: u32 = 16;
+
+/// May new connections be sent to it by an algorithm?
+pub fn is_usable(cell: &ServerCell) -> bool {
+    matches!(cell.op(), OpState::Running | OpState::Starting)
+        && cell.admin() & (admin::MAINT | admin::DRAIN) == 0
+        && cell.weight() > 0
+}
+
+/// May streams go on waiting for it alone? Draining servers and those of weight 0 still serve what is
+/// meant for them.
+pub fn serves_queue(cell: &ServerCell) -> bool {
+    cell.op() != OpState::Stopped && cell.admin() & admin::MAINT == 0
+}
+
+/// Weight it counts with at `now`, in sixteenths of its configured weight.
+///
+/// Climbs in sixteen whole steps over `slowstart`, starting at one step rather than at 0, so that a
+/// server coming back meets real traffic at once. haproxy takes the time in whole seconds, so a
+/// ramp here is as fine or finer. See configuration.txt 5.2, `slowstart`.
+pub fn scaled_weight(shared: &Shared, id: ServerId, now: Tick) -> u32 {
+    let cell = shared.server(id);
+    let weight = cell.weight();
+    match warming(shared, id, now) {
+        Some((elapsed, ramp)) => {
+            let step = (u64::from(WEIGHT_SCALE) * elapsed + ramp) / ramp;
+            weight
+                * u32::try_from(step)
+                    .unwrap_or(WEIGHT_SCALE)
+                    .min(WEIGHT_SCALE)
+        }
+        None => weight * WEIGHT_SCALE,
+    }
+}
+
+/// The same in whole units, rounded up: the column `weight` of the statistics.
+pub fn shown_weight(shared: &Shared, id: ServerId, now: Tick) -> u32 {
+    scaled_weight(shared, id, now).div_ceil(WEIGHT_SCALE)
+}
+
+/// Milliseconds since it came back and milliseconds its ramp takes, while the ramp lasts.
+pub fn warming(shared: &Shared, id: ServerId, now: Tick) -> Option<(u64, u64)> {
+    let ramp = u64::from(shared.config.server(id).slowstart_ms);
+    let cell = shared.server(id);
+    if ramp == 0 || cell.op() != OpState::Starting {
+        return None;
+    }
+    let elapsed = now.since(Tick(cell.changed_ms.load(Acquire)));
+    (elapsed < ramp).then_some((elapsed, ramp))
+}
+
+/// Does it have a limit of connections at all? Decided by the file alone, so that every place taken
+/// is given back by the same rule.
+pub fn is_limited(shared: &Shared, id: ServerId) -> bool {
+    let server = shared.config.server(id);
+    server.maxconn > 0 || server.minconn > 0
+}
+
+/// Connections it may hold at `now`; `None`: as many as come. `in_backend` is the number of sessions
+/// now in its backend, waiting ones included.
+///
+/// With `minconn` the limit follows the load of the backend up to `maxconn` at `fullconn`; during
+/// `slowstart` only the part of the time that has passed counts, at least 1.
+pub fn limit(shared: &Shared, id: ServerId, in_backend: u64, now: Tick) -> Option<u32> {
+    if !is_limited(shared, id) {
+        return None;
+    }
+    let server = shared.config.server(id);
+    let most = server.maxconn.max(server.minconn);
+    let full = u64::from(shared.config.backend(server.backend).fullconn);
+    let mut limit = most;
+    if server.minconn > 0 && server.minconn < most && in_backend < full {
+        let part = u64::from(most) * in_backend / full;
+        limit = u32::try_from(part).unwrap_or(most).max(server.minconn);
+    }
+    if let Some((elapsed, ramp)) = warming(shared, id, now) {
+        let part = u64::from(limit) * (100 * elapsed / ramp) / 100;
+        limit = u32::try_from(part).unwrap_or(limit).max(1);
+    }
+    Some(limit)
+}
+
+/// Sessions now in the backend, over all shards.
+pub fn sessions_in(shared: &Shared, backend: BackendId) -> u64 {
+    shared.sum(|s| &s.backends[backend.index()].current)
+}
+
+/// Counts one more connection in the shard's own row; `shard` must be the caller's.
+pub(crate) fn count_up(shared: &Shared, shard: usize, id: ServerId) {
+    let row = &shared.shards[shard].server_row[id.index()];
+    row.store(row.load(Relaxed) + 1, Release);
+    let open = shared.server_connections(id);
+    let most = &shared.server(id).current_max;
+    if open > most.load(Relaxed) {
+        most.fetch_max(open, Relaxed);
+    }
+}
+
+/// Counts one connection less; published before anything else a release does, so that no shard
+/// learns of its own closings earlier than the others do.
+pub(crate) fn count_down(shared: &Shared, shard: usize, id: ServerId) {
+    let row = &shared.shards[shard].server_row[id.index()];
+    let open = row.load(Relaxed);
+    assert!(open > 0, "a connection to a server was counted down twice");
+    row.store(open - 1, Release);
+}

@@ -1,0 +1,157 @@
+//! Which server haproxy takes, and which one Ringway does, for the same clients in the same order.
+
+use std::collections::BTreeMap;
+
+use super::{Side, same};
+use crate::support::client::{connect_from, who};
+use crate::support::{Admin, Launch, Server, talk};
+
+/// Servers A, B, C… behind `side`, each line with its `extra` words.
+fn behind(extra: &[&str]) -> (Vec<Server>, String) {
+    let servers: Vec<_> = ["A", "B", "C", "D", "E"]
+        .iter()
+        .take(extra.len())
+        .map(|name| Server::named(name))
+        .collect();
+    let line =
+        |(i, server): (usize, &Server)| format!(" server s{i} {} {}\n", server.addr(), extra[i]);
+    let lines = servers.iter().enumerate().map(line).collect();
+    (servers, lines)
+}
+
+/// The sequence of servers that `n` clients get from `algorithm`.
+fn sequence(side: &Side, algorithm: &str, extra: &[&str], n: usize) -> Vec<String> {
+    let (_servers, lines) = behind(extra);
+    let config = format!(
+        "global\n nbthread 1\ndefaults\n mode tcp\n timeout connect 2s\n timeout client 5s\n timeout server 5s\n\
+         listen l\n bind 127.0.0.1:{}\n balance {algorithm}\n{lines}",
+        side.front
+    );
+    let _daemon = Launch::of(side.program.clone(), &config).start();
+    vec![(0..n).map(|_| who(side.front)).collect()]
+}
+
+#[test]
+fn roundrobin_in_haproxys_order() {
+    for extra in [
+        &["", "", ""][..],
+        &["weight 1", "weight 2", "weight 3"],
+        &["weight 12", "weight 26", "weight 26"],
+        &["weight 0", "weight 5", "weight 7", "weight 1", "weight 256"],
+    ] {
+        same(|side| sequence(side, "roundrobin", extra, 60));
+    }
+}
+
+#[test]
+fn static_rr_in_haproxys_order() {
+    for extra in [
+        &["", "", ""][..],
+        &["weight 1", "weight 2", "weight 3"],
+        &["weight 7", "weight 3", "weight 13", "weight 2"],
+    ] {
+        same(|side| sequence(side, "static-rr", extra, 60));
+    }
+}
+
+#[test]
+fn source_hashes_choose_haproxys_servers() {
+    let sources: Vec<_> = (1..=60)
+        .map(|i: u32| format!("127.{}.{}.{}", i * 7 % 256, i * 31 % 256, i))
+        .collect();
+    for kind in ["map-based", "consistent"] {
+        for function in ["sdbm", "djb2", "wt6", "crc32"] {
+            for avalanche in ["", " avalanche"] {
+                same(|side| {
+                    let (_servers, lines) =
+                        behind(&["weight 1", "weight 3", "weight 2 id 77", "weight 10"]);
+                    let config = format!(
+                        "defaults\n mode tcp\n timeout connect 2s\n timeout client 5s\n timeout server 5s\n\
+                         listen l\n bind 127.0.0.1:{}\n balance source\n hash-type {kind} {function}{avalanche}\n{lines}",
+                        side.front
+                    );
+                    let _daemon = Launch::of(side.program.clone(), &config).start();
+                    let chosen = sources.iter().map(|source| {
+                        let mut client = connect_from(source, side.front).unwrap();
+                        let answer = talk(&mut client, "x");
+                        format!("{kind} {function}{avalanche} {source} {}", &answer[..1])
+                    });
+                    chosen.collect()
+                });
+            }
+        }
+    }
+}
+
+// L12: the stable columns of `show stat`; those of 3.4 follow.
+#[test]
+fn statistics_begin_with_haproxys_columns() {
+    let header = |program| {
+        let side = Side::new(program);
+        let config = format!(
+            "global\n stats socket @DIR@/admin\ndefaults\n mode tcp\n balance roundrobin\n timeout connect 2s\n timeout client 5s\n timeout server 5s\n\
+             listen l\n bind 127.0.0.1:{}\n server s 127.0.0.1:1 disabled\n",
+            side.front
+        );
+        let daemon = Launch::of(side.program.clone(), &config).start();
+        let text = daemon.admin().run("show stat");
+        let header = text.lines().next().unwrap_or_default().to_owned();
+        header
+            .split(",-,")
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches(',')
+            .to_owned()
+    };
+    let (ours, theirs) = (
+        header(crate::support::balancer()),
+        header(crate::support::oracle()),
+    );
+    assert!(
+        ours.starts_with(&theirs),
+        "ours:   {ours}\ntheirs: {theirs}"
+    );
+}
+
+/// Cells of `show stat` that must be equal after the same traffic.
+const COUNTED: [&str; 24] = [
+    "qcur", "qmax", "scur", "smax", "slim", "stot", "bin", "bout", "dreq", "dresp", "ereq", "econ",
+    "eresp", "wretr", "wredis", "status", "weight", "act", "bck", "type", "mode", "algo", "lbtot",
+    "conn_tot",
+];
+
+#[test]
+fn the_same_traffic_is_counted_alike() {
+    same(|side| {
+        let (_servers, lines) = behind(&["", "weight 2", "backup"]);
+        let config = format!(
+            "global\n maxconn 400\n stats socket @DIR@/admin\ndefaults\n mode tcp\n balance roundrobin\n timeout connect 300\n timeout client 5s\n timeout server 5s\n retries 1\n option redispatch\n\
+             frontend f\n bind 127.0.0.1:{}\n default_backend b\nbackend b\n{lines} server dead 127.0.0.1:1 weight 1\n",
+            side.front
+        );
+        let daemon = Launch::of(side.program.clone(), &config).start();
+        for _ in 0..8 {
+            who(side.front);
+            // The peak of sessions at a time is compared too.
+            std::thread::sleep(std::time::Duration::from_millis(40));
+        }
+        let admin: Admin = daemon.admin();
+        crate::support::until("all are gone", || admin.count("f", "FRONTEND", "scur") == 0);
+        let rows = admin.stat();
+        let cells: BTreeMap<_, _> = rows
+            .iter()
+            .flat_map(|row| {
+                COUNTED.iter().map(move |name| {
+                    (
+                        format!("{}/{} {name}", row["pxname"], row["svname"]),
+                        row.get(*name).cloned(),
+                    )
+                })
+            })
+            .collect();
+        cells
+            .into_iter()
+            .map(|(name, value)| format!("{name} {value:?}"))
+            .collect()
+    });
+}
