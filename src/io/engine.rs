@@ -65,8 +65,6 @@ pub trait Io {
     fn peer_address(&mut self, sock: SockKey) -> Option<SocketAddr>;
     fn peer_of_fd(&mut self, fd: RawFd) -> Option<SocketAddr>;
     fn local_address(&mut self, sock: SockKey) -> Option<SocketAddr>;
-    /// An empty pipe, or `None`: go on copying.
-    fn take_pipe(&mut self) -> Option<Pipe>;
     fn give_pipe(&mut self, pipe: Pipe);
     fn give_buf(&mut self, buf: Buf);
     /// Accepts one connection from a polled listener.
@@ -84,7 +82,7 @@ pub trait Io {
 enum Rx {
     Idle,
     Recv,
-    Fill(Pipe, u32),
+    Fill(Option<Pipe>, u32),
 }
 
 #[derive(Debug)]
@@ -251,6 +249,15 @@ impl<K: Kernel> Engine<K> {
             self.kernel.unwatch(entry.fd, sock.0.pack());
         }
         Some(entry.fd)
+    }
+
+    fn take_pipe(&mut self) -> Option<Pipe> {
+        // Beyond half of the budget directions copy: small buffers bound what they hold.
+        if self.bufs.held() + self.pipe_bytes > self.limits.memory / 2 {
+            self.pipes.refused += 1;
+            return None;
+        }
+        self.pipes.take(&mut self.kernel)
     }
 
     // -------------------------------------------------------------- events
@@ -423,7 +430,9 @@ impl<K: Kernel> Engine<K> {
             }
             Op::Fill { sock, pipe, max } => {
                 let Some(entry) = self.socks.get_mut(sock.0) else {
-                    self.give_pipe(pipe);
+                    if let Some(pipe) = pipe {
+                        self.give_pipe(pipe);
+                    }
                     return;
                 };
                 debug_assert!(
@@ -432,7 +441,7 @@ impl<K: Kernel> Engine<K> {
                 );
                 entry.rx = Rx::Fill(pipe, max);
                 if entry.ready & ready::READ == 0 {
-                    self.ensure_watched(sock);
+                    self.park_fill(sock);
                 } else {
                     self.queue_stream(sock);
                 }
@@ -519,24 +528,45 @@ impl<K: Kernel> Engine<K> {
         0
     }
 
+    /// Waits for the peer; an empty pipe goes back to the pool meanwhile.
+    fn park_fill(&mut self, sock: SockKey) {
+        let entry = self.socks.get_mut(sock.0).expect("looked up by the caller");
+        if let Rx::Fill(pipe, _) = &mut entry.rx
+            && pipe.as_ref().is_some_and(|p| p.held == 0)
+            && let Some(pipe) = pipe.take()
+        {
+            self.pipes.give(&mut self.kernel, pipe);
+        }
+        self.ensure_watched(sock);
+    }
+
     fn do_fill(&mut self, sock: SockKey) -> u32 {
         let entry = self.socks.get_mut(sock.0).expect("looked up by the caller");
-        let Rx::Fill(mut pipe, max) = std::mem::replace(&mut entry.rx, Rx::Idle) else {
+        let (fd, owner) = (entry.fd, entry.owner);
+        let Rx::Fill(lent, max) = std::mem::replace(&mut entry.rx, Rx::Idle) else {
             unreachable!("only fills wait here")
         };
-        let (bytes, eof) = match self.kernel.splice_in(entry.fd, &pipe, max) {
+        let Some(mut pipe) = lent.or_else(|| self.take_pipe()) else {
+            self.dones.push_back(Done {
+                owner,
+                sock,
+                what: What::NoPipe,
+            });
+            return 0;
+        };
+        let (bytes, eof) = match self.kernel.splice_in(fd, &pipe, max) {
             Ok(0) => (0, true),
             Ok(n) => (n as u32, false),
             Err(errno) if errno.would_block() && pipe.held == 0 => {
                 // Empty pipe: it is the socket that has nothing.
+                let entry = self.socks.get_mut(sock.0).expect("looked up above");
                 entry.ready &= !ready::READ;
-                entry.rx = Rx::Fill(pipe, max);
-                self.ensure_watched(sock);
+                entry.rx = Rx::Fill(Some(pipe), max);
+                self.park_fill(sock);
                 return 0;
             }
             Err(errno) if errno.would_block() => (0, false),
             Err(errno) => {
-                let owner = entry.owner;
                 self.give_pipe(pipe);
                 self.dones.push_back(Done {
                     owner,
@@ -550,7 +580,7 @@ impl<K: Kernel> Engine<K> {
         self.pipe_bytes += bytes as usize;
         self.counts.spliced += u64::from(bytes);
         self.dones.push_back(Done {
-            owner: entry.owner,
+            owner,
             sock,
             what: What::Filled { pipe, bytes, eof },
         });
@@ -679,8 +709,8 @@ impl<K: Kernel> Engine<K> {
             return;
         };
         match entry.rx {
-            Rx::Fill(pipe, _) => self.give_pipe(pipe),
-            Rx::Recv | Rx::Idle => {}
+            Rx::Fill(Some(pipe), _) => self.give_pipe(pipe),
+            Rx::Fill(None, _) | Rx::Recv | Rx::Idle => {}
         }
         match entry.tx {
             Tx::Send(buf) => self.bufs.give(buf),
@@ -768,15 +798,6 @@ impl<K: Kernel> Io for Engine<K> {
     fn local_address(&mut self, sock: SockKey) -> Option<SocketAddr> {
         let fd = self.socks.get(sock.0)?.fd;
         self.kernel.local_address(fd)
-    }
-
-    fn take_pipe(&mut self) -> Option<Pipe> {
-        // Beyond half of the budget directions copy: small buffers bound what they hold.
-        if self.bufs.held() + self.pipe_bytes > self.limits.memory / 2 {
-            self.pipes.refused += 1;
-            return None;
-        }
-        self.pipes.take(&mut self.kernel)
     }
 
     fn give_pipe(&mut self, pipe: Pipe) {

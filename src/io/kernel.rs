@@ -105,6 +105,10 @@ pub trait Kernel {
     fn now(&mut self) -> Tick {
         net::tick()
     }
+    /// Microseconds of CPU this thread used so far.
+    fn cpu_us(&mut self) -> u64 {
+        net::thread_cpu_us()
+    }
     fn recv(&mut self, fd: RawFd, space: &mut [u8]) -> Result<usize, Errno> {
         net::recv(fd, space)
     }

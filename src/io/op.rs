@@ -19,8 +19,13 @@ pub enum Op {
     Recv { sock: SockKey },
     /// Send the whole buffer: `Sent` at each progress, with `left` 0 at the end, or `SendFailed`.
     Send { sock: SockKey, buf: Buf },
-    /// Move up to `max` bytes from the socket into the pipe: `Filled` or `RecvFailed` (pipe given back in either).
-    Fill { sock: SockKey, pipe: Pipe, max: u32 },
+    /// Move up to `max` bytes from the socket into the pipe: `Filled`, `NoPipe` or `RecvFailed`. Without
+    /// a pipe the engine lends one when there is something to read: who waits for a peer holds none.
+    Fill {
+        sock: SockKey,
+        pipe: Option<Pipe>,
+        max: u32,
+    },
     /// Move all bytes of the pipe to the socket: `Drained` at each progress, or `SendFailed`.
     Drain { sock: SockKey, pipe: Pipe },
     /// End the sending direction (FIN after what was sent).
@@ -70,6 +75,8 @@ pub enum What {
         bytes: u32,
         eof: bool,
     },
+    /// All pipes are lent or the memory budget is half used: copy instead.
+    NoPipe,
     /// The pipe comes back once it is empty.
     Drained {
         pipe: Option<Pipe>,

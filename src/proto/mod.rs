@@ -1,3 +1,4 @@
 //! Bytes and their meaning, sans-IO.
 
+pub mod proxy_header;
 pub mod syslog;

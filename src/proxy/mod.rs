@@ -1,3 +1,15 @@
-//! Drivers: listener, TCP relay, connect, check; and where log lines go.
+//! Drivers: they turn completions into operations. None of them touches a ring or a clock.
+//!
+//! A driver is a state machine in a slot. Its `on_*` functions stand in order of life; the stage
+//! changes in one place each. What the drivers of one shard share is [`local::Local`]; where log
+//! lines go is [`logs`].
 
+pub mod check;
+pub mod connect;
+pub mod listener;
+pub mod local;
 pub mod logs;
+pub mod outcome;
+pub mod tcp;
+
+pub use local::{Local, Owner, Timer};

@@ -1,10 +1,29 @@
 //! One thread, one ring: the turn.
+//!
+//! A turn waits for events (not at all while streams are ready), drives what became ready until
+//! nothing small is left, gives the streams their megabyte, then looks at messages, versions,
+//! waiting streams and timers. Every driver call runs under a catch: a panic ends that session,
+//! with a log line and everything given back, and no other.
 
-use std::os::fd::OwnedFd;
+pub mod turn;
+
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 
+use crate::base::tick::Tick;
 use crate::config::BindId;
+use crate::io::engine::{Engine, Io, Limits};
+use crate::io::epoll::EpollKernel;
+use crate::io::kernel::Kernel;
+use crate::io::pipe::Pipe;
+use crate::io::sys::net;
+use crate::io::uring::UringKernel;
+use crate::proxy::listener::{self, Listener};
+use crate::proxy::logs::LogOutputs;
+use crate::proxy::{Local, Timer, check, connect};
 use crate::shared::Shared;
+pub use turn::Shard;
 
 /// Which poller the engine runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +46,149 @@ pub struct ShardSetup {
     pub pipes: Vec<(OwnedFd, OwnedFd, u32)>,
     /// Most pipes this shard may ever hold.
     pub pipes_max: usize,
+    pub logs: LogOutputs,
 }
 
-/// Runs one shard until the phase is `Stop`, or `SoftStop` and its last session ended.
+/// Entries of a shard's ring; completions get eight times as many.
+const RING_ENTRIES: u32 = 1024;
+
+/// Runs one shard until the phase is `Stop`, or `SoftStop` and the last session of the process ended.
 ///
 /// # Errors
 /// The ring or epoll cannot be set up: names the call and the remedy.
 pub fn run(setup: ShardSetup) -> std::io::Result<()> {
-    let _ = setup;
+    pin(&setup.cpus);
+    let bell = net::eventfd().map_err(|e| std::io::Error::from_raw_os_error(e.0))?;
+    setup.shared.shards[setup.index]
+        .bell
+        .install(move || net::ring(bell));
+    match setup.poller {
+        PollerKind::IoUring => {
+            let kernel = UringKernel::new(RING_ENTRIES, bell).map_err(|error| {
+                let text = format!("io_uring: {error} (check the sysctl kernel.io_uring_disabled and seccomp filters)");
+                std::io::Error::new(error.kind(), text)
+            })?;
+            serve(setup, kernel);
+        }
+        PollerKind::Epoll => serve(setup, EpollKernel::new(bell)?),
+    }
     Ok(())
+}
+
+fn pin(cpus: &[usize]) {
+    let mut set = nix::sched::CpuSet::new();
+    let wanted = cpus.iter().filter(|cpu| set.set(**cpu).is_ok()).count();
+    if wanted > 0 {
+        // A CPU that went away since start is no reason to stop: the shard then runs anywhere.
+        let _ = nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set);
+    }
+}
+
+fn serve<K: Kernel>(setup: ShardSetup, kernel: K) {
+    let shards = setup.shared.shards.len();
+    let config = Arc::clone(&setup.shared.config);
+    let pipes = setup.pipes.into_iter().map(|(read, write, size)| Pipe {
+        read: read.into_raw_fd(),
+        write: write.into_raw_fd(),
+        size,
+        held: 0,
+    });
+    let limits = Limits {
+        buffer: config.global.tune.bufsize as usize,
+        memory: usize::try_from(config.global.tune.relay_memory).unwrap_or(usize::MAX) / shards,
+        pipe_size: config.global.tune.pipesize,
+        pipes: setup.pipes_max,
+        ..Limits::default()
+    };
+    let engine = Engine::new(kernel, limits, pipes.collect());
+    let logs = setup.logs.shard(&setup.shared, setup.index);
+    let now = net::tick();
+    let seed = net::monotonic_us() ^ (setup.index as u64) << 48;
+    let mut shard = Shard::new(
+        Arc::clone(&setup.shared),
+        setup.index,
+        engine,
+        logs,
+        now,
+        seed,
+    );
+    for (bind, fd) in setup.listeners {
+        shard.add_listener(bind, fd);
+    }
+    shard.start();
+    while shard.turn() {}
+    shard.end();
+}
+
+impl<K: Kernel> Shard<K> {
+    /// A shard without listeners.
+    pub fn new(
+        shared: Arc<Shared>,
+        index: usize,
+        engine: Engine<K>,
+        logs: crate::proxy::logs::ShardLogs,
+        now: Tick,
+        seed: u64,
+    ) -> Self {
+        let relays = 1 << 20;
+        let local = Local::new(shared, index, logs, now, seed, relays);
+        Self::assemble(engine, local)
+    }
+
+    /// Takes a listening socket; [`Shard::start`] opens it. Options that accepted sockets inherit are set here.
+    pub fn add_listener(&mut self, bind: BindId, fd: OwnedFd) {
+        let config = &self.local.config;
+        let frontend = config.frontend(config.bind(bind).frontend);
+        let tune = &config.global.tune;
+        if config.bind(bind).address.shardable() {
+            let keepalive = connect::keepalive(&frontend.tcpka);
+            net::prepare_listener(
+                fd.as_raw_fd(),
+                keepalive.as_ref(),
+                tune.rcvbuf_client,
+                tune.sndbuf_client,
+            );
+        }
+        net::set_nonblocking(fd.as_raw_fd());
+        self.add_listener_fd(bind, fd.into_raw_fd());
+    }
+
+    /// [`Shard::add_listener`] for a descriptor that is ready as it is.
+    pub fn add_listener_fd(&mut self, bind: BindId, fd: i32) {
+        let index = self.local.listeners.len() as u32;
+        let sock = self
+            .engine
+            .adopt(fd, listener::owner(index))
+            .expect("the table of sockets is empty at start");
+        let shared_out = !self.local.config.bind(bind).address.shardable();
+        let listener = Listener::new(&self.local, bind, sock, shared_out);
+        self.local.listeners.push(listener);
+    }
+
+    /// Opens the listeners and starts the probes.
+    pub fn start(&mut self) {
+        self.local.now = self.engine.now();
+        let process = &self.local.shared.process;
+        process.shards_alive.fetch_add(1, AcqRel);
+        process.listening.fetch_add(1, AcqRel);
+        self.local.cells().alive.store(true, Release);
+        for index in 0..self.local.listeners.len() {
+            listener::start(&mut self.local, &mut self.engine, index as u32);
+        }
+        check::start(&mut self.local);
+        let second = self.local.now + 1000;
+        self.local.timers.arm(second, Timer::Second);
+    }
+
+    /// Says goodbye: what is still open is closed by the end of the process.
+    pub fn end(&mut self) {
+        self.publish();
+        self.local.cells().alive.store(false, Release);
+        self.local.shared.process.shards_alive.fetch_sub(1, AcqRel);
+        let (copied, spliced) = (self.engine.counts.copied, self.engine.counts.spliced);
+        self.local.cells().activity.bytes_copied.set(copied);
+        self.local.cells().activity.bytes_spliced.set(spliced);
+        self.engine.close_pipes();
+        let _ = self.local.shared.process.shards_alive.load(Relaxed);
+    }
 }

@@ -60,6 +60,10 @@ pub struct ProcessShared {
     pub ulimit_n: AtomicU64,
     pub maxsock: AtomicU64,
     pub maxpipes: AtomicU64,
+    /// Shards with listening sockets still open; at 0 no connection can come any more.
+    pub listening: AtomicU32,
+    /// Panics that the test command wants injected into drivers.
+    pub panics_wanted: AtomicU32,
     /// Shards that still run.
     pub shards_alive: AtomicU32,
     /// Which poller serves: 0 io_uring, 1 epoll.
@@ -226,6 +230,8 @@ impl Shared {
                 ulimit_n: AtomicU64::new(0),
                 maxsock: AtomicU64::new(0),
                 maxpipes: AtomicU64::new(0),
+                listening: AtomicU32::new(0),
+                panics_wanted: AtomicU32::new(0),
                 shards_alive: AtomicU32::new(0),
                 poller: AtomicU8::new(0),
                 maxconn_reached: AtomicU64::new(0),

@@ -1,0 +1,109 @@
+//! Where a session connects to and from where: the server's address, ports mapped from the
+//! client's, source addresses, keep-alive.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config::{
+    self, Backend, Config, Server, ServerAddress, ServerId, ServerPort, Source, UseSrc,
+};
+use crate::io::op::{Connect, KeepAlive, Target};
+
+/// Ends of the client's connection, as far as they are known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ends {
+    /// Address of the client (from the PROXY header where one came).
+    pub client: Option<SocketAddr>,
+    /// Address it connected to.
+    pub local: Option<SocketAddr>,
+}
+
+/// The connection to `server`. `None`: its address is not known (unresolved).
+pub fn to_server(config: &Config, id: ServerId, ends: Ends) -> Option<Connect> {
+    let server = config.server(id);
+    let backend = config.backend(server.backend);
+    let mut spec = Connect::plain(target(server, ends.local)?);
+    dress(
+        &mut spec,
+        config,
+        backend,
+        server.source.as_ref().or(backend.source.as_ref()),
+        ends,
+    );
+    spec.user_timeout_ms = server.tcp_ut_ms;
+    Some(spec)
+}
+
+/// The connection to a fixed address (`dispatch`, `option transparent`).
+pub fn to_address(config: &Config, backend: &Backend, to: SocketAddr, ends: Ends) -> Connect {
+    let mut spec = Connect::plain(Target::Ip(to));
+    dress(&mut spec, config, backend, backend.source.as_ref(), ends);
+    spec
+}
+
+fn dress(
+    spec: &mut Connect,
+    config: &Config,
+    backend: &Backend,
+    source: Option<&Source>,
+    ends: Ends,
+) {
+    spec.keepalive = keepalive(&backend.tcpka);
+    spec.rcvbuf = config.global.tune.rcvbuf_server;
+    spec.sndbuf = config.global.tune.sndbuf_server;
+    if let Some(source) = source {
+        from_source(spec, source, ends);
+    }
+}
+
+/// `source`: the address and ports to come from.
+pub fn from_source(spec: &mut Connect, source: &Source, ends: Ends) {
+    spec.interface.clone_from(&source.interface);
+    let family = |ip: &IpAddr| matches!(&spec.to, Target::Ip(to) if to.is_ipv4() == ip.is_ipv4());
+    let (ip, ports) = match (&source.usesrc, ends.client) {
+        (Some(UseSrc::Client), Some(client)) => (client.ip(), (client.port(), client.port())),
+        (Some(UseSrc::ClientIp), Some(client)) => (client.ip(), (0, 0)),
+        (Some(UseSrc::Address(address)), _) => (address.ip(), (address.port(), address.port())),
+        _ => (source.ip, source.ports),
+    };
+    spec.transparent = source.usesrc.is_some();
+    let plain = ip.is_unspecified() && ports.0 == 0;
+    if family(&ip) && !plain {
+        spec.from = Some((ip, ports.0, ports.1));
+    }
+}
+
+fn target(server: &Server, local: Option<SocketAddr>) -> Option<Target> {
+    match &server.address {
+        ServerAddress::Ip { ip, port } => {
+            let port = match port {
+                ServerPort::Fixed(port) => *port,
+                ServerPort::Mapped(offset) => {
+                    let base = i32::from(local?.port());
+                    // Wraps as haproxy's 16-bit sum does; the configuration bounds the offset.
+                    (base + offset) as u16
+                }
+            };
+            Some(Target::Ip(SocketAddr::new(*ip, port)))
+        }
+        ServerAddress::Unresolved { .. } => None,
+        ServerAddress::Unix(path) => Some(Target::Unix(path.clone())),
+        ServerAddress::Abns(name) => Some(Target::Abstract(abns(name))),
+    }
+}
+
+/// haproxy fills abstract names with zeros up to the full length of the address.
+fn abns(name: &[u8]) -> Vec<u8> {
+    const NAME_BYTES: usize = 107;
+    let mut full = name.to_vec();
+    full.resize(NAME_BYTES, 0);
+    full
+}
+
+/// Keep-alive as the engine wants it.
+pub fn keepalive(wanted: &config::KeepAlive) -> Option<KeepAlive> {
+    wanted.enabled.then_some(KeepAlive {
+        idle_s: wanted.idle_s,
+        intvl_s: wanted.intvl_s,
+        count: wanted.count,
+    })
+}

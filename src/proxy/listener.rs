@@ -1,0 +1,473 @@
+//! A listening socket of this shard: accepts while there is room, places what it accepted.
+//!
+//! Far from every limit the kernel accepts by itself (multishot); one enter can then deliver a whole
+//! backlog and goes on past a limit lowered meanwhile, so near a limit (or with `rate-limit
+//! sessions`) connections are accepted one by one, each against a place taken first. Nobody is
+//! refused: what finds no place stays in the backlog, and whoever closes a connection on any shard
+//! tells those that wait. At EMFILE accepting pauses; it never spins.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+
+use super::local::{Local, Owner, Timer};
+use super::tcp;
+use crate::config::{Balance, BindId, FrontendId, ServerAddress, ServerPort};
+use crate::io::engine::Io;
+use crate::io::kernel::{AcceptMode, Errno};
+use crate::io::op::{Op, SockKey};
+use crate::shared::Message;
+
+/// Pause after the kernel ran out of descriptors or memory.
+const EXHAUSTED_PAUSE_MS: u64 = 100;
+/// Connections another shard must hold less, beyond an eighth, before one is handed over to it.
+const PLACEMENT_SLACK: u32 = 8;
+
+/// One listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    pub bind: BindId,
+    pub frontend: FrontendId,
+    pub sock: SockKey,
+    /// The only socket of its bind: its connections go to the shard with the fewest.
+    pub shared_out: bool,
+    backlog: u32,
+    /// Someone needs the client's address at accept: logs, source hash, PROXY header, monitor-net.
+    needs_peer: bool,
+    limited_rate: u32,
+    open: bool,
+    /// A polled listener was reported and not yet emptied.
+    acceptable: bool,
+    /// Waits for room, for a descriptor, or for the next second of a limited rate.
+    starved: bool,
+    paused: bool,
+    /// Accepted by the kernel past a limit: served first, as soon as there is room.
+    parked: VecDeque<RawFd>,
+}
+
+impl Listener {
+    /// A listener on `sock`; [`start`] opens it.
+    pub fn new(local: &Local, bind: BindId, sock: SockKey, shared_out: bool) -> Self {
+        let config = &local.config;
+        let spec = config.bind(bind);
+        let frontend = config.frontend(spec.frontend);
+        let backend = frontend.default_backend.map(|b| config.backend(b));
+        let needs_peer = !frontend.log.is_empty()
+            || frontend.monitor_net.is_some()
+            || backend.is_some_and(|b| {
+                b.balance == Balance::Source
+                    || b.source.as_ref().is_some_and(|s| s.usesrc.is_some())
+                    || b.servers.iter().any(|id| {
+                        let server = config.server(*id);
+                        server.send_proxy.is_some()
+                            || server.source.as_ref().is_some_and(|s| s.usesrc.is_some())
+                    })
+            });
+        Self {
+            bind,
+            frontend: spec.frontend,
+            sock,
+            shared_out,
+            backlog: spec.backlog.max(1),
+            needs_peer,
+            limited_rate: frontend.rate_limit_sessions,
+            open: false,
+            acceptable: false,
+            starved: false,
+            paused: false,
+            parked: VecDeque::new(),
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+}
+
+/// Does a server of this backend need the address the client connected to?
+pub fn needs_local(local: &Local, frontend: FrontendId) -> bool {
+    let config = &local.config;
+    let Some(backend) = config
+        .frontend(frontend)
+        .default_backend
+        .map(|b| config.backend(b))
+    else {
+        return false;
+    };
+    backend.transparent
+        || backend.servers.iter().any(|id| {
+            let server = config.server(*id);
+            server.send_proxy.is_some()
+                || matches!(
+                    server.address,
+                    ServerAddress::Ip {
+                        port: ServerPort::Mapped(_),
+                        ..
+                    }
+                )
+        })
+}
+
+/// How the listener should be watched now.
+fn mode(local: &Local, io: &dyn Io, listener: &Listener) -> AcceptMode {
+    if !io.has_multishot_accept() || listener.limited_rate > 0 {
+        return AcceptMode::Poll;
+    }
+    let shards = local.shared.shards.len() as u32;
+    // Every listening socket of every shard may deliver one backlog past the last look.
+    let binds = local.config.binds.len() as u32;
+    let reserve = listener
+        .backlog
+        .min(4096)
+        .saturating_mul(shards)
+        .saturating_mul(binds);
+    let process = &local.shared.process;
+    let far = |used: u32, limit: u32| limit.saturating_sub(used) > reserve;
+    let front = local.shared.frontend(listener.frontend);
+    let front_limit = front.maxconn.load(Relaxed);
+    if far(
+        process.connections.load(Relaxed),
+        process.maxconn.load(Relaxed),
+    ) && (front_limit == 0 || far(front.connections.load(Relaxed), front_limit))
+    {
+        AcceptMode::Multishot
+    } else {
+        AcceptMode::Poll
+    }
+}
+
+/// Opens the listener for connections.
+pub fn start(local: &mut Local, io: &mut dyn Io, index: u32) {
+    let wanted = mode(local, io, &local.listeners[index as usize]);
+    let listener = &mut local.listeners[index as usize];
+    listener.open = true;
+    listener.paused = false;
+    io.listen(listener.sock, Some(wanted));
+}
+
+/// The kernel accepted by itself.
+pub fn on_accepted(local: &mut Local, io: &mut dyn Io, index: u32, fd: RawFd) {
+    local.cells().activity.accepted.inc();
+    let (frontend, needs_peer) = (
+        local.listeners[index as usize].frontend,
+        local.listeners[index as usize].needs_peer,
+    );
+    if !local.listeners[index as usize].parked.is_empty() || !local.take_room(frontend) {
+        local.listeners[index as usize].parked.push_back(fd);
+        starve(local, io, index);
+        return;
+    }
+    let peer = if needs_peer { io.peer_of_fd(fd) } else { None };
+    place(local, io, index, fd, peer);
+    if mode(local, io, &local.listeners[index as usize]) == AcceptMode::Poll {
+        // Near a limit: from here on one by one.
+        io.listen(local.listeners[index as usize].sock, Some(AcceptMode::Poll));
+    }
+}
+
+/// A multishot accept ended by itself.
+pub fn on_accept_ended(local: &mut Local, io: &mut dyn Io, index: u32, errno: Errno) {
+    if !local.listeners[index as usize].open {
+        return;
+    }
+    if errno.exhausted() {
+        pause_exhausted(local, io, index);
+    } else {
+        // Cancelled by a change of mode elsewhere, or a transient error: watch and see.
+        io.listen(local.listeners[index as usize].sock, Some(AcceptMode::Poll));
+    }
+}
+
+/// A polled listener has connections.
+pub fn on_acceptable(local: &mut Local, io: &mut dyn Io, index: u32) {
+    local.listeners[index as usize].acceptable = true;
+    accept_some(local, io, index);
+}
+
+/// Room came back, the pause is over, or the next turn of a busy listener.
+pub fn retry(local: &mut Local, io: &mut dyn Io, index: u32) {
+    let listener = &mut local.listeners[index as usize];
+    if !listener.starved && !listener.acceptable {
+        return;
+    }
+    listener.starved = false;
+    while let Some(fd) = local.listeners[index as usize].parked.pop_front() {
+        if !local.take_room(local.listeners[index as usize].frontend) {
+            local.listeners[index as usize].parked.push_front(fd);
+            starve(local, io, index);
+            return;
+        }
+        let peer = if local.listeners[index as usize].needs_peer {
+            io.peer_of_fd(fd)
+        } else {
+            None
+        };
+        place(local, io, index, fd, peer);
+    }
+    accept_some(local, io, index);
+}
+
+/// Accepts up to `tune.maxaccept` connections of a polled listener, a place taken for each first.
+fn accept_some(local: &mut Local, io: &mut dyn Io, index: u32) {
+    let listener = &local.listeners[index as usize];
+    if !listener.open || listener.starved {
+        return;
+    }
+    let (sock, frontend) = (listener.sock, listener.frontend);
+    for _ in 0..local.config.global.tune.maxaccept.max(1) {
+        if !rate_allows(local, index) {
+            starve_until(local, io, index, 1000 - local.now.0 % 1000);
+            return;
+        }
+        if !local.take_room(frontend) {
+            starve(local, io, index);
+            return;
+        }
+        match io.accept_now(sock) {
+            Ok((fd, peer)) => {
+                local.cells().activity.accepted.inc();
+                count_rate(local, index);
+                place(local, io, index, fd, peer);
+            }
+            Err(errno) => {
+                local.give_room(frontend);
+                if errno.exhausted() {
+                    pause_exhausted(local, io, index);
+                    return;
+                }
+                // Emptied; the next edge tells. Far from the limits again, the kernel may accept by itself.
+                local.listeners[index as usize].acceptable = false;
+                let wanted = mode(local, io, &local.listeners[index as usize]);
+                io.listen(sock, Some(wanted));
+                return;
+            }
+        }
+    }
+    // More may wait: go on in the next turn.
+    local.timers.arm(local.now, Timer::Listener(index));
+}
+
+/// `rate-limit sessions`: one packed word over all shards, second and count.
+fn rate_allows(local: &Local, index: u32) -> bool {
+    let listener = &local.listeners[index as usize];
+    if listener.limited_rate == 0 {
+        return true;
+    }
+    let word = local
+        .shared
+        .frontend(listener.frontend)
+        .limited_rate
+        .load(Acquire);
+    let second = local.now.0 / 1000;
+    word >> 32 != second || (word & 0xffff_ffff) < u64::from(listener.limited_rate)
+}
+
+fn count_rate(local: &Local, index: u32) {
+    let listener = &local.listeners[index as usize];
+    if listener.limited_rate == 0 {
+        return;
+    }
+    let second = local.now.0 / 1000;
+    let cell = &local.shared.frontend(listener.frontend).limited_rate;
+    let _ = cell.fetch_update(AcqRel, Acquire, |word| {
+        Some(if word >> 32 == second {
+            word + 1
+        } else {
+            second << 32 | 1
+        })
+    });
+}
+
+/// Waits until somebody closes a connection; looks once more after saying so, lest a close slips between.
+fn starve(local: &mut Local, io: &mut dyn Io, index: u32) {
+    let listener = &mut local.listeners[index as usize];
+    listener.starved = true;
+    listener.acceptable = true;
+    let (sock, frontend) = (listener.sock, listener.frontend);
+    io.listen(sock, Some(AcceptMode::Poll));
+    local.shared.process.maxconn_reached.fetch_add(1, Relaxed);
+    local.shared.process.room_wanted.store(true, SeqCst);
+    if local.take_room(frontend) {
+        local.give_room(frontend);
+        local.timers.arm(local.now, Timer::Listener(index));
+    }
+}
+
+fn starve_until(local: &mut Local, io: &mut dyn Io, index: u32, ms: u64) {
+    let listener = &mut local.listeners[index as usize];
+    listener.starved = true;
+    listener.acceptable = true;
+    io.listen(listener.sock, Some(AcceptMode::Poll));
+    let at = local.now + ms;
+    local.timers.arm(at, Timer::Listener(index));
+}
+
+fn pause_exhausted(local: &mut Local, io: &mut dyn Io, index: u32) {
+    local.cells().activity.accept_paused.inc();
+    starve_until(local, io, index, EXHAUSTED_PAUSE_MS);
+}
+
+/// An accepted connection, its places taken, finds its shard.
+fn place(local: &mut Local, io: &mut dyn Io, index: u32, fd: RawFd, peer: Option<SocketAddr>) {
+    let listener = &local.listeners[index as usize];
+    let (bind, frontend) = (listener.bind, listener.frontend);
+    if is_monitor(local, frontend, peer) {
+        io.drop_fd(fd);
+        local.give_room(frontend);
+        return;
+    }
+    let to = lightest(local, listener.shared_out);
+    if to != local.shard {
+        let target = &local.shared.shards[to];
+        target.connections.fetch_add(1, AcqRel);
+        match local.shared.send(to, Message::Placed { fd, bind, peer }) {
+            Ok(()) => {
+                local.cells().activity.placed_out.inc();
+                return;
+            }
+            Err(_) => {
+                // Its mailbox is full: the connection stays here.
+                target.connections.fetch_sub(1, AcqRel);
+                local.cells().activity.mailbox_full.inc();
+            }
+        }
+    }
+    local.cells().connections.fetch_add(1, AcqRel);
+    tcp::open(local, io, bind, fd, peer);
+}
+
+/// A connection another shard accepted; it is counted here already.
+pub fn on_placed(
+    local: &mut Local,
+    io: &mut dyn Io,
+    bind: BindId,
+    fd: RawFd,
+    peer: Option<SocketAddr>,
+) {
+    local.cells().activity.placed_in.inc();
+    tcp::open(local, io, bind, fd, peer);
+}
+
+fn is_monitor(local: &Local, frontend: FrontendId, peer: Option<SocketAddr>) -> bool {
+    match (local.config.frontend(frontend).monitor_net, peer) {
+        (Some(net), Some(peer)) => net.contains(&peer.ip()),
+        _ => false,
+    }
+}
+
+/// The shard for a new connection: this one unless another is clearly lighter. For sockets that
+/// cannot be sharded simply the one with the fewest connections.
+fn lightest(local: &Local, shared_out: bool) -> usize {
+    let shards = &local.shared.shards;
+    if shards.len() == 1 {
+        return local.shard;
+    }
+    let connections = |i: usize| shards[i].connections.load(Acquire);
+    let alive = |i: &usize| shards[*i].alive.load(Acquire);
+    let mine = connections(local.shard);
+    let least = (0..shards.len())
+        .filter(alive)
+        .min_by_key(|&i| (connections(i), i != local.shard));
+    let Some(least) = least else {
+        return local.shard;
+    };
+    if shared_out {
+        return least;
+    }
+    if connections(least)
+        .saturating_add(connections(least) / 8)
+        .saturating_add(PLACEMENT_SLACK)
+        < mine
+    {
+        return least;
+    }
+    // Equal in number, unequal in work: hand over while this loop is full and another has time.
+    let load = |i: usize| shards[i].load_permille.load(Relaxed);
+    if load(local.shard) > 900 {
+        let idle = (0..shards.len())
+            .filter(alive)
+            .min_by_key(|&i| load(i))
+            .unwrap_or(local.shard);
+        if load(idle) < 600 {
+            return idle;
+        }
+    }
+    local.shard
+}
+
+/// SIGTTOU: takes no more connections, stays bound.
+pub fn pause(local: &mut Local, io: &mut dyn Io, index: u32) {
+    let listener = &mut local.listeners[index as usize];
+    if !listener.open {
+        return;
+    }
+    let sock = listener.sock;
+    drain_backlog(local, io, index);
+    local.listeners[index as usize].open = false;
+    local.listeners[index as usize].paused = true;
+    io.pause_listener(sock);
+}
+
+/// SIGTTIN: takes connections again.
+pub fn resume(local: &mut Local, io: &mut dyn Io, index: u32) {
+    let listener = &local.listeners[index as usize];
+    if !listener.paused {
+        return;
+    }
+    if io.resume_listener(listener.sock, listener.backlog).is_ok() {
+        start(local, io, index);
+    }
+}
+
+/// First step of leaving: handshakes under way finish, new ones do not begin.
+pub fn refuse_new(local: &mut Local, io: &mut dyn Io, index: u32) {
+    let listener = &local.listeners[index as usize];
+    if listener.open {
+        io.refuse_handshakes(listener.sock);
+    }
+}
+
+/// Last step of leaving: what waits in the backlog is accepted, then the socket closes.
+pub fn leave(local: &mut Local, io: &mut dyn Io, index: u32) {
+    if local.listeners[index as usize].open {
+        drain_backlog(local, io, index);
+    }
+    let listener = &mut local.listeners[index as usize];
+    listener.open = false;
+    io.push(Op::Close {
+        sock: listener.sock,
+        reset: false,
+    });
+}
+
+/// Accepts everything that completed its handshake; limits are passed over, nobody is cut off.
+fn drain_backlog(local: &mut Local, io: &mut dyn Io, index: u32) {
+    let (sock, frontend) = (
+        local.listeners[index as usize].sock,
+        local.listeners[index as usize].frontend,
+    );
+    io.listen(sock, None);
+    let bound = local.listeners[index as usize].backlog.saturating_add(1);
+    let parked: Vec<_> = local.listeners[index as usize]
+        .parked
+        .drain(..)
+        .map(|fd| (fd, None))
+        .collect();
+    let waiting: Vec<_> = (0..bound).map_while(|_| io.accept_now(sock).ok()).collect();
+    for (fd, peer) in parked.into_iter().chain(waiting) {
+        local.shared.process.connections.fetch_add(1, SeqCst);
+        local
+            .shared
+            .frontend(frontend)
+            .connections
+            .fetch_add(1, SeqCst);
+        let peer = peer.or_else(|| io.peer_of_fd(fd));
+        place(local, io, index, fd, peer);
+    }
+}
+
+/// The word the engine carries for this listener.
+pub fn owner(index: u32) -> u64 {
+    Owner::Listener(index).pack()
+}

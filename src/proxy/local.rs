@@ -1,0 +1,197 @@
+//! What the drivers of one shard share: configuration, cells, views, timers, slots.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+use super::check::Probe;
+use super::listener::Listener;
+use super::logs::ShardLogs;
+use super::tcp::Relay;
+use crate::backend::{BackendView, WaitRoom};
+use crate::base::slots::{Key, Slots};
+use crate::base::tick::Tick;
+use crate::base::wheel::Wheel;
+use crate::config::{Config, FrontendId};
+use crate::shared::{Message, ShardShared, Shared};
+
+/// Whom a timer wakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    Relay(Key),
+    Listener(u32),
+    Probe(u32),
+    /// The once-a-second work of the shard.
+    Second,
+}
+
+/// Who owns a socket, packed into the word the engine carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    Relay(Key),
+    Listener(u32),
+    /// Probe by index, and the attempt it was opened for.
+    Probe(u32, u32),
+}
+
+const TAG: u32 = 56;
+
+impl Owner {
+    pub fn pack(self) -> u64 {
+        match self {
+            Self::Relay(key) => 1 << TAG | key.pack(),
+            Self::Listener(index) => 2 << TAG | u64::from(index),
+            Self::Probe(index, attempt) => {
+                3 << TAG | u64::from(attempt & 0xff_ffff) << 32 | u64::from(index)
+            }
+        }
+    }
+    pub fn unpack(word: u64) -> Self {
+        let low = word as u32;
+        match word >> TAG {
+            1 => Self::Relay(Key::unpack(word & ((1 << TAG) - 1))),
+            2 => Self::Listener(low),
+            _ => Self::Probe(low, (word >> 32) as u32 & 0xff_ffff),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Local {
+    pub shared: Arc<Shared>,
+    pub config: Arc<Config>,
+    pub shard: usize,
+    /// Tick of this turn.
+    pub now: Tick,
+    /// One per backend, by its id.
+    pub views: Vec<BackendView>,
+    pub waits: WaitRoom<Key>,
+    pub logs: ShardLogs,
+    pub timers: Wheel<Timer>,
+    pub relays: Slots<Relay>,
+    pub listeners: Vec<Listener>,
+    pub probes: Vec<Probe>,
+    /// Panics still to be injected by the test command.
+    pub panics_wanted: u32,
+    /// Gave a place of the process or a frontend back while somebody waits for one.
+    pub room_freed: bool,
+}
+
+impl Local {
+    pub fn new(
+        shared: Arc<Shared>,
+        shard: usize,
+        logs: ShardLogs,
+        now: Tick,
+        seed: u64,
+        relays: usize,
+    ) -> Self {
+        let config = Arc::clone(&shared.config);
+        let views = (0..config.backends.len())
+            .map(|i| {
+                BackendView::new(
+                    &shared,
+                    crate::config::BackendId(i as u32),
+                    shard,
+                    seed ^ i as u64,
+                )
+            })
+            .collect();
+        Self {
+            waits: WaitRoom::new(&shared, shard),
+            views,
+            shard,
+            now,
+            logs,
+            timers: Wheel::new(now),
+            relays: Slots::new(relays),
+            listeners: Vec::new(),
+            probes: Vec::new(),
+            panics_wanted: 0,
+            room_freed: false,
+            config,
+            shared,
+        }
+    }
+
+    /// This shard's own cells.
+    #[inline]
+    pub fn cells(&self) -> &ShardShared {
+        &self.shared.shards[self.shard]
+    }
+
+    /// Takes a place of the process and of the frontend for one more connection, or neither.
+    pub fn take_room(&self, frontend: FrontendId) -> bool {
+        let process = &self.shared.process;
+        if !take(
+            &process.connections,
+            &process.connections_max,
+            process.maxconn.load(Relaxed),
+        ) {
+            return false;
+        }
+        let front = self.shared.frontend(frontend);
+        let limit = front.maxconn.load(Relaxed);
+        let limit = if limit == 0 { u32::MAX } else { limit };
+        if !take(&front.connections, &front.connections_max, limit) {
+            process.connections.fetch_sub(1, SeqCst);
+            return false;
+        }
+        true
+    }
+
+    /// Gives both back. Waiters are told once, at the end of the turn.
+    pub fn give_room(&mut self, frontend: FrontendId) {
+        self.shared
+            .frontend(frontend)
+            .connections
+            .fetch_sub(1, SeqCst);
+        self.shared.process.connections.fetch_sub(1, SeqCst);
+        self.room_freed = true;
+    }
+
+    /// Tells all shards that left connections in a backlog, if there are any.
+    pub fn announce_room(&mut self) {
+        if std::mem::take(&mut self.room_freed)
+            && self.shared.process.room_wanted.swap(false, SeqCst)
+        {
+            self.shared.hint_all(|| Message::Room);
+        }
+    }
+}
+
+fn take(
+    gauge: &std::sync::atomic::AtomicU32,
+    max: &std::sync::atomic::AtomicU32,
+    limit: u32,
+) -> bool {
+    match gauge.fetch_update(SeqCst, SeqCst, |n| (n < limit).then_some(n + 1)) {
+        Ok(before) => {
+            if before + 1 > max.load(Relaxed) {
+                max.fetch_max(before + 1, Relaxed);
+            }
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_survives_packing() {
+        let key = Key {
+            index: 5,
+            generation: 0xff_ffff,
+        };
+        for owner in [
+            Owner::Relay(key),
+            Owner::Listener(9),
+            Owner::Probe(3, 0xab_cdef),
+        ] {
+            assert_eq!(Owner::unpack(owner.pack()), owner);
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The turn, and what it does once a second.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+
+use crate::base::slots::Key;
+use crate::base::tick::Tick;
+use crate::config::ServerId;
+use crate::io::engine::Engine;
+use crate::io::kernel::{Kernel, Wait};
+use crate::io::op::{Done, What};
+use crate::proxy::outcome::Cause;
+use crate::proxy::{Local, Owner, Timer, check, listener, tcp};
+use crate::shared::{Message, Phase};
+
+/// Messages taken in one turn at most.
+const MESSAGES_PER_TURN: usize = 64;
+/// Time for handshakes under way to finish before listeners are left.
+const LEAVE_AFTER_MS: u64 = 50;
+/// While stopping, the shard looks at the process' gauges at least this often.
+const STOPPING_LOOK_MS: u64 = 100;
+
+/// Where a shard stands with its listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doors {
+    Open,
+    /// New handshakes are kept away; closed at the tick.
+    Closing(Tick),
+    Closed,
+}
+
+/// One shard: its engine and what its drivers share.
+#[derive(Debug)]
+pub struct Shard<K: Kernel> {
+    pub engine: Engine<K>,
+    pub local: Local,
+    phase: Phase,
+    doors: Doors,
+    due: Vec<Timer>,
+    admitted: Vec<(Key, ServerId)>,
+    second: Second,
+}
+
+/// State of the once-a-second work.
+#[derive(Debug, Default)]
+struct Second {
+    cpu_us: u64,
+    at: Tick,
+}
+
+impl<K: Kernel> Shard<K> {
+    pub(super) fn assemble(engine: Engine<K>, local: Local) -> Self {
+        Self {
+            engine,
+            local,
+            phase: Phase::Running,
+            doors: Doors::Open,
+            due: Vec::new(),
+            admitted: Vec::new(),
+            second: Second::default(),
+        }
+    }
+
+    /// One round of the loop. `false`: the shard's work is over.
+    pub fn turn(&mut self) -> bool {
+        let wait = self.wait();
+        self.engine.begin_turn(wait);
+        self.local.cells().asleep.store(false, Relaxed);
+        self.local.now = self.engine.now();
+        self.local.panics_wanted = self.claim_panics();
+        self.drive();
+        self.drive_streams();
+        self.take_messages();
+        self.serve_waiting();
+        self.fire_timers();
+        self.drive();
+        self.local.announce_room();
+        self.publish();
+        self.follow_phase()
+    }
+
+    /// Until when to wait; announces the sleep first, so that no bell is missed.
+    fn wait(&mut self) -> Wait {
+        let cells = self.local.cells();
+        cells.asleep.store(true, SeqCst);
+        if !cells.mailbox.is_empty() || self.local.shared.phase() != self.phase {
+            return Wait::No;
+        }
+        let mut until = self.local.timers.next();
+        if self.phase == Phase::SoftStop {
+            let look = self.local.now + STOPPING_LOOK_MS;
+            until = Some(until.map_or(look, |t| t.min(look)));
+        }
+        until.map_or(Wait::Forever, Wait::Until)
+    }
+
+    /// Drives completions until nothing small is left to do.
+    fn drive(&mut self) {
+        while let Some(done) = self.engine.next_done() {
+            self.dispatch(done);
+        }
+    }
+
+    /// Streams come after everything small, a megabyte a turn.
+    fn drive_streams(&mut self) {
+        let mut left = i64::from(self.engine.stream_per_turn());
+        while left > 0 {
+            let Some(moved) = self.engine.next_stream() else {
+                return;
+            };
+            left -= i64::from(moved.max(1));
+            self.drive();
+        }
+    }
+
+    fn dispatch(&mut self, done: Done) {
+        let (local, io) = (&mut self.local, &mut self.engine);
+        match Owner::unpack(done.owner) {
+            Owner::Relay(key) => {
+                if catch_unwind(AssertUnwindSafe(|| tcp::on_done(local, io, key, done))).is_err() {
+                    self.after_panic(key);
+                }
+            }
+            Owner::Listener(index) => match done.what {
+                What::Accepted { fd } => listener::on_accepted(local, io, index, fd),
+                What::Acceptable => listener::on_acceptable(local, io, index),
+                What::AcceptEnded { errno } => listener::on_accept_ended(local, io, index, errno),
+                other => unreachable!("not for a listener: {other:?}"),
+            },
+            Owner::Probe(index, attempt) => check::on_done(local, io, index, attempt, done),
+        }
+    }
+
+    /// A driver panicked: that session ends, and nothing else.
+    fn after_panic(&mut self, key: Key) {
+        let stage = tcp::stage_name(&self.local, key);
+        self.local.cells().activity.panics.inc();
+        let text = format!(
+            "session {}.{} of shard {} ended by an internal error at stage {stage}",
+            key.index, key.generation, self.local.shard
+        );
+        let wall = self.local.shared.wall_us(self.local.now);
+        let config = std::sync::Arc::clone(&self.local.config);
+        self.local.logs.push(
+            &config.global.log,
+            crate::config::Level::Crit,
+            None,
+            wall,
+            text.as_bytes(),
+        );
+        let (local, io) = (&mut self.local, &mut self.engine);
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            tcp::kill(local, io, key, Cause::Internal)
+        }));
+        assert!(ended.is_ok(), "{text}, and could not be cleared away");
+    }
+
+    fn guard(&mut self, key: Key, act: impl FnOnce(&mut Local, &mut Engine<K>)) {
+        let (local, io) = (&mut self.local, &mut self.engine);
+        if catch_unwind(AssertUnwindSafe(|| act(local, io))).is_err() {
+            self.after_panic(key);
+        }
+    }
+
+    fn claim_panics(&self) -> u32 {
+        let wanted = &self.local.shared.process.panics_wanted;
+        if wanted.load(Relaxed) == 0 {
+            return self.local.panics_wanted;
+        }
+        // One a turn and shard, so that the rest of the load goes on between them.
+        let claimed = wanted
+            .fetch_update(AcqRel, Acquire, |n| n.checked_sub(1))
+            .is_ok();
+        self.local.panics_wanted.max(u32::from(claimed))
+    }
+
+    // ------------------------------------------------------------ messages
+
+    fn take_messages(&mut self) {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(message) = self.local.cells().mailbox.take() else {
+                break;
+            };
+            self.local.cells().activity.messages.inc();
+            match message {
+                Message::Placed { fd, bind, peer } => {
+                    listener::on_placed(&mut self.local, &mut self.engine, bind, fd, peer);
+                }
+                Message::Room => self.retry_listeners(),
+                // What these speak of is looked at once a turn anyway.
+                Message::Place(_) | Message::State | Message::Phase => {}
+                Message::Kill => self.kill_all(),
+            }
+            self.drive();
+        }
+        let _ = self.engine.take_bell();
+    }
+
+    fn retry_listeners(&mut self) {
+        for index in 0..self.local.listeners.len() {
+            listener::retry(&mut self.local, &mut self.engine, index as u32);
+        }
+    }
+
+    fn kill_all(&mut self) {
+        for key in self.local.relays.keys() {
+            self.guard(key, |local, io| tcp::kill(local, io, key, Cause::Killed));
+        }
+    }
+
+    /// Admits waiting streams whose turn has come, over all shards.
+    fn serve_waiting(&mut self) {
+        if self.local.waits.is_empty() {
+            return;
+        }
+        let mut admitted = std::mem::take(&mut self.admitted);
+        let local = &mut self.local;
+        local
+            .waits
+            .serve(&local.shared, &mut local.views, local.now, |key, server| {
+                admitted.push((key, server))
+            });
+        for (key, server) in admitted.drain(..) {
+            self.guard(key, |local, io| tcp::on_admitted(local, io, key, server));
+        }
+        self.admitted = admitted;
+        self.drive();
+    }
+
+    fn fire_timers(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.local.timers.advance(self.local.now, &mut due);
+        for timer in due.drain(..) {
+            self.local.cells().activity.timers_fired.inc();
+            match timer {
+                Timer::Relay(key) => self.guard(key, |local, io| tcp::on_timer(local, io, key)),
+                Timer::Listener(index) => listener::retry(&mut self.local, &mut self.engine, index),
+                Timer::Probe(index) => check::on_timer(&mut self.local, &mut self.engine, index),
+                Timer::Second => self.every_second(),
+            }
+        }
+        self.due = due;
+    }
+
+    // ------------------------------------------------------------ once a second
+
+    fn every_second(&mut self) {
+        let now = self.local.now;
+        let cpu_us = self.engine.kernel.cpu_us();
+        let wall_ms = (now - self.second.at).max(1);
+        let busy_us = cpu_us.saturating_sub(self.second.cpu_us);
+        let cells = self.local.cells();
+        cells
+            .load_permille
+            .store((busy_us / wall_ms).min(1000) as u32, Relaxed);
+        cells.activity.busy_us.add(busy_us);
+        cells
+            .activity
+            .idle_us
+            .add((wall_ms * 1000).saturating_sub(busy_us));
+        self.second = Second { cpu_us, at: now };
+        if self.local.shard == 0 {
+            self.raise_rates();
+        }
+        self.local.timers.arm(now + 1000, Timer::Second);
+    }
+
+    /// Highest rates so far, seen over all shards.
+    fn raise_rates(&self) {
+        let (shared, now) = (&self.local.shared, self.local.now);
+        let mut process = (0, 0);
+        for (i, front) in shared.frontends.iter().enumerate() {
+            let sessions: u64 = shared
+                .shards
+                .iter()
+                .map(|s| s.frontends[i].session_rate.rate(now))
+                .sum();
+            let connections: u64 = shared
+                .shards
+                .iter()
+                .map(|s| s.frontends[i].connection_rate.rate(now))
+                .sum();
+            front.session_rate_max.fetch_max(sessions, Relaxed);
+            front.connection_rate_max.fetch_max(connections, Relaxed);
+            process = (process.0 + sessions, process.1 + connections);
+        }
+        shared
+            .process
+            .session_rate_max
+            .fetch_max(process.0, Relaxed);
+        shared
+            .process
+            .connection_rate_max
+            .fetch_max(process.1, Relaxed);
+        for (i, back) in shared.backends.iter().enumerate() {
+            let rate: u64 = shared
+                .shards
+                .iter()
+                .map(|s| s.backends[i].session_rate.rate(now))
+                .sum();
+            back.session_rate_max.fetch_max(rate, Relaxed);
+        }
+    }
+
+    /// What the engine counted, for everybody to read.
+    pub(super) fn publish(&self) {
+        let activity = &self.local.cells().activity;
+        let counts = &self.engine.counts;
+        activity.turns.set(counts.waits);
+        activity.completions.set(counts.events);
+        activity.operations.set(counts.ops);
+        activity.bytes_copied.set(counts.copied);
+        activity.bytes_spliced.set(counts.spliced);
+        let (buffers, pipe_bytes) = self.engine.held();
+        activity.buffer_bytes.set(buffers as u64);
+        activity.pipe_bytes.set(pipe_bytes as u64);
+        let (lent, idle, refused) = self.engine.pipes();
+        activity.pipes_used.set(lent as u64);
+        activity.pipes_free.set(idle as u64);
+        activity.pipe_refused.set(refused);
+        activity.slots_used.set(self.local.relays.len() as u64);
+    }
+
+    // ------------------------------------------------------------ phases
+
+    /// Follows the phase of the process. `false`: over.
+    fn follow_phase(&mut self) -> bool {
+        let phase = self.local.shared.phase();
+        if phase != self.phase {
+            match (self.phase, phase) {
+                (_, Phase::Paused) => self.each_listener(listener::pause),
+                (Phase::Paused, Phase::Running) => self.each_listener(listener::resume),
+                (_, Phase::SoftStop) => {
+                    self.each_listener(listener::refuse_new);
+                    self.doors = Doors::Closing(self.local.now + LEAVE_AFTER_MS);
+                }
+                _ => {}
+            }
+            self.phase = phase;
+            self.drive();
+        }
+        match self.phase {
+            Phase::Running | Phase::Paused => true,
+            Phase::SoftStop => !self.stopped(),
+            Phase::Stop => false,
+        }
+    }
+
+    fn each_listener(&mut self, act: fn(&mut Local, &mut dyn crate::io::engine::Io, u32)) {
+        for index in 0..self.local.listeners.len() {
+            act(&mut self.local, &mut self.engine, index as u32);
+        }
+    }
+
+    /// Soft stop: leaves the listeners in their time; over when no connection is left or can come, on any shard.
+    fn stopped(&mut self) -> bool {
+        if let Doors::Closing(at) = self.doors
+            && self.local.now >= at
+        {
+            self.each_listener(listener::leave);
+            self.drive();
+            self.doors = Doors::Closed;
+            self.local.shared.process.listening.fetch_sub(1, AcqRel);
+        }
+        let process = &self.local.shared.process;
+        let over = self.doors == Doors::Closed
+            && process.listening.load(Acquire) == 0
+            && process.connections.load(SeqCst) == 0
+            && self.local.cells().mailbox.is_empty();
+        if over {
+            self.local.shared.hint_all(|| Message::Phase);
+        }
+        over
+    }
+}
