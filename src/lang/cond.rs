@@ -212,11 +212,12 @@ impl<'a> Parser<'a> {
 
     /// `from` is where to blame if nothing is left: the operator before.
     fn or(&mut self, from: usize) -> Result<bool, CondError> {
+        let start = self.at;
         self.deeper(from)?;
         let mut value = self.and(from)?;
-        while let Some(operator) = self.take(b"||") {
+        while self.take(b"||").is_some() {
             // Not `||` of Rust: the right side has to be parsed in any case.
-            value |= self.and(operator)?;
+            value |= self.and(start)?;
         }
         self.depth -= 1;
         Ok(value)
@@ -236,9 +237,11 @@ impl<'a> Parser<'a> {
         while self.take(b"!").is_some() {
             negated = !negated;
         }
-        let from = if self.at > start { start } else { from };
-        let value = if let Some(open) = self.take(b"(") {
-            self.group(open)?
+        // With nothing at all the operator before is to blame, else what is negated with its negation.
+        let nothing = self.at == start && self.rest().is_empty();
+        let from = if nothing { from } else { start };
+        let value = if self.take(b"(").is_some() {
+            self.group(start)?
         } else if let Some(value) = self.integer() {
             value
         } else {
@@ -297,7 +300,8 @@ impl<'a> Parser<'a> {
         let known = PREDICATES
             .iter()
             .find(|p| p.name.as_bytes() == &rest[..len]);
-        let predicate = known.ok_or_else(|| unparsable(start))?;
+        let ends = matches!(rest.get(len), None | Some(b'(' | b' ' | b'\t'));
+        let predicate = known.filter(|_| ends).ok_or_else(|| unparsable(from))?;
         self.at += len;
         let arguments = self.arguments(predicate)?;
         (predicate.ask)(&arguments, self.env, self.predicates).map_err(|m| self.error(start, m))

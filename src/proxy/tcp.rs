@@ -41,7 +41,7 @@ const RETRY_PAUSE_MS: u32 = 1000;
 /// Counters of a long stream are brought up to date after this many bytes.
 const FLUSH_BYTES: u64 = 1 << 20;
 /// Longest PROXY header we wait for.
-const HEADER_MAX: usize = 4096;
+const HEADER_MAX: usize = proxy_header::V2_MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -560,10 +560,14 @@ fn pass_early(relay: &mut Relay, io: &mut dyn Io, sock: SockKey) {
 }
 
 fn proxy_bytes(version: ProxyProtocol, ends: Ends) -> Vec<u8> {
+    let addresses = proxy_header::Addresses::of(ends.client, ends.local);
     let mut out = Vec::new();
     match version {
-        ProxyProtocol::V1 => proxy_header::encode_v1(&mut out, ends.client, ends.local),
-        ProxyProtocol::V2 => proxy_header::encode_v2(&mut out, ends.client, ends.local),
+        ProxyProtocol::V1 => proxy_header::encode_v1(addresses, &mut out),
+        ProxyProtocol::V2 => {
+            proxy_header::encode_v2(addresses, &[], proxy_header::Checksum::Without, &mut out)
+                .expect("without TLVs a header is short");
+        }
     }
     out
 }
@@ -1013,8 +1017,8 @@ fn on_header_bytes(local: &mut Local, io: &mut dyn Io, key: Key, mut buf: Buf) {
             io.push(Op::Recv { sock: relay.client });
         }
         Ok(proxy_header::Parse::Done(header, used)) => {
-            if let Some((from, to)) = header.addresses() {
-                (relay.peer, relay.local) = (Some(from), Some(to));
+            if let Some(ends) = header.addresses {
+                (relay.peer, relay.local) = (Some(ends.source), Some(ends.destination));
             }
             relay.header = Vec::new();
             buf.consume(used - before);
