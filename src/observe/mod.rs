@@ -4,3 +4,4 @@
 //! `control`'s.
 
 pub mod log;
+pub mod stats;

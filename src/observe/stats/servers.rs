@@ -1,0 +1,215 @@
+//! `show servers state`, in the format of haproxy's server state file (management.txt 9.3, version
+//! 1), and `show servers conn`.
+
+use std::io::Write;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Dump, PIECE_BYTES, View};
+use crate::config::{BackendId, Server, ServerAddress, ServerId, ServerPort};
+use crate::shared::ServerCell;
+
+const STATE_HEADER: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state \
+    srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health \
+    srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl \
+    srv_check_port srv_check_addr srv_agent_addr srv_agent_port\n";
+
+/// Which of the two lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    State,
+    Connections,
+}
+
+/// A `show servers …` under way.
+#[derive(Debug)]
+pub struct ServersDump {
+    list: List,
+    only: Option<BackendId>,
+    next: u32,
+    started: bool,
+}
+
+impl ServersDump {
+    /// Of one backend, or of all.
+    pub fn new(list: List, only: Option<BackendId>) -> Self {
+        Self {
+            list,
+            only,
+            next: 0,
+            started: false,
+        }
+    }
+}
+
+impl Dump for ServersDump {
+    fn more(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> bool {
+        if !self.started {
+            self.started = true;
+            match self.list {
+                List::State => out.extend_from_slice(STATE_HEADER.as_bytes()),
+                List::Connections => push_connections_header(view, out),
+            }
+        }
+        let until = out.len() + PIECE_BYTES;
+        while let Some(server) = view.shared.config.servers.get(self.next as usize) {
+            if out.len() >= until {
+                return true;
+            }
+            let id = ServerId(self.next);
+            self.next += 1;
+            let proxy = view
+                .shared
+                .config
+                .proxy(view.shared.config.backend(server.backend).proxy);
+            if proxy.disabled || self.only.is_some_and(|only| only != server.backend) {
+                continue;
+            }
+            match self.list {
+                List::State => push_state(view, id, out),
+                List::Connections => push_connections(view, id, out),
+            }
+        }
+        false
+    }
+}
+
+fn push_state(view: &View<'_>, id: ServerId, out: &mut Vec<u8>) {
+    let (config, cell) = (view.shared.config.server(id), view.shared.server(id));
+    let backend = view.shared.config.backend(config.backend);
+    let iid = view.shared.config.proxy(backend.proxy).iid;
+    let (address, port) = address(config);
+    let since = view.now.0.saturating_sub(cell.changed_ms.load(Relaxed)) / 1000;
+    let (status, result, health, state) = check_numbers(config, cell);
+    let name = match &config.address {
+        ServerAddress::Unresolved { name, .. } => name.as_str(),
+        ServerAddress::Ip { .. } if config.host_text.parse::<std::net::IpAddr>().is_err() => {
+            named(&config.host_text)
+        }
+        _ => "-",
+    };
+    let check_port = match (&config.check, port) {
+        (Some(check), port) if i32::from(check.port) != port => check.port,
+        _ => 0,
+    };
+    let check_addr = config
+        .check
+        .as_ref()
+        .and_then(|c| c.addr)
+        .map_or_else(|| "-".into(), |a| a.to_string());
+    let forced = u8::from(config.puid_is_forced(view));
+    writeln!(
+        out,
+        "{iid} {} {} {} {address} {} {} {} {} {since} {status} {result} {health} {state} 0 0 {forced} {name} {port} - 0 \
+         {check_port} {check_addr} - 0",
+        backend.name,
+        config.puid,
+        config.name,
+        cell.op() as u8,
+        cell.admin(),
+        cell.weight(),
+        config.weight,
+    )
+    .expect("a vector takes every byte");
+}
+
+/// The name in an address as written (`web1:80`); `-` if it holds none.
+fn named(written: &str) -> &str {
+    let host = written.rsplit_once(':').map_or(written, |(host, _)| host);
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let is_name = bare.parse::<std::net::IpAddr>().is_err()
+        && bare.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if is_name && !host.contains('@') {
+        host
+    } else {
+        "-"
+    }
+}
+
+impl Server {
+    /// Was its number chosen by `id`, rather than counted? Counted ones rise by one from the first.
+    fn puid_is_forced(&self, view: &View<'_>) -> bool {
+        let servers = &view.shared.config.backend(self.backend).servers;
+        let place = servers
+            .iter()
+            .position(|s| view.shared.config.server(*s).puid == self.puid);
+        place.is_some_and(|place| self.puid as usize != place + 1)
+    }
+}
+
+/// Address and port; `-` and 0 where there is none.
+fn address(server: &Server) -> (String, i32) {
+    let port = |port: &ServerPort| match port {
+        ServerPort::Fixed(port) => i32::from(*port),
+        ServerPort::Mapped(offset) => *offset,
+    };
+    match &server.address {
+        ServerAddress::Ip { ip, port: p } => (ip.to_string(), port(p)),
+        ServerAddress::Unresolved { port: p, .. } => ("-".into(), port(p)),
+        ServerAddress::Unix(_) | ServerAddress::Abns(_) => ("-".into(), 0),
+    }
+}
+
+/// haproxy's numbers for the last check: status, result, health, state.
+///
+/// Status: 0 unknown, 1 initialising, 6 and up by layer. Result: 0 unknown, 2 failed, 3 passed.
+/// State: 2 enabled, 6 enabled and configured.
+fn check_numbers(server: &Server, cell: &ServerCell) -> (u8, u8, i32, u8) {
+    if server.check.is_none() {
+        return (1, 0, 0, 0);
+    }
+    let health = cell.health.load(Relaxed).max(0);
+    let status = cell.last_check.lock().map_or("", |last| last.status);
+    let number = match status {
+        "UNK" => 0,
+        "SOCKERR" => 4,
+        "L4OK" => 6,
+        "L4TOUT" => 7,
+        "L4CON" => 8,
+        "L6OK" => 9,
+        "L6TOUT" => 10,
+        "L6RSP" => 11,
+        "L7TOUT" => 12,
+        "L7RSP" => 13,
+        "L7OK" => 15,
+        "L7OKC" => 16,
+        "L7STS" => 17,
+        _ => 1,
+    };
+    let result = match status {
+        "" => 0,
+        "L4OK" | "L6OK" | "L7OK" => 3,
+        "L7OKC" => 4,
+        _ => 2,
+    };
+    (number, result, health, 6)
+}
+
+fn push_connections_header(view: &View<'_>, out: &mut Vec<u8>) {
+    writeln!(
+        out,
+        "# bkname/svname bkid/svid addr port - purge_delay served used_cur used_max need_est idle_sess unsafe_nb \
+         safe_nb idle_lim idle_cur idle_per_thr[{}]",
+        view.shared.shards.len()
+    )
+    .expect("a vector takes every byte");
+}
+
+/// Idle connections do not exist in TCP: their columns are 0, without a limit.
+fn push_connections(view: &View<'_>, id: ServerId, out: &mut Vec<u8>) {
+    let (config, cell) = (view.shared.config.server(id), view.shared.server(id));
+    let backend = view.shared.config.backend(config.backend);
+    let iid = view.shared.config.proxy(backend.proxy).iid;
+    let (address, port) = address(config);
+    let current = view.shared.server_connections(id);
+    let most = cell.current_max.load(Relaxed);
+    write!(
+        out,
+        "{}/{} {iid}/{} {address} {port} - 5000 {current} {current} {most} {most} 0 0 0 -1 0",
+        backend.name, config.name, config.puid
+    )
+    .expect("a vector takes every byte");
+    for _ in 0..view.shared.shards.len() {
+        out.extend_from_slice(b" 0");
+    }
+    out.push(b'\n');
+}
