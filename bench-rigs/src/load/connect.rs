@@ -1,7 +1,7 @@
 //! Connect, one message there and back, close: what a connection costs.
 
-use super::Figures;
 use super::client::{FirstFailure, connect, exchange};
+use super::{Figures, STALL_LIMIT, all_move, cancel_all};
 use crate::Fallible;
 use crate::proc::Meter;
 use crate::scenario::{Metric, Scale};
@@ -27,11 +27,17 @@ pub(super) async fn measure(front: SocketAddr, scale: Scale, meter: &Meter) -> F
     Timer::new(scale.warm_up).await;
     let (before, first) = (meter.read()?, done.get());
     Timer::new(scale.window).await;
+    let counts = || vec![done.get()];
+    all_move(
+        &[first],
+        STALL_LIMIT,
+        "counts of served connections",
+        &failure,
+        counts,
+    )
+    .await?;
     let (after, count) = (meter.read()?, done.get() - first);
-    failure.check()?;
-    if count == 0 {
-        return Err("no connection was served during the window".to_owned());
-    }
+    cancel_all(tasks).await;
     Ok(vec![
         (
             Metric::CpuPer10k,

@@ -8,6 +8,7 @@ mod bulk;
 mod client;
 mod connect;
 mod idle;
+mod nudge;
 mod origin;
 mod pingpong;
 
@@ -15,7 +16,8 @@ use crate::proc::{Meter, Reading};
 use crate::scenario::{Metric, Scale, Scenario};
 use crate::{Fallible, sys};
 use glommio::timer::Timer;
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{LocalExecutorBuilder, Placement, Task};
+use nudge::Nudge;
 use origin::Service;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -50,11 +52,18 @@ pub(crate) struct Path {
 
 /// Beyond warm-up and window: opening connections, ending them, a busy machine.
 const GRACE: Duration = Duration::from_secs(30);
+/// For connections to be opened.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// Longest that a connection which wants to move may stand still.
+const STALL_LIMIT: Duration = Duration::from_secs(5);
+/// After a measurement: glommio closes descriptors through its ring, and leaves open what it did not get to.
+const CLOSING: Duration = Duration::from_millis(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Of glommio's reactor. Small, since locked memory is scarce where rings are accounted against it.
 const RING_DEPTH: usize = 512;
 const RING_MEMORY: usize = 256 << 10;
-/// How long ready tasks may keep the reactor from looking at its completions.
-const LOOK_EVERY: Duration = Duration::from_micros(500);
+/// How long ready tasks may keep the reactor from looking at its completions. Not shorter: see `nudge`.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Runs the load of `job` and returns what it cost. Takes at most its window and some 30 s.
 pub(crate) fn run(job: Job) -> Fallible<Figures> {
@@ -72,7 +81,9 @@ pub(crate) fn run(job: Job) -> Fallible<Figures> {
         let service = Service::of_bulk(direction);
         return executor(core, Rank::Normal, limit, move || async move {
             let origin = origin::serve(main.origin, service);
-            bulk::measure(front, &origin, direction, streams, scale, &meter).await
+            let figures = bulk::measure(front, &origin, direction, streams, scale, &meter).await;
+            origin.stop().await;
+            figures
         })?
         .wait();
     }
@@ -101,8 +112,10 @@ where
     Fut: Future<Output = Fallible<Figures>>,
 {
     executor(core, Rank::Normal, limit, move || async move {
-        let _origin = origin::serve(main.origin, Service::Echo);
-        make().await
+        let origin = origin::serve(main.origin, Service::Echo);
+        let figures = make().await;
+        origin.stop().await;
+        figures
     })?
     .wait()
 }
@@ -122,7 +135,9 @@ fn beside_bulk(
     let bulk_meter = meter.clone();
     let bulk = executor(core, Rank::Yielding, limit, move || async move {
         let origin = origin::serve(beside.origin, Service::Source);
-        bulk::beside(beside.front, &origin, scale, &bulk_meter).await
+        let figures = bulk::beside(beside.front, &origin, scale, &bulk_meter).await;
+        origin.stop().await;
+        figures
     })?;
     let front = main.front;
     let latency = on_echo(main, core, limit, move || async move {
@@ -182,7 +197,13 @@ where
             .preempt_timer(LOOK_EVERY)
             .make()
             .map_err(|error| format!("glommio (io_uring) does not start: {error}"))?;
-        executor.run(make())
+        executor.run(async move {
+            let nudge = Nudge::start(core)?;
+            let result = make().await;
+            Timer::new(CLOSING).await;
+            nudge.stop().await;
+            result
+        })
     };
     thread::Builder::new()
         .name("load".to_owned())
@@ -206,6 +227,43 @@ async fn within<T>(
         Err(format!("{what}: not done within {} s", limit.as_secs_f32()))
     };
     futures_lite::future::or(work, late).await
+}
+
+/// Ends tasks and what they hold. Dropping an executor would not: their sockets would stay open.
+async fn cancel_all(tasks: impl IntoIterator<Item = Task<()>>) {
+    for task in tasks {
+        task.cancel().await;
+    }
+}
+
+/// Returns once every count is above what it was in `before`; a failure says how many `what` stand still.
+async fn all_move(
+    before: &[u64],
+    limit: Duration,
+    what: &str,
+    failure: &client::FirstFailure,
+    counts: impl Fn() -> Vec<u64>,
+) -> Fallible<()> {
+    let deadline = Instant::now() + limit;
+    loop {
+        failure.check()?;
+        let still = counts()
+            .iter()
+            .zip(before)
+            .filter(|(now, before)| now == before)
+            .count();
+        if still == 0 {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(format!(
+                "{still} of {} {what} stand still for {} s",
+                before.len(),
+                limit.as_secs()
+            ));
+        }
+        Timer::new(LOOK_AGAIN).await;
+    }
 }
 
 /// Share of the window in which the balancer's cores were busy, with whatever.

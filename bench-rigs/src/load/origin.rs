@@ -3,6 +3,7 @@
 //! An error on one of its connections ends that connection and nothing else: clients see what matters, and the
 //! probe that waits for the balancer to come up leaves connections that break at once.
 
+use super::cancel_all;
 use super::client::{CHUNK_BYTES, Scratch};
 use crate::scenario::{Direction, MESSAGE_BYTES};
 use crate::sys;
@@ -10,7 +11,7 @@ use futures_lite::future::yield_now;
 use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use glommio::net::TcpStream;
 use glommio::{Task, spawn_local};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::TcpListener;
 use std::rc::Rc;
 
@@ -34,36 +35,48 @@ impl Service {
     }
 }
 
-/// Serves for as long as it is held.
+/// Serves until it is stopped.
 #[derive(Debug)]
 pub(super) struct Origin {
     /// Bytes that all sinks have read.
     pub(super) swallowed: Rc<Cell<u64>>,
-    _accepting: Task<()>,
+    accepting: Task<()>,
+    /// Of all connections so far; those that ended hold next to nothing.
+    serving: Rc<RefCell<Vec<Task<()>>>>,
+}
+
+impl Origin {
+    /// Closes the listening socket and all connections.
+    pub(super) async fn stop(self) {
+        self.accepting.cancel().await;
+        cancel_all(self.serving.take()).await;
+    }
 }
 
 /// Accepts on `listener` from now on.
 pub(super) fn serve(listener: TcpListener, service: Service) -> Origin {
     let swallowed = Rc::new(Cell::new(0));
     let scratch = Scratch::new();
-    let count = Rc::clone(&swallowed);
+    let serving = Rc::new(RefCell::new(Vec::new()));
+    let (count, served) = (Rc::clone(&swallowed), Rc::clone(&serving));
     let accepting = spawn_local(async move {
         let listener = sys::adopt_listener(listener);
         while let Ok(stream) = listener.accept().await {
             let (scratch, count) = (scratch.clone(), Rc::clone(&count));
-            spawn_local(async move {
+            let task = spawn_local(async move {
                 let _ended_by_the_client = match service {
                     Service::Echo => echo(stream).await,
                     Service::Source => pour(stream).await,
                     Service::Sink => swallow(stream, &scratch, &count).await,
                 };
-            })
-            .detach();
+            });
+            served.borrow_mut().push(task);
         }
     });
     Origin {
         swallowed,
-        _accepting: accepting,
+        accepting,
+        serving,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Small messages there and back: what a message costs, and how long it takes.
 
 use super::client::{FirstFailure, connect, exchange};
-use super::{Figures, within};
+use super::{Figures, STALL_LIMIT, START_LIMIT, all_move, cancel_all, within};
 use crate::Fallible;
 use crate::proc::{Meter, Reading};
 use crate::scenario::{Metric, Scale};
@@ -29,7 +29,15 @@ pub(super) async fn closed_loop(
     let failure = FirstFailure::default();
     let done: Rc<Vec<Cell<u64>>> = Rc::new((0..scale.talkers).map(|_| Cell::new(0)).collect());
     let mut tasks = Vec::with_capacity(scale.talkers);
-    for (place, mut stream) in talkers(front, scale).await?.into_iter().enumerate() {
+    for (place, mut stream) in within(
+        START_LIMIT,
+        "opening the connections",
+        talkers(front, scale),
+    )
+    .await?
+    .into_iter()
+    .enumerate()
+    {
         let (failure, done) = (failure.clone(), Rc::clone(&done));
         tasks.push(spawn_local(async move {
             while failure.note(exchange(&mut stream).await).is_some() {
@@ -41,19 +49,9 @@ pub(super) async fn closed_loop(
     let counts = || done.iter().map(Cell::get).collect::<Vec<u64>>();
     let (before, first) = (meter.read()?, counts());
     Timer::new(scale.window).await;
+    all_move(&first, STALL_LIMIT, "connections", &failure, counts).await?;
     let (after, last) = (meter.read()?, counts());
-    failure.check()?;
-    let stalled = first
-        .iter()
-        .zip(&last)
-        .filter(|(first, last)| first == last)
-        .count();
-    if stalled > 0 {
-        return Err(format!(
-            "{stalled} of {} connections had no answer during the window",
-            scale.talkers
-        ));
-    }
+    cancel_all(tasks).await;
     let trips: u64 = last.iter().sum::<u64>() - first.iter().sum::<u64>();
     Ok(costs(before, after, trips))
 }
@@ -62,7 +60,12 @@ pub(super) async fn closed_loop(
 /// message was due: a balancer that stops for 100 ms is charged for all that was due meanwhile (coordinated
 /// omission corrected by construction).
 pub(super) async fn open_loop(front: SocketAddr, scale: Scale, meter: &Meter) -> Fallible<Figures> {
-    let streams = talkers(front, scale).await?;
+    let streams = within(
+        START_LIMIT,
+        "opening the connections",
+        talkers(front, scale),
+    )
+    .await?;
     let start = Instant::now() + Duration::from_millis(1);
     let plan = Plan {
         start,
