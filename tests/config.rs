@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ringway::config::{Input, LoadInputs, Loaded, World, load};
 use ringway::lang::cond::Predicates;
-use ringway::lang::diag::RenderOptions;
+use ringway::lang::diag::{RenderOptions, Severity};
 use ringway::lang::env::Env;
 
 /// A machine that is the same everywhere.
@@ -143,5 +143,65 @@ fn seed_configurations_are_accepted_in_tcp_and_refused_once_in_http() {
             .count();
         assert_eq!(not_yet, usize::from(http), "{}", path.display());
         assert_eq!(loaded.config.is_some(), !http, "{}", path.display());
+    }
+}
+
+/// A machine that has every user and knows every name.
+struct Anywhere;
+
+impl World for Anywhere {
+    fn resolve(&self, _: &str) -> Result<Vec<IpAddr>, String> {
+        Ok(vec![IpAddr::from([192, 0, 2, 1])])
+    }
+    fn user(&self, _: &str) -> Option<u32> {
+        Some(1000)
+    }
+    fn group(&self, _: &str) -> Option<u32> {
+        Some(1000)
+    }
+}
+
+/// Runs every `*.cfg` of the directory in `RINGWAY_CORPUS` (nothing without it): none may panic, and each refusal
+/// has its reasons, which are printed beside the verdict of `expected.tsv` (file, verdict of haproxy 3.4, …).
+#[test]
+fn real_configurations_are_refused_for_real_reasons() {
+    let Some(dir) = std::env::var_os("RINGWAY_CORPUS").map(PathBuf::from) else {
+        return;
+    };
+    let expected = std::fs::read_to_string(dir.join("expected.tsv")).unwrap_or_default();
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(&dir)
+        .expect("the corpus lies there")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "cfg"))
+        .collect();
+    paths.sort();
+    for path in paths {
+        let loaded = load(&LoadInputs {
+            inputs: vec![Input::Path(path.clone())],
+            predicates: Predicates {
+                version: "3.4.0".to_owned(),
+                ..Predicates::default()
+            },
+            world: &Anywhere,
+            ..LoadInputs::default()
+        });
+        let name = path.file_name().expect("a file").to_string_lossy();
+        let theirs = expected
+            .lines()
+            .find(|l| l.starts_with(&*name))
+            .unwrap_or("")
+            .replace('\t', " ");
+        let alerts: Vec<&str> = loaded
+            .diags
+            .list
+            .iter()
+            .filter(|d| d.severity == Severity::Alert)
+            .map(|d| &*d.text)
+            .collect();
+        assert_eq!(loaded.config.is_none(), !alerts.is_empty(), "{name}");
+        println!("{theirs}\t=> {}", verdict(&loaded));
+        for alert in alerts {
+            println!("    {alert}");
+        }
     }
 }

@@ -19,7 +19,7 @@ const LOG_PORT: u16 = 514;
 
 /// Every address of a `bind` or `stats socket` word.
 pub(super) fn bind(args: &mut Args<'_, '_>, word: &Word) -> Result<Vec<BindAddress>, Said> {
-    let list = addr::bind(&word.text()).map_err(|e| bad(args, word, &e))?;
+    let list = addr::bind(&expanded(args, word)).map_err(|e| bad(args, word, &e))?;
     let mut out = Vec::new();
     for address in list {
         match address {
@@ -69,7 +69,7 @@ pub(super) fn bind(args: &mut Args<'_, '_>, word: &Word) -> Result<Vec<BindAddre
 
 /// A server's address, its name not yet looked up, and the host as written.
 pub(super) fn server(args: &mut Args<'_, '_>, word: &Word) -> Result<(HostAddress, String), Said> {
-    let address = addr::server(&word.text()).map_err(|e| bad(args, word, &e))?;
+    let address = addr::server(&expanded(args, word)).map_err(|e| bad(args, word, &e))?;
     let port = match address.port() {
         Port::Fixed(port) => ServerPort::Fixed(port),
         Port::Offset(by) => ServerPort::Mapped(by),
@@ -103,7 +103,7 @@ pub(super) fn server(args: &mut Args<'_, '_>, word: &Word) -> Result<(HostAddres
 
 /// The target of a `log` line; port 514 where none is written.
 pub(super) fn log(args: &mut Args<'_, '_>, word: &Word) -> Result<LogAddress, Said> {
-    let address = addr::log(&word.text()).map_err(|e| bad(args, word, &e))?;
+    let address = addr::log(&expanded(args, word)).map_err(|e| bad(args, word, &e))?;
     Ok(match address {
         Address::Inet {
             transport: Transport::Stream,
@@ -148,7 +148,7 @@ pub(super) fn log(args: &mut Args<'_, '_>, word: &Word) -> Result<LogAddress, Sa
 pub(super) fn source(args: &mut Args<'_, '_>) -> Result<Source, Said> {
     let word =
         args.expect("<addr>[:<port>], and optionally 'usesrc' <addr>, and 'interface' <name>")?;
-    let address = addr::source(&word.text()).map_err(|e| bad(args, word, &e))?;
+    let address = addr::source(&expanded(args, word)).map_err(|e| bad(args, word, &e))?;
     let Address::Inet {
         host, port, family, ..
     } = address
@@ -201,7 +201,7 @@ fn usesrc(args: &mut Args<'_, '_>) -> Result<UseSrc, Said> {
 
 /// A plain address with at most one port (0: none written), as `dispatch` and `usesrc` take it.
 pub(super) fn socket(args: &mut Args<'_, '_>, word: &Word) -> Result<SocketAddr, Said> {
-    match addr::source(&word.text()).map_err(|e| bad(args, word, &e))? {
+    match addr::source(&expanded(args, word)).map_err(|e| bad(args, word, &e))? {
         Address::Inet {
             host,
             port: port @ (Port::None | Port::Fixed(_)),
@@ -246,15 +246,44 @@ pub(super) fn network(args: &mut Args<'_, '_>, word: &Word) -> Result<ipnet::IpN
     addr::network(&word.text()).map_err(|e| bad(args, word, &e))
 }
 
+/// The word with `$NAME` and `${NAME}` replaced: in addresses haproxy does so outside of double quotes too.
+/// What is not set is empty.
+fn expanded(args: &Args<'_, '_>, word: &Word) -> String {
+    let text = word.text();
+    let mut out = String::new();
+    let mut rest = &*text;
+    while let Some((before, after)) = rest.split_once('$') {
+        out += before;
+        let (braced, body) = after
+            .strip_prefix('{')
+            .map_or((false, after), |b| (true, b));
+        let end = body
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(body.len());
+        out += args.cx.env.value(&body[..end]).unwrap_or("");
+        rest = &body[end..];
+        if braced {
+            rest = rest.strip_prefix('}').unwrap_or(rest);
+        }
+    }
+    out + rest
+}
+
 fn bad(args: &mut Args<'_, '_>, word: &Word, error: &AddrError) -> Said {
     let text = if args.prefix.is_empty() {
         format!("'{}' : {}", args.name, error.message)
     } else {
         error.message.clone()
     };
+    // Offsets are of the expanded text.
+    let span = if word.bytes.contains(&b'$') {
+        word.span
+    } else {
+        word.part(error.at, error.len)
+    };
     match &error.help {
-        Some(help) => args.fail_help(word.span, text, help.clone()),
-        None => args.fail(word.span, text),
+        Some(help) => args.fail_help(span, text, help.clone()),
+        None => args.fail(span, text),
     }
 }
 

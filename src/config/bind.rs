@@ -6,8 +6,9 @@ use super::known;
 use super::model::*;
 use super::raw::{BindOptions, BindRaw, GlobalRaw, NotYetRaw, ProxyRaw, ShardsWord};
 use super::tail::{self, Tail};
-use super::words::{Args, Said};
+use super::words::{Args, Said, To};
 use crate::lang::lexer::Word;
+use crate::lang::source::Span;
 use crate::lang::value::{self, Unit};
 
 impl Tail for BindOptions {
@@ -376,7 +377,6 @@ pub(super) fn range(text: &str) -> Option<(u32, u32)> {
 
 /// A `bind` line: options are shared by all its addresses.
 pub(super) fn bind(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
-    proxy.broken = true;
     let Some(place) = args.next() else {
         let text =
             "'bind' expects {<path>|[addr1]:port1[-end1]}{,[addr]:port[-end]}... as arguments.";
@@ -397,8 +397,10 @@ pub(super) fn bind(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), 
             "'level' and 'expose-fd' are of 'stats socket' lines and have no meaning on this one.";
         args.cx.notice(args.head, text);
     }
-    add(proxy, addresses, &options, args);
-    proxy.broken = false;
+    if let (Some((_, span)), [_, _, ..]) = (options.id, &*addresses) {
+        return Err(args.fail(span, "'id' can only be used with a single socket."));
+    }
+    add(proxy, addresses, &options, args.head.to(place.span));
     Ok(())
 }
 
@@ -407,13 +409,13 @@ pub(super) fn add(
     proxy: &mut ProxyRaw,
     addresses: Vec<BindAddress>,
     options: &BindOptions,
-    args: &Args<'_, '_>,
+    span: Span,
 ) {
     for address in addresses {
         proxy.binds.push(BindRaw {
             address,
             options: options.clone(),
-            span: args.line.span,
+            span,
         });
     }
 }
@@ -444,7 +446,7 @@ pub(super) fn stats_socket(global: &mut GlobalRaw, args: &mut Args<'_, '_>) -> R
             backlog: options.backlog,
             maxconn: options.maxconn,
             expose_fd: options.expose_fd,
-            span: args.line.span,
+            span: args.head.to(place.span),
         });
     }
     Ok(())

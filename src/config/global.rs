@@ -97,7 +97,8 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         "",
         "stays in the foreground and says more, as -d",
         on!(debug),
-    ),
+    )
+    .obsolete("-d on the command line"),
     kw(
         "description",
         (1, MANY),
@@ -290,7 +291,7 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
     ),
     kw(
         "presetenv",
-        (2, 2),
+        (0, MANY),
         "<name> <value>",
         "sets a variable unless set",
         environment,
@@ -305,7 +306,7 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
     ),
     kw(
         "setenv",
-        (2, 2),
+        (0, MANY),
         "<name> <value>",
         "sets a variable",
         environment,
@@ -498,7 +499,7 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
     ),
     kw(
         "unsetenv",
-        (1, MANY),
+        (0, MANY),
         "<name>…",
         "removes variables",
         environment,

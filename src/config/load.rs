@@ -158,10 +158,18 @@ pub fn load(inputs: &LoadInputs<'_>) -> Loaded {
         world: inputs.world,
         strict: inputs.strict,
         deprecated_silent: false,
+        mistakes: 0,
+        lines_lost: false,
+        env: env.clone(),
         refused: BTreeSet::new(),
     };
     for id in ids {
+        let before = cx.diags.list.len();
         let lines = read_lines(&sources, id, &mut env, &inputs.predicates, &mut cx.diags);
+        cx.lines_lost |= cx.diags.list[before..]
+            .iter()
+            .any(|d| d.severity == Severity::Alert);
+        cx.env = env.clone();
         section::read(&mut raw, &lines, &mut cx);
     }
     for name in FORMATS.iter().map(|f| f.0) {

@@ -577,7 +577,9 @@ pub struct Check {
 impl Config {
     /// Whether anything is listened on; without it `-c` and the start end with status 2.
     pub fn has_listeners(&self) -> bool {
-        self.frontends.iter().any(|f| !f.disabled && !f.binds.is_empty())
+        self.frontends
+            .iter()
+            .any(|f| !f.disabled && !f.binds.is_empty())
     }
     pub fn frontend(&self, id: FrontendId) -> &Frontend {
         &self.frontends[id.index()]

@@ -455,7 +455,10 @@ const ALGORITHMS: [&str; 11] = [
 ];
 
 fn balance(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
-    let at = args.line.span;
+    let at = args
+        .rest()
+        .first()
+        .map_or(args.head, |word| args.head.to(word.span));
     let Some(word) = args.next() else {
         // haproxy takes this as round robin.
         proxy.set.balance = Some((BalanceWord::Of(Balance::RoundRobin), at));
@@ -563,7 +566,7 @@ fn dispatch(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
         );
         return Err(args.fail(word.span, text));
     }
-    proxy.dispatch = Some((address, args.line.span));
+    proxy.dispatch = Some((address, args.head));
     Ok(())
 }
 

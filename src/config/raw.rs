@@ -115,8 +115,6 @@ pub(super) struct ProxyRaw {
     pub(super) dispatch: Option<(std::net::SocketAddr, Span)>,
     pub(super) binds: Vec<BindRaw>,
     pub(super) servers: Vec<ServerRaw>,
-    /// A mistake was found in a `bind` or `server` line: what is missing now is no further mistake.
-    pub(super) broken: bool,
 }
 
 /// What `defaults` hands on.
@@ -152,6 +150,8 @@ pub(super) struct Settings {
     pub(super) server_ka: KeepAlive,
     /// `default-server`.
     pub(super) server: ServerOptions,
+    /// A mistake was found in the section or its defaults: what seems to be missing is no further mistake.
+    pub(super) mistaken: bool,
     /// Keywords known to haproxy only, judged once the mode is certain.
     pub(super) not_yet: Vec<NotYetRaw>,
 }

@@ -2,7 +2,7 @@
 //!
 //! Runs even where mistakes were found before, so that one run shows all; what it then builds is dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::address;
 use super::load::LoadInputs;
@@ -200,18 +200,25 @@ fn numbers(sections: &[&ProxyRaw], cx: &mut Cx<'_>) -> Vec<u32> {
             owners.insert(id, section);
         }
     }
-    let mut next = FIRST_IID;
-    let mut free = || {
-        while owners.contains_key(&next) {
-            next += 1;
+    let written: Vec<Option<u32>> = sections.iter().map(|s| s.id.map(|id| id.0)).collect();
+    numbered(&written, FIRST_IID)
+}
+
+/// Numbers as haproxy gives them: a written one stands; others get the first free number from their own place on.
+pub(super) fn numbered(written: &[Option<u32>], first: u32) -> Vec<u32> {
+    let taken: HashSet<u32> = written.iter().flatten().copied().collect();
+    let mut next = first;
+    let mut number = |own: &Option<u32>| {
+        let mut number = next;
+        if own.is_none() {
+            while taken.contains(&number) {
+                number += 1;
+            }
         }
-        next += 1;
-        next - 1
+        next = number + 1;
+        own.unwrap_or(number)
     };
-    sections
-        .iter()
-        .map(|s| s.id.map_or_else(&mut free, |id| id.0))
-        .collect()
+    written.iter().map(&mut number).collect()
 }
 
 // ---------------------------------------------------------------- what belongs to later issues
@@ -276,7 +283,7 @@ fn frontend(
 ) -> Frontend {
     let set = &section.set;
     let id = FrontendId(index(out.frontends.len()));
-    if section.binds.is_empty() && !set.disabled && !section.broken {
+    if section.binds.is_empty() && !set.disabled && !section.set.mistaken && !cx.lines_lost {
         let text = format!(
             "{} '{}' has no 'bind' directive. Please declare it as a backend if this was intended.",
             section.kind.called(),
@@ -330,38 +337,25 @@ fn frontend(
     }
 }
 
-/// `id` of each address, else the next free number from 1. One written `id` is of one address.
+/// `id` of each address, else the next free number from 1.
 fn bind_numbers(section: &ProxyRaw, cx: &mut Cx<'_>) -> Vec<u32> {
     let mut owners: HashMap<u32, Span> = HashMap::new();
-    let mut own = Vec::new();
-    for bind in &section.binds {
-        let id = bind
-            .options
-            .id
-            .filter(|(_, span)| !owners.values().any(|s| s == span));
-        if let Some((id, span)) = id {
-            if let Some(first) = owners.get(&id) {
-                let text = format!(
-                    "'bind' : 'id' : custom id {id} already used at {}.",
-                    cx.place(*first)
-                );
-                let _: Said = cx.alert(span, text);
-            }
-            owners.insert(id, span);
+    for (id, span) in section.binds.iter().filter_map(|b| b.options.id) {
+        if let Some(first) = owners.get(&id) {
+            let text = format!(
+                "'bind' : 'id' : custom id {id} already used at {}.",
+                cx.place(*first)
+            );
+            let _: Said = cx.alert(span, text);
         }
-        own.push(id);
+        owners.insert(id, span);
     }
-    let mut next = 1;
-    let mut free = || {
-        while owners.contains_key(&next) {
-            next += 1;
-        }
-        next += 1;
-        next - 1
-    };
-    own.into_iter()
-        .map(|id| id.map_or_else(&mut free, |id| id.0))
-        .collect()
+    let written: Vec<Option<u32>> = section
+        .binds
+        .iter()
+        .map(|b| b.options.id.map(|id| id.0))
+        .collect();
+    numbered(&written, 1)
 }
 
 fn resolve_bind(
@@ -447,7 +441,7 @@ fn default_backends(sections: &[&ProxyRaw], raw: &Raw, out: &mut Config, cx: &mu
         if backend.is_none() && !section.set.disabled && !raw.skipped.iter().any(|s| *s == name) {
             let near = did_you_mean(&nearest(&name, by_name.keys().copied()));
             let text = format!(
-                "Proxy '{}': unable to find required default_backend: '{name}'{near}.",
+                "Proxy '{}': unable to find required default_backend: '{name}'{near}",
                 section.name
             );
             cx.diags.alert(word.span, text).form(Form::Config);
@@ -614,7 +608,7 @@ fn full_connections(sections: &[&ProxyRaw], inputs: &LoadInputs<'_>, out: &mut C
 /// One warning that lists the timeouts a section lacks. In TCP `timeout tunnel` stands for `timeout server`.
 fn missing_timeouts(section: &ProxyRaw, cx: &mut Cx<'_>) {
     let (set, timeout) = (&section.set, &section.set.timeout);
-    if set.disabled {
+    if set.disabled || set.mistaken || cx.lines_lost {
         return;
     }
     let mut missing = Vec::new();
@@ -665,4 +659,18 @@ fn ignored_log_format(
 /// The first address of a list, of any family.
 pub(super) fn first_address(list: &[std::net::IpAddr]) -> Option<std::net::IpAddr> {
     address::pick(list, crate::lang::addr::Family::Either)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `show stat` of haproxy 2.6 shows for servers without, with 1, without, with 9, without `id`.
+    #[test]
+    fn numbers_go_on_from_the_place_in_the_file() {
+        assert_eq!(
+            numbered(&[None, Some(1), None, Some(9), None], 1),
+            [2, 1, 4, 9, 6]
+        );
+    }
 }

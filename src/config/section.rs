@@ -51,7 +51,9 @@ pub(super) fn read(raw: &mut Raw, lines: &[Line], cx: &mut Cx<'_>) {
                 Open::Global => global_line(&mut raw.global, line, cx),
                 Open::Proxy => {
                     let proxy = raw.sections.last_mut().expect("opened by its header");
+                    let before = cx.mistakes;
                     proxy_line(proxy, line, cx);
+                    proxy.set.mistaken |= cx.mistakes > before;
                 }
             },
         }
@@ -144,7 +146,6 @@ fn proxy_header(
         dispatch: None,
         binds: Vec::new(),
         servers: Vec::new(),
-        broken: false,
     };
     let mut words = words.iter();
     let Some(name) = words.next() else {
@@ -176,7 +177,7 @@ fn proxy_header(
         );
         // The section's own lines are still worth checking.
         let _: Said = cx.alert(name.span, text);
-        proxy.broken = true;
+        proxy.set.mistaken = true;
     }
     if let Some(address) = address {
         header_address(&mut proxy, line, address, address == name, cx)?;
@@ -224,7 +225,7 @@ fn inherit_from(
         (None, _) => {
             let near = did_you_mean(&nearest(&wanted, defaults().map(|s| &*s.name)));
             let text = format!(
-                "defaults section '{wanted}' not found for {} '{own}'{near}.",
+                "defaults section '{wanted}' not found for {} '{own}'{near}",
                 kind.word()
             );
             Err(cx.alert(name.span, text))
@@ -276,7 +277,7 @@ fn header_address(
         owner,
     };
     let addresses = address::bind(&mut args, word)?;
-    bind::add(proxy, addresses, &BindOptions::default(), &args);
+    bind::add(proxy, addresses, &BindOptions::default(), word.span);
     let kind = proxy.kind.word();
     let what = if nameless {
         format!("an address in place of the name of a '{kind}' section")
@@ -477,7 +478,7 @@ fn run<T>(
     let (least, most) = keyword.args;
     let given = args.rest().len();
     if given < least {
-        let text = format!("'{}' expects {}.", keyword.name, keyword.usage);
+        let text = format!("'{}' expects {} as arguments.", keyword.name, keyword.usage);
         let end = args.end();
         return Err(args.fail(end, text));
     }

@@ -6,7 +6,7 @@ use super::known;
 use super::model::*;
 use super::raw::{InitAddr, NotYetRaw, ProxyRaw, ServerOptions, ServerRaw};
 use super::tail::{self, Tail};
-use super::words::{Args, Said};
+use super::words::{Args, Said, To};
 use crate::lang::value::Unit;
 
 impl Tail for ServerOptions {
@@ -341,7 +341,6 @@ fn init_addr(server: &mut ServerOptions, args: &mut Args<'_, '_>) -> Result<(), 
 
 /// A `server` line.
 pub(super) fn server(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
-    proxy.broken = true;
     let (Some(name), Some(place)) = (args.next(), args.next()) else {
         return Err(args.fail(
             args.end(),
@@ -366,9 +365,8 @@ pub(super) fn server(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<()
         address,
         host_text,
         options,
-        span: args.line.span,
+        span: args.head.to(place.span),
     });
-    proxy.broken = false;
     Ok(())
 }
 

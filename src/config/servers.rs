@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::model::*;
 use super::raw::*;
-use super::resolve::{first_address, index};
+use super::resolve::{first_address, index, numbered};
 use super::words::{Cx, Said};
 use crate::lang::diag::{did_you_mean, nearest};
 use crate::lang::source::Span;
@@ -22,11 +22,7 @@ pub(super) fn resolve(sections: &[&ProxyRaw], out: &mut Config, cx: &mut Cx<'_>)
     for (section, back) in backs.iter().zip(0..) {
         let back = BackendId(back);
         let numbers = numbers(section, cx);
-        let ports = if section.set.disabled {
-            Vec::new()
-        } else {
-            ports_in_front(out, back)
-        };
+        let ports = ports_in_front(sections, out, back);
         for (server, puid) in section.servers.iter().zip(numbers) {
             let id = ServerId(index(out.servers.len()));
             let server_out = one(section, server, back, puid, &ports, &mut looked_up, cx);
@@ -70,36 +66,41 @@ fn numbers(section: &ProxyRaw, cx: &mut Cx<'_>) -> Vec<u32> {
             owners.insert(id, server);
         }
     }
-    let mut next = 1;
-    let mut free = || {
-        while owners.contains_key(&next) {
-            next += 1;
-        }
-        next += 1;
-        next - 1
-    };
-    section
+    let written: Vec<Option<u32>> = section
         .servers
         .iter()
-        .map(|s| s.options.id.map_or_else(&mut free, |id| id.0))
-        .collect()
+        .map(|s| s.options.id.map(|id| id.0))
+        .collect();
+    numbered(&written, 1)
 }
 
-/// Ports on which connections for a backend arrive, each once.
-fn ports_in_front(out: &Config, backend: BackendId) -> Vec<u16> {
-    let fronts = out
-        .frontends
-        .iter()
-        .filter(|f| f.default_backend == Some(backend) && !f.disabled);
-    let mut ports: Vec<u16> = fronts
-        .flat_map(|f| &f.binds)
-        .filter_map(|&bind| match &out.bind(bind).address {
+/// Ports on which connections for a backend arrive.
+struct Ports {
+    /// Each once.
+    list: Vec<u16>,
+    /// A mistake before may be why there are not more.
+    uncertain: bool,
+}
+
+fn ports_in_front(sections: &[&ProxyRaw], out: &Config, backend: BackendId) -> Ports {
+    let fronts = sections.iter().filter(|s| s.kind.has_front());
+    let mut ports = Ports {
+        list: Vec::new(),
+        uncertain: false,
+    };
+    for (section, frontend) in fronts.zip(&out.frontends) {
+        if frontend.default_backend != Some(backend) || frontend.disabled {
+            continue;
+        }
+        ports.uncertain |= section.set.mistaken;
+        let of_bind = |&bind: &BindId| match &out.bind(bind).address {
             BindAddress::Ip(address) => Some(address.port()),
             _ => None,
-        })
-        .collect();
-    ports.sort_unstable();
-    ports.dedup();
+        };
+        ports.list.extend(frontend.binds.iter().filter_map(of_bind));
+    }
+    ports.list.sort_unstable();
+    ports.list.dedup();
     ports
 }
 
@@ -108,7 +109,7 @@ fn one(
     raw: &ServerRaw,
     backend: BackendId,
     puid: u32,
-    ports: &[u16],
+    ports: &Ports,
     looked_up: &mut HashMap<String, Result<Vec<IpAddr>, String>>,
     cx: &mut Cx<'_>,
 ) -> Server {
@@ -206,7 +207,7 @@ fn check(
     section: &ProxyRaw,
     raw: &ServerRaw,
     address: &ServerAddress,
-    ports: &[u16],
+    ports: &Ports,
     cx: &mut Cx<'_>,
 ) -> Option<Check> {
     let options = &raw.options;
@@ -248,26 +249,26 @@ fn check(
 fn mapped_port(
     section: &ProxyRaw,
     raw: &ServerRaw,
-    ports: &[u16],
+    ports: &Ports,
     by: i32,
     at: Span,
     cx: &mut Cx<'_>,
 ) -> Option<u16> {
-    if section.set.disabled || section.broken {
-        return Some(0);
+    if section.set.disabled || section.set.mistaken || ports.uncertain || cx.lines_lost {
+        return None;
     }
     let (kind, proxy, server) = (section.kind.called(), &section.name, &raw.name);
-    let [listening] = ports else {
+    let [listening] = *ports.list else {
         let text =
             format!("{kind} '{proxy}': server '{server}' has neither service port nor check port.");
-        let help = match ports.len() {
+        let help = match ports.list.len() {
             0 => "write 'port <port>' after 'check'".to_owned(),
             n => format!("connections arrive on {n} ports: write 'port <port>' after 'check'"),
         };
         let _: Said = cx.alert_help(at, text, help);
         return None;
     };
-    match u16::try_from(i32::from(*listening) + by) {
+    match u16::try_from(i32::from(listening) + by) {
         Ok(port) if port > 0 => {
             let text = format!(
                 "{kind} '{proxy}': server '{server}' has no port of its own and is checked on port {port}."
@@ -359,7 +360,7 @@ fn tracked(
             None => {
                 let near = did_you_mean(&nearest(proxy, out.backends.iter().map(|b| &*b.name)));
                 let text = format!(
-                    "'server {}' : unable to find required proxy '{proxy}' for tracking{near}.",
+                    "'server {}' : unable to find required proxy '{proxy}' for tracking{near}",
                     shown(out, own)
                 );
                 let _: Said = cx.alert(span, text);
@@ -378,7 +379,7 @@ fn tracked(
             servers.iter().map(|&s| &*out.server(s).name),
         ));
         let text = format!(
-            "'server {}' : unable to find required server '{name}' for tracking{near}.",
+            "'server {}' : unable to find required server '{name}' for tracking{near}",
             shown(out, own)
         );
         let _: Said = cx.alert(span, text);

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 
 use super::load::World;
 use crate::lang::diag::{Diag, Diags};
+use crate::lang::env::Env;
 use crate::lang::lexer::{Line, Word};
 use crate::lang::source::{Sources, Span};
 use crate::lang::value::{self, Unit};
@@ -27,12 +28,19 @@ pub(super) struct Cx<'a> {
     pub(super) strict: bool,
     /// Deprecated ones stay silent (`expose-deprecated-directives`).
     pub(super) deprecated_silent: bool,
+    /// Alerts so far, but those of the lexer.
+    pub(super) mistakes: usize,
+    /// The lexer found a mistake: what seems to be missing may stand on the line it dropped.
+    pub(super) lines_lost: bool,
+    /// Variables that words of addresses may name.
+    pub(super) env: Env,
     /// Keywords already refused as not supported yet: one message a name.
     pub(super) refused: BTreeSet<String>,
 }
 
 impl Cx<'_> {
     pub(super) fn alert(&mut self, span: Span, text: impl Into<String>) -> Said {
+        self.mistakes += 1;
         self.diags.alert(span, text);
         Said(())
     }
@@ -42,6 +50,7 @@ impl Cx<'_> {
         text: impl Into<String>,
         help: impl Into<String>,
     ) -> Said {
+        self.mistakes += 1;
         self.diags.alert(span, text).help(help);
         Said(())
     }
@@ -68,6 +77,7 @@ impl Cx<'_> {
     }
     /// Refuses a keyword that haproxy knows and we do not; once a name.
     pub(super) fn not_yet(&mut self, span: Span, name: &str) -> Said {
+        self.mistakes += 1;
         if self.refused.insert(name.to_owned()) {
             self.diags
                 .alert(span, format!("'{name}' is not supported yet."));
@@ -244,6 +254,9 @@ impl<'a> Args<'a, '_> {
     /// Says what is wrong with the value in `word`.
     pub(super) fn bad_value(&mut self, word: &Word, error: &value::ValueError) -> Said {
         let text = error.message(&word.text(), self.name) + ".";
-        self.fail(word.span, text)
+        self.fail(
+            word.part(error.at, word.bytes.len() - error.at.min(word.bytes.len())),
+            text,
+        )
     }
 }
