@@ -46,7 +46,8 @@ pub enum Choice {
     Server(ServerId),
     /// No place now: take a ticket and wait.
     Wait(Queue),
-    /// The determined server's queue holds `maxqueue` streams already, and so do all others.
+    /// The determined server ([`BackendView::determined`]) is full and `maxqueue` streams wait for it
+    /// already: the session ends with `SQ`, as in haproxy, whatever room others have.
     Full,
     /// No usable server.
     Nobody,
@@ -78,7 +79,7 @@ impl BackendView {
             return;
         }
         self.seen = version;
-        self.next_step = self.finish_ramps(shared, now);
+        self.next_step = self.ramps(shared, now);
         let entries = self.usable(shared, now);
         if entries != self.entries {
             self.algorithm.update(&entries);
@@ -86,19 +87,17 @@ impl BackendView {
         }
     }
 
-    /// Ends the ramps that are over; when does the next step of one come?
-    fn finish_ramps(&self, shared: &Shared, now: Tick) -> Tick {
-        let mut next = Tick::NEVER;
-        for &id in &shared.config.backend(self.backend).servers {
-            match server::warming(shared, id, now) {
-                // Weights take 16 steps, limits 100: the finer one, in whole milliseconds.
-                Some((_, ramp)) => next = next.min(now + (ramp / 100).max(1)),
-                None => shared
-                    .server(id)
-                    .finish_start(now, shared.config.server(id).slowstart_ms),
-            }
-        }
-        next
+    /// When does the next step of a ramp come?
+    fn ramps(&self, shared: &Shared, now: Tick) -> Tick {
+        let servers = &shared.config.backend(self.backend).servers;
+        let ramps = servers
+            .iter()
+            .filter_map(|&id| server::warming(shared, id, now));
+        // Weights take 16 steps, limits 100: the finer one, in whole milliseconds.
+        ramps
+            .map(|(_, ramp)| now + (ramp / 100).max(1))
+            .min()
+            .unwrap_or(Tick::NEVER)
     }
 
     /// Active servers that are usable, else the first backup one, or all with `option allbackups`.
@@ -148,8 +147,15 @@ impl BackendView {
         let take = |id: ServerId| {
             shared.server(id).queued.load(SeqCst) == 0 && take(shared, id, in_backend, now)
         };
-        match self.choose(shared, ask.avoid, take) {
-            Some(id) => Choice::Server(id),
+        if let Some(id) = self.choose(shared, ask.avoid, take) {
+            return Choice::Server(id);
+        }
+        let room = |id: ServerId| {
+            let queued = shared.server(id).queued.load(SeqCst);
+            Some(id) != ask.avoid && queued < shared.config.server(id).maxqueue
+        };
+        match self.algorithm.lightest_queue(room) {
+            Some(id) => Choice::Wait(Queue::Server(id)),
             None => Choice::Wait(Queue::Backend(self.backend)),
         }
     }
@@ -168,6 +174,11 @@ impl BackendView {
         } else {
             Choice::Wait(Queue::Server(id))
         }
+    }
+
+    /// The server that the client's address determines under `balance source`.
+    pub fn determined(&self, ask: &Ask) -> Option<ServerId> {
+        self.algorithm.determined(ask.client, ask.avoid)
     }
 
     /// Chooses for a stream that waited in the backend's queue. `may` says which servers it may have.

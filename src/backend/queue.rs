@@ -37,13 +37,42 @@ pub struct Ticket {
     queue: Queue,
     number: u64,
     ahead: u32,
+    /// Streams admitted from the queue before this one joined.
+    admitted: u64,
 }
 
-/// Streams that were before it in either queue when it joined: the log line's `srv_queue/backend_queue`.
+impl Ticket {
+    /// Streams admitted from its queue since it joined, itself included: the log line's
+    /// `srv_queue/backend_queue` (haproxy counts from 1, and not those who gave up). To be read while
+    /// the ticket is held, or while it is admitted.
+    pub fn position(&self, shared: &Shared) -> Position {
+        let passed = admitted(shared, self.queue)
+            .load(Relaxed)
+            .saturating_sub(self.admitted);
+        Position::in_queue(self.queue, u32::try_from(passed + 1).unwrap_or(u32::MAX))
+    }
+}
+
+/// Position in either queue, from 1; 0 where it did not wait: `srv_queue/backend_queue` of the log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Position {
     pub server: u32,
     pub backend: u32,
+}
+
+impl Position {
+    fn in_queue(queue: Queue, position: u32) -> Self {
+        match queue {
+            Queue::Backend(_) => Self {
+                server: 0,
+                backend: position,
+            },
+            Queue::Server(_) => Self {
+                server: position,
+                backend: 0,
+            },
+        }
+    }
 }
 
 /// The waiting streams of one shard. `T` names a stream to the caller.
@@ -88,14 +117,12 @@ impl<T: Copy> WaitRoom<T> {
         self.rooms.values().map(of).sum()
     }
 
-    /// Takes the next ticket for `who`. Serve before the shard sleeps: a place may have come free
-    /// since it was looked for.
+    /// Takes the next ticket for `who`. Leaves the shard a hint to serve once more before it sleeps.
     pub fn join(&mut self, shared: &Shared, queue: Queue, who: T) -> Ticket {
         let backend = backend_of(shared, queue);
         let ahead = count_in(shared, queue);
         let cells = shared.backend(backend);
-        let all = cells.queued_total.fetch_add(1, SeqCst) + 1;
-        debug_assert!(all > 0);
+        cells.queued_total.fetch_add(1, SeqCst);
         let published = cell(shared, self.shard, queue);
         if published.load(Relaxed) == NO_TICKET {
             published.store(cells.next_ticket.load(SeqCst), SeqCst);
@@ -111,10 +138,15 @@ impl<T: Copy> WaitRoom<T> {
         };
         line.insert(number, who);
         publish(published, line);
+        // A place that came free between the look for it and this ticket was nobody's: look again
+        // before the shard sleeps.
+        shared.hint(self.shard, Message::Place(backend));
+        let admitted = admitted(shared, queue).load(Relaxed);
         Ticket {
             queue,
             number,
             ahead,
+            admitted,
         }
     }
 
@@ -132,18 +164,10 @@ impl<T: Copy> WaitRoom<T> {
         }
     }
 
-    /// What stood before it when it joined.
+    /// Its position when it joined: what the log line will say unless some of those before it give up
+    /// ([`Ticket::position`] knows that in the end).
     pub fn position(&self, _shared: &Shared, ticket: Ticket) -> Position {
-        match ticket.queue {
-            Queue::Backend(_) => Position {
-                server: 0,
-                backend: ticket.ahead,
-            },
-            Queue::Server(_) => Position {
-                server: ticket.ahead,
-                backend: 0,
-            },
-        }
+        Position::in_queue(ticket.queue, ticket.ahead + 1)
     }
 
     /// Admits those of this shard who hold the oldest tickets and for whom a place is free, and hints
@@ -223,6 +247,7 @@ impl<T: Copy> WaitRoom<T> {
                 .remove(shared, view.backend, queue, number)
                 .expect("heads are in the room");
             admit(who, id);
+            admitted(shared, queue).fetch_add(1, Relaxed);
             heads.extend(self.oldest_in(view.backend, queue).map(|n| (n, queue)));
         }
     }
@@ -396,6 +421,14 @@ fn cell(shared: &Shared, shard: usize, queue: Queue) -> &AtomicU64 {
     match queue {
         Queue::Backend(id) => &shared.shards[shard].backend_tickets[id.index()],
         Queue::Server(id) => &shared.shards[shard].server_tickets[id.index()],
+    }
+}
+
+/// How many were admitted from a queue so far.
+fn admitted(shared: &Shared, queue: Queue) -> &AtomicU64 {
+    match queue {
+        Queue::Backend(id) => &shared.backend(id).admitted,
+        Queue::Server(id) => &shared.server(id).admitted,
     }
 }
 

@@ -1,11 +1,10 @@
 //! What all shards know of one server: state, weight, places.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
 
 use crossbeam::utils::CachePadded;
 
-use crate::base::tick::Tick;
 use crate::config::Server;
 
 /// Operational state, haproxy's numbers in `show servers state`.
@@ -26,7 +25,8 @@ pub mod admin {
     pub const FMAINT: u8 = 0x01;
     /// In maintenance because the tracked server is.
     pub const IMAINT: u8 = 0x02;
-    /// In maintenance because the file says `disabled`.
+    /// Started in maintenance because the file says `disabled`. A mark of the origin only: it goes with
+    /// `FMAINT` at start and stays when the operator clears that (verified on haproxy 2.6).
     pub const CMAINT: u8 = 0x04;
     /// Draining, by the operator.
     pub const FDRAIN: u8 = 0x08;
@@ -34,7 +34,7 @@ pub mod admin {
     pub const IDRAIN: u8 = 0x10;
     /// In maintenance since its name does not resolve.
     pub const RMAINT: u8 = 0x20;
-    pub const MAINT: u8 = FMAINT | IMAINT | CMAINT | RMAINT;
+    pub const MAINT: u8 = FMAINT | IMAINT | RMAINT;
     pub const DRAIN: u8 = FDRAIN | IDRAIN;
 }
 
@@ -72,6 +72,10 @@ pub struct ServerCell {
     /// Streams waiting in this server's own queue, and the most there ever were.
     pub queued: AtomicU32,
     pub queued_max: AtomicU32,
+    /// Streams admitted from this server's own queue.
+    pub admitted: AtomicU64,
+    /// A probe of it is under way (`* L4OK` in the statistics).
+    pub checking: AtomicBool,
     /// Most connections ever open at once (`smax`).
     pub current_max: AtomicU32,
 }
@@ -79,7 +83,7 @@ pub struct ServerCell {
 impl ServerCell {
     pub fn new(server: &Server) -> Self {
         let admin = if server.disabled {
-            admin::CMAINT
+            admin::FMAINT | admin::CMAINT
         } else if matches!(
             server.address,
             crate::config::ServerAddress::Unresolved { .. }
@@ -111,6 +115,8 @@ impl ServerCell {
             places: CachePadded::new(AtomicU32::new(0)),
             queued: AtomicU32::new(0),
             queued_max: AtomicU32::new(0),
+            admitted: AtomicU64::new(0),
+            checking: AtomicBool::new(false),
             current_max: AtomicU32::new(0),
         }
     }
@@ -126,14 +132,11 @@ impl ServerCell {
     pub fn set_op(&self, state: OpState) {
         self.op.store(state as u8, Release);
     }
-    /// Ends the ramp of `slowstart` if it is over. Any shard may find that first.
-    pub fn finish_start(&self, now: Tick, slowstart_ms: u32) {
-        if self.op() != OpState::Starting || now.since(Tick(self.changed_ms.load(Acquire))) < u64::from(slowstart_ms) {
-            return;
-        }
+    /// From `Starting` to `Running`; false if it was not starting (someone else was quicker, or it
+    /// went down).
+    pub fn end_ramp(&self) -> bool {
         let (from, to) = (OpState::Starting as u8, OpState::Running as u8);
-        // Someone else was quicker, or it went down: either way there is nothing to end.
-        let _ = self.op.compare_exchange(from, to, AcqRel, Relaxed);
+        self.op.compare_exchange(from, to, AcqRel, Relaxed).is_ok()
     }
     pub fn admin(&self) -> u8 {
         self.admin.load(Acquire)

@@ -102,6 +102,8 @@ pub struct BackendShared {
     pub queued_max: AtomicU32,
     /// Streams waiting here and in its servers' queues.
     pub queued_total: AtomicU32,
+    /// Streams admitted from the backend's own queue.
+    pub admitted: AtomicU64,
     /// Most sessions ever in the backend at once.
     pub current_max: AtomicU32,
     pub session_rate_max: AtomicU64,
@@ -208,6 +210,7 @@ impl Shared {
             queued: AtomicU32::new(0),
             queued_max: AtomicU32::new(0),
             queued_total: AtomicU32::new(0),
+            admitted: AtomicU64::new(0),
             current_max: AtomicU32::new(0),
             session_rate_max: AtomicU64::new(0),
             down_since_ms: AtomicU64::new(0),

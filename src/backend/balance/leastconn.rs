@@ -117,6 +117,13 @@ impl LeastConn {
         Some(self.servers[chosen].entry.id)
     }
 
+    /// The lightest by what was read last, among those that `may` be taken.
+    pub fn lightest(&self, may: impl Fn(ServerId) -> bool) -> Option<ServerId> {
+        let allowed = self.servers.iter().filter(|s| may(s.entry.id));
+        let lightest = allowed.reduce(|a, b| if b.before(a) { b } else { a });
+        lightest.map(|s| s.entry.id)
+    }
+
     fn lightest_of_all(
         &mut self,
         shared: &Shared,

@@ -105,6 +105,15 @@ impl Algorithm {
         }
     }
 
+    /// The lightest full server whose own queue has `room`. Only `leastconn` queues there, and only where
+    /// `maxqueue` is set: all other algorithms use the backend's queue (seen on haproxy 2.6).
+    pub(crate) fn lightest_queue(&self, room: impl Fn(ServerId) -> bool) -> Option<ServerId> {
+        match self {
+            Self::LeastConn(a) => a.lightest(room),
+            _ => None,
+        }
+    }
+
     /// Does it count with weights in sixteenths, so that a ramp changes them?
     pub(crate) fn is_dynamic(&self) -> bool {
         !matches!(self, Self::StaticRr(_) | Self::SourceMap(_))

@@ -43,7 +43,12 @@ impl Shard {
     fn arrive(&mut self, shared: &Shared, ask: &Ask, who: u32) -> Result<ServerId, Ticket> {
         match self.views[0].pick(shared, ask, NOW) {
             Choice::Server(id) => Ok(id),
-            Choice::Wait(queue) => Err(self.room.join(shared, queue, who)),
+            Choice::Wait(queue) => {
+                let ticket = self.room.join(shared, queue, who);
+                // The turn that follows the hint to itself.
+                assert!(self.hints(shared) > 0);
+                Err(ticket)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -163,29 +168,78 @@ fn the_older_ticket_wins_between_a_servers_queue_and_the_backends() {
 }
 
 #[test]
-fn positions_count_who_was_there_before() {
+fn positions_count_from_one_who_was_admitted_meanwhile_as_in_haproxy() {
     let shared = limited(Balance::RoundRobin, &[1], 2);
     let mut shards = Shard::all(&shared);
-    shards[0].arrive(&shared, &Ask::default(), 0).unwrap();
+    let held = shards[0].arrive(&shared, &Ask::default(), 0).unwrap();
+    let mut tickets = Vec::new();
     for n in 0..3 {
         let shard = &mut shards[n as usize % 2];
         let ticket = shard.arrive(&shared, &Ask::default(), n).unwrap_err();
-        assert_eq!(
-            shard.room.position(&shared, ticket),
-            Position {
-                server: 0,
-                backend: n
-            }
-        );
+        let expected = Position {
+            server: 0,
+            backend: n + 1,
+        };
+        assert_eq!(shard.room.position(&shared, ticket), expected);
+        tickets.push(ticket);
     }
+    // The second gives up before anyone was served: it was first in haproxy's count.
+    assert_eq!(
+        tickets[1].position(&shared),
+        Position {
+            server: 0,
+            backend: 1
+        }
+    );
+    shards[1].room.leave(&shared, tickets[1]);
+    release(&shared, 0, held);
+    assert_eq!(shards[0].serve(&shared), [(0, held)]);
+    release(&shared, 0, held);
+    let mut at_admission = Position::default();
+    let Shard { room, views, .. } = &mut shards[0];
+    room.serve(&shared, views, NOW, |_, _| {
+        at_admission = tickets[2].position(&shared)
+    });
+    assert_eq!(
+        at_admission,
+        Position {
+            server: 0,
+            backend: 2
+        }
+    );
     let ticket = shards[0].room.join(&shared, Queue::Server(ServerId(0)), 9);
     assert_eq!(
         shards[0].room.position(&shared, ticket),
         Position {
-            server: 0,
+            server: 1,
             backend: 0
         }
     );
+}
+
+#[test]
+fn leastconn_uses_servers_queues_up_to_maxqueue_and_then_the_backends() {
+    let shared = {
+        let mut servers = weighted(&[1, 1]);
+        for server in &mut servers {
+            (server.maxconn, server.maxqueue) = (1, 1);
+        }
+        shared(vec![(backend("b", Balance::LeastConn), servers)], 1)
+    };
+    let mut shards = Shard::all(&shared);
+    for who in 0..2 {
+        shards[0].arrive(&shared, &Ask::default(), who).unwrap();
+    }
+    let queues: Vec<Queue> = (2..6)
+        .map(|who| {
+            shards[0]
+                .arrive(&shared, &Ask::default(), who)
+                .unwrap_err()
+                .queue
+        })
+        .collect();
+    let (own, any) = (|n| Queue::Server(ServerId(n)), Queue::Backend(B));
+    assert_eq!(queues, [own(0), own(1), any, any]);
 }
 
 #[test]
