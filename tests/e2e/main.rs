@@ -7,6 +7,7 @@
 mod support;
 
 mod balance;
+mod fallback;
 mod frontends;
 mod global;
 mod health;
@@ -17,6 +18,7 @@ mod proxy_header;
 mod relay;
 mod seeds;
 mod servers;
+mod stress;
 
 #[path = "../differential/mod.rs"]
 mod differential;
