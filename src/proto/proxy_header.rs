@@ -425,7 +425,8 @@ pub fn encode_v2(
     if checksum == Checksum::With {
         out.extend_from_slice(&[CRC32C, 0, 4, 0, 0, 0, 0]);
     }
-    let Some(len) = written.and(u16::try_from(out.len() - start - V2_FIXED).ok()) else {
+    let len = u16::try_from(out.len() - start - V2_FIXED).ok();
+    let Some(len) = written.and(len) else {
         out.truncate(start);
         return Err(TooLong);
     };
