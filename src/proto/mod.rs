@@ -1,4 +1,5 @@
 //! Bytes and their meaning, sans-IO.
 
+pub mod check;
 pub mod proxy_header;
 pub mod syslog;
