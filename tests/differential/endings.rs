@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{Side, same};
+use super::same;
 use crate::support::client::{closed_within, hold, read_piece, reset};
 use crate::support::server::BlackHole;
 use crate::support::{Server, ask, connect, port, talk};

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::net::Namespace;
 use super::world::World;
-use super::{Admin, PATIENCE, TempDir, balancer, on_haproxy, within};
+use super::{Admin, PATIENCE, TempDir, balancer, within};
 
 /// How a balancer is to be started.
 pub(crate) struct Launch {
@@ -168,7 +168,6 @@ impl Launch {
             pid,
             child: Some(child),
             dir: Rc::clone(&self.dir),
-            quiet: false,
         };
         if let Some(status) = early {
             let text = daemon.output();
@@ -240,7 +239,6 @@ pub(crate) struct Daemon {
     /// None when it went into the background by itself.
     child: Option<Child>,
     pub(crate) dir: Rc<TempDir>,
-    quiet: bool,
 }
 
 impl Daemon {
@@ -263,7 +261,6 @@ impl Daemon {
             pid,
             child: None,
             dir,
-            quiet: false,
         }
     }
 
@@ -299,12 +296,6 @@ impl Daemon {
         }
     }
 
-    /// Says no more about output on failure: the test looks at it itself.
-    pub(crate) fn quiet(mut self) -> Self {
-        self.quiet = true;
-        self
-    }
-
     /// The file `name` in its directory.
     pub(crate) fn file(&self, name: &str) -> String {
         self.dir.file(name)
@@ -335,7 +326,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        if std::thread::panicking() && !self.quiet {
+        if std::thread::panicking() {
             eprintln!(
                 "--- the balancer (pid {}) said:\n{}---",
                 self.pid,
@@ -420,9 +411,4 @@ fn bound_ports(config: &str) -> Vec<u16> {
     each.filter(|a| !a.starts_with("fd@") && !a.starts_with('/'))
         .filter_map(|a| a.rsplit_once(':')?.1.parse().ok())
         .collect()
-}
-
-/// `old` for a balancer that still runs haproxy's former spellings, `present` for haproxy itself.
-pub(crate) fn spelt<'a>(old: &'a str, present: &'a str) -> &'a str {
-    if on_haproxy() { present } else { old }
 }

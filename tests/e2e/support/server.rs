@@ -36,8 +36,6 @@ struct Running {
 pub(crate) struct Seen {
     accepted: AtomicUsize,
     open: AtomicUsize,
-    /// Connections that carried at least one byte: those of clients, rather than checks.
-    spoke: AtomicUsize,
     live: Mutex<HashMap<usize, TcpStream>>,
 }
 
@@ -49,10 +47,6 @@ impl Seen {
     /// Connections whose conversation still runs.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn spoke(&self) -> usize {
-        self.spoke.load(Ordering::Acquire)
     }
 }
 
@@ -80,7 +74,7 @@ impl Server {
 
     /// Sends back what it gets, and ends when the client has ended.
     pub(crate) fn echo() -> Self {
-        Self::new(|stream, seen| echo(stream, seen, ""))
+        Self::new(|stream, _| echo(stream, ""))
     }
 
     /// Answers `name:` once, then sends back what it gets; so a client knows who took it.
@@ -90,7 +84,7 @@ impl Server {
 
     pub(crate) fn named_at(addr: SocketAddr, name: &str) -> Self {
         let prefix = format!("{name}:");
-        Self::at(addr, move |stream, seen| echo(stream, seen, &prefix))
+        Self::at(addr, move |stream, _| echo(stream, &prefix))
     }
 
     /// Reads, and never says a word; ends when the client has ended.
@@ -104,9 +98,9 @@ impl Server {
     /// Speaks first, as SMTP and MySQL do, then sends back what it gets.
     pub(crate) fn greeting(hello: &str) -> Self {
         let hello = hello.to_owned();
-        Self::new(move |mut stream, seen| {
+        Self::new(move |mut stream, _| {
             let _ = stream.write_all(hello.as_bytes());
-            echo(stream, seen, "");
+            echo(stream, "");
         })
     }
 
@@ -142,11 +136,10 @@ impl Server {
         addr: SocketAddr,
         answer: impl Fn(&str, &str) -> (u16, String) + Send + Sync + 'static,
     ) -> Self {
-        Self::at(addr, move |mut stream, seen| {
+        Self::at(addr, move |mut stream, _| {
             let Some(head) = read_head(&mut stream) else {
                 return;
             };
-            seen.spoke.fetch_add(1, Ordering::AcqRel);
             let mut words = head.split_ascii_whitespace();
             let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
             let (status, body) = answer(method, target);
@@ -273,13 +266,12 @@ pub(crate) fn readable(socket: &impl AsFd, limit_ms: u16) -> bool {
     poll(&mut fds, PollTimeout::from(limit_ms)).is_ok_and(|n| n > 0)
 }
 
-fn echo(mut stream: TcpStream, seen: &Seen, prefix: &str) {
+fn echo(mut stream: TcpStream, prefix: &str) {
     let mut buf = vec![0; 16384];
     let mut first = true;
     while let Ok(n @ 1..) = stream.read(&mut buf) {
         let mut out = Vec::with_capacity(n + prefix.len());
         if std::mem::take(&mut first) {
-            seen.spoke.fetch_add(1, Ordering::AcqRel);
             out.extend_from_slice(prefix.as_bytes());
         }
         out.extend_from_slice(&buf[..n]);

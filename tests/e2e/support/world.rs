@@ -3,8 +3,8 @@
 
 use super::TempDir;
 
-/// Files and directories to be seen in place of the host's. They stay reachable from outside under
-/// [`World::path`].
+/// Files and directories to be seen in place of the host's. Made afresh
+/// for each world and removed with it.
 pub(crate) struct World {
     dir: TempDir,
     script: Vec<String>,
@@ -55,10 +55,5 @@ impl World {
         ["unshare", "-m", "sh", "-c", &script, "sh"]
             .map(str::to_owned)
             .to_vec()
-    }
-
-    /// Path from outside of what is seen at `target` inside a directory made by [`World::directory`].
-    pub(crate) fn path(&self, target: &str) -> String {
-        self.dir.file(target.trim_start_matches('/'))
     }
 }
