@@ -10,6 +10,7 @@ use super::words::{Args, Said};
 use crate::lang::addr::{self, AddrError, Address, Family, Host, Port, Transport};
 use crate::lang::lexer::Word;
 use crate::lang::source::Span;
+use crate::lang::value;
 
 /// Most addresses one `bind` line may spread out to: every port of one address.
 const BIND_MAX: usize = 65_535;
@@ -144,11 +145,19 @@ pub(super) fn log(args: &mut Args<'_, '_>, word: &Word) -> Result<LogAddress, Sa
     })
 }
 
-/// What follows `source`: the address, then `usesrc` and `interface` in any order.
-pub(super) fn source(args: &mut Args<'_, '_>) -> Result<Source, Said> {
+/// What follows `source` (a server's may have a range of ports): the address, then `usesrc` and `interface` in any order.
+pub(super) fn source(args: &mut Args<'_, '_>, ranges: bool) -> Result<Source, Said> {
     let word =
         args.expect("<addr>[:<port>], and optionally 'usesrc' <addr>, and 'interface' <name>")?;
-    let address = addr::source(&expanded(args, word)).map_err(|e| bad(args, word, &e))?;
+    let text = expanded(args, word);
+    let (text, last) = match text
+        .rsplit_once('-')
+        .map(|(first, last)| (first, value::uint(last.as_bytes(), 1..=65_535)))
+    {
+        Some((first, Ok(last))) if ranges && first.contains(':') => (first.to_owned(), Some(last)),
+        _ => (text, None),
+    };
+    let address = addr::source(&text).map_err(|e| bad(args, word, &e))?;
     let Address::Inet {
         host, port, family, ..
     } = address
@@ -157,15 +166,14 @@ pub(super) fn source(args: &mut Args<'_, '_>) -> Result<Source, Said> {
         return Err(args.fail(word.span, text));
     };
     let ip = host_ip(args, word.span, &host, family)?;
-    let ports = match port {
-        Port::None => (0, 0),
-        Port::Fixed(port) => (port, port),
-        Port::Range(first, last) => (first, last),
-        Port::Offset(_) => {
-            let text = format!(
-                "'source' : port offset not permitted here in '{}'",
-                word.text()
-            );
+    let ports = match (port, last) {
+        (Port::None, None) => (0, 0),
+        (Port::Fixed(port), None) => (port, port),
+        (Port::Fixed(first), Some(last)) if u32::from(first) <= last => {
+            (first, u16::try_from(last).expect("a port"))
+        }
+        _ => {
+            let text = format!("'source' : invalid port range in '{}'", word.text());
             return Err(args.fail(word.span, text));
         }
     };

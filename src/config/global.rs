@@ -82,7 +82,8 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
             g.out.chroot = Some(PathBuf::from(&*dir));
             Ok(())
         },
-    ),
+    )
+    .once("'chroot'"),
     kw(
         "cpu-map",
         (2, MANY),
@@ -136,7 +137,8 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
             g.out.fd_hard_limit = Some(a.count(1)?.into());
             Ok(())
         },
-    ),
+    )
+    .once("'fd-hard-limit'"),
     kw(
         "gid",
         ONE,
@@ -146,7 +148,8 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
             g.out.gid = Some(a.count(0)?);
             Ok(())
         },
-    ),
+    )
+    .once("group/gid"),
     kw(
         "grace",
         ONE,
@@ -160,7 +163,8 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
     kw("group", ONE, "<name>", "group to run as", |g, a| {
         g.out.gid = Some(bind::group(a)?);
         Ok(())
-    }),
+    })
+    .once("group/gid"),
     kw(
         "hard-stop-after",
         ONE,
@@ -200,7 +204,8 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
                 Some(a.next().map_or_else(String::new, |w| w.text().into_owned()));
             Ok(())
         },
-    ),
+    )
+    .once("'log-send-hostname'"),
     kw(
         "log-tag",
         ONE,
@@ -227,25 +232,29 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
             g.out.maxconn = Some(a.count(0)?).filter(|&n| n > 0);
             Ok(())
         },
-    ),
+    )
+    .once("'maxconn'"),
     kw(
         "maxconnrate",
         ONE,
         "<number>",
         "connections per second of the process",
         count!(maxconnrate, 0),
-    ),
+    )
+    .once("'maxconnrate'"),
     kw("maxpipes", ONE, "<number>", "pipes for splicing", |g, a| {
         g.out.maxpipes = Some(a.count(0)?);
         Ok(())
-    }),
+    })
+    .once("'maxpipes'"),
     kw(
         "maxsessrate",
         ONE,
         "<number>",
         "sessions per second of the process",
         count!(maxsessrate, 0),
-    ),
+    )
+    .once("'maxsessrate'"),
     kw(
         "nbproc",
         ONE,
@@ -288,7 +297,8 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
             g.out.pidfile = Some(PathBuf::from(&*a.text("a file name as an argument")?));
             Ok(())
         },
-    ),
+    )
+    .once("'pidfile'"),
     kw(
         "presetenv",
         (0, MANY),
@@ -320,7 +330,8 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
             g.out.spread_checks = u8::try_from(a.number(0..=50)?).expect("within the range");
             Ok(())
         },
-    ),
+    )
+    .once("'spread-checks'"),
     kw(
         "stats socket",
         (0, MANY),
@@ -367,7 +378,7 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         "thread-groups",
         ONE,
         "<number>",
-        "accepted; shards need no groups",
+        "haproxy's thread groups",
         |_, a| a.number(1..=64).map(|_| ()),
     )
     .no_meaning(),
@@ -422,7 +433,8 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
                 u32::try_from(a.number(-1..=i64::from(i32::MAX))?).unwrap_or(u32::MAX);
             Ok(())
         },
-    ),
+    )
+    .once("'tune.maxaccept'"),
     kw(
         "tune.pipesize",
         ONE,
@@ -436,14 +448,16 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         "<size>",
         "kernel receive buffer towards clients",
         tune_size!(rcvbuf_client, 0),
-    ),
+    )
+    .once("'tune.rcvbuf.client'"),
     kw(
         "tune.rcvbuf.server",
         ONE,
         "<size>",
         "kernel receive buffer towards servers",
         tune_size!(rcvbuf_server, 0),
-    ),
+    )
+    .once("'tune.rcvbuf.server'"),
     kw(
         "tune.relay-memory",
         ONE,
@@ -462,14 +476,16 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         "<size>",
         "kernel send buffer towards clients",
         tune_size!(sndbuf_client, 0),
-    ),
+    )
+    .once("'tune.sndbuf.client'"),
     kw(
         "tune.sndbuf.server",
         ONE,
         "<size>",
         "kernel send buffer towards servers",
         tune_size!(sndbuf_server, 0),
-    ),
+    )
+    .once("'tune.sndbuf.server'"),
     kw(
         "uid",
         ONE,
@@ -479,7 +495,8 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
             g.out.uid = Some(a.count(0)?);
             Ok(())
         },
-    ),
+    )
+    .once("user/uid"),
     kw(
         "ulimit-n",
         ONE,
@@ -489,7 +506,8 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
             g.out.ulimit_n = Some(a.count(1)?.into());
             Ok(())
         },
-    ),
+    )
+    .once("'ulimit-n'"),
     kw(
         "unix-bind",
         (2, MANY),
@@ -504,7 +522,7 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         "removes variables",
         environment,
     ),
-    kw("user", ONE, "<name>", "user to run as", user),
+    kw("user", ONE, "<name>", "user to run as", user).once("user/uid"),
     kw(
         "zero-warning",
         NONE,

@@ -48,6 +48,8 @@ pub(super) struct Keyword<T: 'static> {
     pub(super) invertible: bool,
     /// In a section of the wrong side it is an error, not a warning.
     pub(super) strict_place: bool,
+    /// What a message calls it where a second one is passed over, as haproxy does for these.
+    pub(super) once: Option<&'static str>,
     pub(super) kind: Kind,
     pub(super) parse: Parse<T>,
 }
@@ -89,6 +91,7 @@ impl<T> Keyword<T> {
             manual,
             invertible: false,
             strict_place: false,
+            once: None,
             kind: Kind::Supported,
             parse,
         }
@@ -100,6 +103,11 @@ impl<T> Keyword<T> {
     }
     pub(super) const fn strict_place(mut self) -> Self {
         self.strict_place = true;
+        self
+    }
+    /// The first line counts; `name` is what a message about a second one calls it.
+    pub(super) const fn once(mut self, name: &'static str) -> Self {
+        self.once = Some(name);
         self
     }
     pub(super) const fn obsolete(mut self, now: &'static str) -> Self {
@@ -256,7 +264,8 @@ mod tests {
     fn no_keyword_is_listed_twice_in_one_place() {
         let mut seen = std::collections::BTreeSet::new();
         for k in all() {
-            let place = if k.place.len() == 4 { "proxy" } else { k.place };
+            let proxy = k.place.len() == 4 && k.place.bytes().all(|b| b"dflb-".contains(&b));
+            let place = if proxy { "proxies" } else { k.place };
             assert!(seen.insert((place, k.name)), "{} twice in {place}", k.name);
         }
     }

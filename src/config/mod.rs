@@ -23,5 +23,8 @@ mod servers;
 mod tail;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 pub use load::{Host, Input, LoadInputs, Loaded, World, load};
 pub use model::*;

@@ -317,7 +317,7 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         "<addr>[:<port>] [usesrc <addr>|client|clientip] [interface <name>]",
         "address to connect from",
         |p, a| {
-            p.set.source = Some(address::source(a)?);
+            p.set.source = Some(address::source(a, false)?);
             a.done()
         },
     ),

@@ -24,6 +24,8 @@ pub(super) struct Raw {
 pub(super) struct GlobalRaw {
     pub(super) out: Global,
     pub(super) log: Vec<LogLine>,
+    /// Keywords already read of which the first counts.
+    pub(super) seen: Vec<&'static str>,
     pub(super) zero_warning: bool,
     pub(super) expose_deprecated: bool,
     pub(super) unix_bind: UnixOwner,
@@ -107,6 +109,10 @@ impl SectionKind {
 pub(super) struct ProxyRaw {
     pub(super) kind: SectionKind,
     pub(super) name: String,
+    /// Names of its lines so far, for those that a later one overwrites.
+    pub(super) seen: Vec<&'static str>,
+    /// The defaults section it inherits from, by index into [`Raw::sections`], and whether `from` names it.
+    pub(super) from: Option<(usize, bool)>,
     /// The section's header line.
     pub(super) span: Span,
     pub(super) set: Settings,

@@ -12,7 +12,7 @@ use super::raw::*;
 use super::servers;
 use super::words::{Cx, Said};
 use crate::lang::diag::{Form, did_you_mean, nearest};
-use crate::lang::source::Span;
+use crate::lang::source::{FileId, Span};
 
 /// haproxy's number for the first proxy: 1 is taken by its own admin proxy.
 const FIRST_IID: u32 = 2;
@@ -33,6 +33,7 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
         ..Config::default()
     };
     names(&sections, cx);
+    mixed_defaults(raw, cx);
     for section in &sections {
         later_issues(section, cx);
     }
@@ -179,6 +180,31 @@ fn names(sections: &[&ProxyRaw], cx: &mut Cx<'_>) {
     }
 }
 
+/// A defaults section that some name with `from` and others get because it is the last: haproxy refuses to guess.
+fn mixed_defaults(raw: &Raw, cx: &mut Cx<'_>) {
+    let proxies = || {
+        raw.sections
+            .iter()
+            .filter(|s| s.kind != SectionKind::Defaults)
+    };
+    for (at, defaults) in raw.sections.iter().enumerate() {
+        let named = proxies().any(|s| s.from == Some((at, true)));
+        let implicit = proxies().find(|s| s.from == Some((at, false)));
+        if let (true, Some(section)) = (named, implicit) {
+            let text = format!(
+                "defaults section '{}' (declared at {}) is explicitly referenced by another proxy and implicitly used here.",
+                defaults.name,
+                cx.place(defaults.span)
+            );
+            let help = format!(
+                "write 'from {}' here too, or begin a section 'defaults' of its own",
+                defaults.name
+            );
+            let _: Said = cx.alert_help(section.span, text, help);
+        }
+    }
+}
+
 /// `id` of each section, else the next free number from [`FIRST_IID`].
 fn numbers(sections: &[&ProxyRaw], cx: &mut Cx<'_>) -> Vec<u32> {
     let mut owners: HashMap<u32, &ProxyRaw> = HashMap::new();
@@ -245,12 +271,7 @@ fn later_issues(section: &ProxyRaw, cx: &mut Cx<'_>) {
             (Layer::Http, false) => {
                 if !ignored.contains(&&*item.name) {
                     ignored.push(&item.name);
-                    let text = format!(
-                        "'{}' ignored for {} '{}' as it requires HTTP mode.",
-                        item.name,
-                        section.kind.called(),
-                        section.name
-                    );
+                    let text = needs_http(&item.name, section);
                     cx.warning(item.span, text).form(Form::Config);
                 }
             }
@@ -268,6 +289,29 @@ fn later_issues(section: &ProxyRaw, cx: &mut Cx<'_>) {
         if section.kind.has_front() {
             cx.warning(at, text);
         }
+    }
+}
+
+/// `nosplice` of the process beats what the section asks for.
+fn splice(out: &Config, auto: Option<bool>, own: Option<bool>) -> Splice {
+    if out.global.nosplice {
+        return Splice::Never;
+    }
+    options::splice(auto, own)
+}
+
+/// haproxy's words about an HTTP keyword in TCP mode.
+fn needs_http(keyword: &str, section: &ProxyRaw) -> String {
+    let (kind, name) = (section.kind.called(), &section.name);
+    match keyword {
+        "http-request" | "http-response" | "http-after-response" | "redirect" => {
+            format!("'{keyword}' rules ignored for {kind} '{name}' as they require HTTP mode.")
+        }
+        "stats" => {
+            format!("'stats' statement ignored for {kind} '{name}' as it requires HTTP mode.")
+        }
+        "cookie" => format!("cookie will be ignored for {kind} '{name}' (needs 'mode http')."),
+        _ => format!("'{keyword}' ignored for {kind} '{name}' as it requires HTTP mode."),
     }
 }
 
@@ -330,8 +374,8 @@ fn frontend(
         log_format: set.log_format,
         log: targets(&set.log, &raw.global.log),
         log_tag: set.log_tag.clone(),
-        splice_request: options::splice(set.options.splice_auto, set.options.splice_request),
-        splice_response: options::splice(set.options.splice_auto, set.options.splice_response),
+        splice_request: splice(out, set.options.splice_auto, set.options.splice_request),
+        splice_response: splice(out, set.options.splice_auto, set.options.splice_response),
         grace_ms: set.grace_ms.or(raw.global.out.grace_ms),
         span: section.span,
     }
@@ -427,6 +471,8 @@ fn default_backends(sections: &[&ProxyRaw], raw: &Raw, out: &mut Config, cx: &mu
         .map(|(b, i)| (&*b.name, BackendId(i)))
         .collect();
     let mut found = Vec::new();
+    // One line of a defaults section may be wrong for many.
+    let mut said: HashSet<(FileId, u32)> = HashSet::new();
     let fronts = sections.iter().filter(|s| s.kind.has_front());
     for (section, frontend) in fronts.zip(0..) {
         let Some(word) = &section.set.default_backend else {
@@ -438,7 +484,18 @@ fn default_backends(sections: &[&ProxyRaw], raw: &Raw, out: &mut Config, cx: &mu
         };
         let name = word.text();
         let backend = by_name.get(&*name).copied();
-        if backend.is_none() && !section.set.disabled && !raw.skipped.iter().any(|s| *s == name) {
+        if section.kind == SectionKind::Listen && *name == section.name {
+            let text = format!("Proxy '{name}': loop detected for default_backend: '{name}'.");
+            cx.diags.alert(word.span, text).form(Form::Config);
+        } else if section.kind == SectionKind::Listen && !section.servers.is_empty() {
+            let text = format!(
+                "In proxy '{}', the 'default_backend' rule always has precedence over the servers, which will never be used.",
+                section.name
+            );
+            cx.warning(word.span, text).form(Form::Config);
+        }
+        let certain = !section.set.disabled && !raw.skipped.iter().any(|s| *s == name);
+        if backend.is_none() && certain && said.insert((word.span.file, word.span.line)) {
             let near = did_you_mean(&nearest(&name, by_name.keys().copied()));
             let text = format!(
                 "Proxy '{}': unable to find required default_backend: '{name}'{near}",
@@ -529,13 +586,12 @@ fn backend(
         abortonclose: set.options.abortonclose,
         tcp_smart_connect: set.options.smart_connect,
         log_health_checks: set.options.log_health_checks,
-        splice_request: options::splice(set.options.splice_auto, set.options.splice_request),
-        splice_response: options::splice(set.options.splice_auto, set.options.splice_response),
+        splice_request: splice(out, set.options.splice_auto, set.options.splice_request),
+        splice_response: splice(out, set.options.splice_auto, set.options.splice_response),
         log: targets(&set.log, &raw.global.log),
         log_tag: set.log_tag.clone(),
         span: section.span,
     }
-    .with_splice(&out.global)
 }
 
 fn balance(section: &ProxyRaw, cx: &mut Cx<'_>) -> Balance {
@@ -569,16 +625,6 @@ fn dispatch(section: &ProxyRaw, cx: &mut Cx<'_>) -> Option<std::net::SocketAddr>
         return None;
     }
     Some(address)
-}
-
-impl Backend {
-    /// `nosplice` of the process beats what the section asks for.
-    fn with_splice(mut self, global: &Global) -> Self {
-        if global.nosplice {
-            (self.splice_request, self.splice_response) = (Splice::Never, Splice::Never);
-        }
-        self
-    }
 }
 
 /// `fullconn` where none is written: a tenth of what the frontends of a backend may take together, at least 1.

@@ -123,17 +123,19 @@ fn proxy_header(
     {
         return Err(cx.alert(word.span, "'from' expects the name of a defaults section."));
     }
-    let set = match from {
-        Some(name) => inherit_from(raw, name, kind, words.first(), cx)?,
-        None if kind == SectionKind::Defaults => Settings::default(),
+    let from = match from {
+        Some(name) => Some((named_defaults(raw, name, kind, words.first(), cx)?, true)),
+        None if kind == SectionKind::Defaults => None,
         None => raw
             .sections
             .iter()
-            .rev()
-            .find(|s| s.kind == SectionKind::Defaults)
-            .map_or_else(Settings::default, |s| s.set.clone()),
+            .rposition(|s| s.kind == SectionKind::Defaults)
+            .map(|at| (at, false)),
     };
+    let set = from.map_or_else(Settings::default, |(at, _)| raw.sections[at].set.clone());
     let mut proxy = ProxyRaw {
+        seen: Vec::new(),
+        from,
         kind,
         name: String::new(),
         span: line
@@ -193,41 +195,35 @@ fn proxy_header(
     Ok(proxy)
 }
 
-/// Settings of the defaults section called `name`.
-fn inherit_from(
+/// The defaults section called `name`.
+fn named_defaults(
     raw: &Raw,
     name: &Word,
     kind: SectionKind,
     own: Option<&Word>,
     cx: &mut Cx<'_>,
-) -> Result<Settings, Said> {
+) -> Result<usize, Said> {
     let wanted = name.text();
     let defaults = || {
-        raw.sections
-            .iter()
-            .filter(|s| s.kind == SectionKind::Defaults && !s.name.is_empty())
+        let all = raw.sections.iter().enumerate();
+        all.filter(|(_, s)| s.kind == SectionKind::Defaults && !s.name.is_empty())
     };
-    let mut named = defaults().filter(|s| s.name == wanted);
+    let mut named = defaults().filter(|(_, s)| s.name == wanted);
     let (found, twice) = (named.next(), named.next());
     let own = own.map_or_else(String::new, |w| w.text().into_owned());
+    let kind = kind.word();
     match (found, twice) {
-        (Some(section), None) => Ok(section.set.clone()),
-        (Some(first), Some(second)) => {
-            let places = (cx.place(first.span), cx.place(second.span));
+        (Some((at, _)), None) => Ok(at),
+        (Some((_, first)), Some((_, second))) => {
+            let (first, second) = (cx.place(first.span), cx.place(second.span));
             let text = format!(
-                "{} '{own}' : ambiguous defaults section name '{wanted}', declared at {} and at {}.",
-                kind.word(),
-                places.0,
-                places.1
+                "{kind} '{own}' : ambiguous defaults section name '{wanted}', declared at {first} and at {second}."
             );
             Err(cx.alert(name.span, text))
         }
         (None, _) => {
-            let near = did_you_mean(&nearest(&wanted, defaults().map(|s| &*s.name)));
-            let text = format!(
-                "defaults section '{wanted}' not found for {} '{own}'{near}",
-                kind.word()
-            );
+            let near = did_you_mean(&nearest(&wanted, defaults().map(|(_, s)| &*s.name)));
+            let text = format!("defaults section '{wanted}' not found for {kind} '{own}'{near}");
             Err(cx.alert(name.span, text))
         }
     }
@@ -309,6 +305,14 @@ fn global_line(global: &mut GlobalRaw, line: &Line, cx: &mut Cx<'_>) {
             kind: "global",
             name: "",
         };
+        if let Some(shown) = keyword.once {
+            if global.seen.contains(&shown) {
+                let text = format!("{shown} already specified, the first one counts.");
+                cx.warning(head, text);
+                return;
+            }
+            global.seen.push(shown);
+        }
         let _: Result<(), Said> = run(keyword, global, line, (sense, from, count), owner, cx);
     } else if known::global(texts[0]) {
         let _: Said = cx.not_yet(head, texts[0]);
@@ -352,6 +356,7 @@ fn proxy_line(proxy: &mut ProxyRaw, line: &Line, cx: &mut Cx<'_>) {
         if misplaced(keyword, proxy, head, cx) {
             return;
         }
+        overwritten(keyword, proxy, head, cx);
         let name = proxy.name.clone();
         let owner = Owner {
             kind: proxy.kind.word(),
@@ -360,9 +365,10 @@ fn proxy_line(proxy: &mut ProxyRaw, line: &Line, cx: &mut Cx<'_>) {
         let _: Result<(), Said> = run(keyword, proxy, line, (sense, from, count), owner, cx);
     } else if let Some(known) = known::proxy(&texts) {
         let name = known.name.to_owned();
+        let last = line.words[from + name.matches(' ').count()].span;
         proxy.set.not_yet.push(NotYetRaw {
             name,
-            span: head,
+            span: head.to(last),
             layer: known.layer,
         });
     } else {
@@ -405,6 +411,27 @@ fn unknown_in_proxy(proxy: &ProxyRaw, line: &Line, texts: &[&str], from: usize, 
     let _: Said = cx.alert(span, text);
 }
 
+/// Says so if a section sets a time or a rate that it has set before.
+fn overwritten(
+    keyword: &'static Keyword<ProxyRaw>,
+    proxy: &mut ProxyRaw,
+    head: Span,
+    cx: &mut Cx<'_>,
+) {
+    let name = keyword.name;
+    if !name.starts_with("timeout ") && !name.starts_with("rate-limit ") {
+        return;
+    }
+    if proxy.seen.contains(&name) {
+        cx.warning(
+            head,
+            format!("overwriting '{name}' which was already specified"),
+        );
+    } else {
+        proxy.seen.push(name);
+    }
+}
+
 /// Says so if `keyword` stands in a section that cannot use it. On the wrong side it is passed over with
 /// haproxy's warning; where it would change what the file means it is an error.
 fn misplaced(keyword: &Keyword<ProxyRaw>, proxy: &ProxyRaw, head: Span, cx: &mut Cx<'_>) -> bool {
@@ -425,6 +452,9 @@ fn misplaced(keyword: &Keyword<ProxyRaw>, proxy: &ProxyRaw, head: Span, cx: &mut
     } else {
         "frontend"
     };
+    let timer = ["timeout ", "rate-limit ", "clitcpka-", "srvtcpka-"]
+        .iter()
+        .any(|p| shown.starts_with(p));
     if keyword.strict_place {
         let text =
             format!("'{shown}' not allowed because {kind} '{name}' has no {lacks} capability.");
@@ -435,10 +465,10 @@ fn misplaced(keyword: &Keyword<ProxyRaw>, proxy: &ProxyRaw, head: Span, cx: &mut
             "fullconn" => " Maybe you want 'maxconn' instead ?",
             _ => "",
         };
-        cx.warning(
-            head,
-            format!("'{shown}' ignored because {kind} '{name}' has no {lacks} capability.{hint}"),
-        );
+        let ignored = if timer { "will be ignored" } else { "ignored" };
+        let text =
+            format!("'{shown}' {ignored} because {kind} '{name}' has no {lacks} capability.{hint}");
+        cx.warning(head, text);
     }
     true
 }

@@ -261,7 +261,7 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
         "<addr>[:<port>[-<port>]] [usesrc …] [interface <name>]",
         "address to connect from",
         |s, a| {
-            s.source = Some(address::source(a)?);
+            s.source = Some(address::source(a, true)?);
             Ok(())
         },
     ),
