@@ -34,7 +34,8 @@ pub(crate) struct Contestant {
 enum Tuning {
     /// Nothing but what every contestant has.
     Defaults,
-    /// What a careful haproxy operator sets for bulk.
+    /// What a careful haproxy operator sets for bulk. Both directions are named, since `splice-auto` alone was seen
+    /// to copy downloads and to splice uploads only (2.6.12: 0.81 against 0.29 s/GB with 8 streams).
     Splice,
 }
 
@@ -114,7 +115,9 @@ impl Contestant {
              timeout server 60s"
         );
         if self.tuning == Tuning::Splice {
-            text.push_str("    option splice-auto\n");
+            text.push_str(
+                "    option splice-auto\n    option splice-request\n    option splice-response\n",
+            );
         }
         for (name, front, origin) in [
             ("rig", ports.front(), ports.origin()),
@@ -287,7 +290,9 @@ mod tests {
             .find(|one| one.name == "haproxy-tuned")
             .expect("it takes part");
         let text = tuned.config(Ports::nth(0), 1, 900);
-        assert!(text.contains("tune.pipesize 1048576\n") && text.contains("option splice-auto\n"));
+        assert!(
+            text.contains("tune.pipesize 1048576\n") && text.contains("option splice-response\n")
+        );
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) window_ms: Option<u64>,
 
-    /// Messages per second, all connections together, in the open-loop scenarios
+    /// Messages per second, all connections together, in the open-loop scenarios; a quarter of it beside bulk
     #[arg(long)]
     pub(crate) rate: Option<u32>,
 

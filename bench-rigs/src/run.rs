@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// Connections that may wait for the origin; all of a scenario's at once.
 const BACKLOG: i32 = 4_096;
+/// Of `maxconn`, not held in `idle`: the sessions that found out whether the balancer is up may linger.
+const SPARE_SESSIONS: usize = 100;
 /// Port slots tried before giving up on a machine that uses them all.
 const SLOTS_TRIED: u32 = 20;
 
@@ -84,14 +86,15 @@ impl Bench {
             sys::raise_open_files().map_err(|error| format!("limit of open files: {error}"))?;
         let sessions_max = sessions_max(open_files);
         let mut scale = scale(wanted);
-        if scale.idle_sessions > sessions_max {
+        let idle_max = sessions_max.saturating_sub(SPARE_SESSIONS);
+        if scale.idle_sessions > idle_max {
             eprintln!(
-                "note: {open_files} open files allow {sessions_max} idle sessions, not {}",
+                "note: {open_files} open files allow {idle_max} idle sessions, not {}",
                 scale.idle_sessions
             );
-            scale.idle_sessions = sessions_max;
+            scale.idle_sessions = idle_max;
         }
-        if sessions_max < scale.talkers * 2 {
+        if idle_max < scale.talkers * 2 {
             return Err(format!("{open_files} open files are too few"));
         }
         Ok(Self {

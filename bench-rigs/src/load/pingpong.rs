@@ -104,16 +104,18 @@ pub(super) async fn open_loop(front: SocketAddr, scale: Scale, meter: &Meter) ->
     .await?;
     failure.check()?;
     let times = times.borrow();
+    if times.latency.is_empty() {
+        return Err("no message was due in the window".to_owned());
+    }
     let mut figures = vec![
         (Metric::P50, micros(times.latency.value_at_quantile(0.50))),
         (Metric::P99, micros(times.latency.value_at_quantile(0.99))),
-        (
+    ];
+    if !times.lag.is_empty() {
+        figures.push((
             Metric::GeneratorLag,
             micros(times.lag.value_at_quantile(0.99)),
-        ),
-    ];
-    if times.latency.is_empty() {
-        return Err("no message was due in the window".to_owned());
+        ));
     }
     figures.extend(costs(before, after, times.latency.len()));
     Ok(figures)
