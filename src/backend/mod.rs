@@ -8,11 +8,15 @@
 //! [`WaitRoom::join`] and [`WaitRoom::serve`] wait; [`release`] gives the place back.
 
 pub mod balance;
+pub mod change;
 #[cfg(test)]
 mod fixture;
+pub mod health;
 pub mod pick;
 pub mod queue;
 pub mod server;
 
+pub use change::{Change, Line};
+pub use health::{CheckResult, Health, Verdict};
 pub use pick::{Ask, BackendView, Choice};
 pub use queue::{Position, Queue, Ticket, WaitRoom, release};

@@ -1,11 +1,14 @@
-//! One server: may it be chosen, with what weight, and how many connections may it hold.
+//! One server: may it be chosen, with what weight, how many connections may it hold, and its state in
+//! the words of the statistics.
 //!
 //! Functions of the shared cell and of the configuration; nothing is kept here.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering::*;
 
+use super::change::full_name;
 use crate::base::tick::Tick;
-use crate::config::{BackendId, ServerId};
+use crate::config::{BackendId, Config, ServerId};
 use crate::shared::server_cell::{OpState, admin};
 use crate::shared::{ServerCell, Shared};
 
@@ -48,6 +51,68 @@ pub fn scaled_weight(shared: &Shared, id: ServerId, now: Tick) -> u32 {
 /// The same in whole units, rounded up: the column `weight` of the statistics.
 pub fn shown_weight(shared: &Shared, id: ServerId, now: Tick) -> u32 {
     scaled_weight(shared, id, now).div_ceil(WEIGHT_SCALE)
+}
+
+/// The server whose checks decide: itself, or the end of the chain it tracks.
+pub fn checked_by(config: &Config, id: ServerId) -> ServerId {
+    let mut at = id;
+    // A chain longer than there are servers would be a circle, which the configuration refuses.
+    for _ in 0..config.servers.len() {
+        match config.server(at).track {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    at
+}
+
+/// The state in the words of `show stat`: `UP`, `UP 1/3`, `DOWN 1/2`, `MAINT (via b/s)`, `DRAIN`, `no check`…
+pub fn state_text(shared: &Shared, id: ServerId) -> Cow<'static, str> {
+    let cell = shared.server(id);
+    let config = &shared.config;
+    let bits = cell.admin();
+    if bits & admin::MAINT != 0 {
+        let tracked = config
+            .server(id)
+            .track
+            .filter(|_| bits & admin::IMAINT != 0);
+        return match tracked {
+            Some(t) => format!("MAINT (via {})", full_name(config, t)).into(),
+            None if bits & admin::RMAINT != 0 => "MAINT (resolution)".into(),
+            None => "MAINT".into(),
+        };
+    }
+    let deciding = checked_by(config, id);
+    let health = shared.server(deciding).health.load(Relaxed);
+    let check = config.server(deciding).check.as_ref();
+    let signed = |n: u32| i32::try_from(n).unwrap_or(i32::MAX / 4);
+    let (rise, fall) = check.map_or((1, 1), |c| (signed(c.rise), signed(c.fall)));
+    let word = match cell.op() {
+        OpState::Stopped if check.is_some() && health > 0 => {
+            return format!("DOWN {health}/{rise}").into();
+        }
+        OpState::Stopped => return "DOWN".into(),
+        _ if bits & admin::DRAIN != 0 => "DRAIN",
+        OpState::Stopping => "NOLB",
+        OpState::Starting | OpState::Running if check.is_none() => return "no check".into(),
+        OpState::Starting | OpState::Running => "UP",
+    };
+    if check.is_some() && health < rise + fall - 1 {
+        return format!("{word} {}/{fall}", health - rise + 1).into();
+    }
+    word.into()
+}
+
+/// Milliseconds it was down, up to `now` (`downtime`).
+pub fn down_ms(shared: &Shared, id: ServerId, now: Tick) -> u64 {
+    let cell = shared.server(id);
+    let present = now.since(Tick(cell.changed_ms.load(Acquire)));
+    cell.down_ms.load(Relaxed)
+        + if cell.op() == OpState::Stopped {
+            present
+        } else {
+            0
+        }
 }
 
 /// Milliseconds since it came back and milliseconds its ramp takes, while the ramp lasts.

@@ -1,7 +1,7 @@
 //! The cells of one process: gauges with limits, versions, tickets, and every shard's own part.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crossbeam::utils::CachePadded;
 
@@ -75,6 +75,8 @@ pub struct ProcessShared {
     pub session_rate_max: AtomicU64,
     /// Hints that found a full mailbox.
     pub hints_lost: AtomicU64,
+    /// Held while a server changes between up, down, maintenance and drain: one change at a time.
+    pub changing: Mutex<()>,
 }
 
 /// Shared part of a frontend.
@@ -242,6 +244,7 @@ impl Shared {
                 connection_rate_max: AtomicU64::new(0),
                 session_rate_max: AtomicU64::new(0),
                 hints_lost: AtomicU64::new(0),
+                changing: Mutex::new(()),
             },
             config,
             frontends,

@@ -1,0 +1,626 @@
+//! Changes of servers between up, down, maintenance and drain, and what the log says about them.
+//!
+//! Whoever decides a change (the shard that owns a server's checks, the admin socket) calls a function
+//! here. It writes the cells, tells all shards, carries the change on to servers that track this one,
+//! and returns haproxy's lines, to be logged to the targets of each line's backend and printed to
+//! stderr. Wording, severities and order were compared with haproxy 2.6.12.
+//!
+//! Changes are rare and made one at a time under a lock of the process; nobody waits for it on the way
+//! of traffic.
+
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering::*;
+
+use super::health::CheckResult;
+use super::server;
+use crate::base::tick::Tick;
+use crate::config::{Backend, BackendId, Balance, Config, HashMethod, Level, ServerId};
+use crate::shared::server_cell::{OpState, admin};
+use crate::shared::{ServerCell, Shared};
+
+/// What is to be told about a change.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub lines: Vec<Line>,
+}
+
+/// One message, for the `log` targets of `backend` and for stderr.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub backend: BackendId,
+    pub level: Level,
+    pub text: String,
+}
+
+impl Line {
+    /// The same on stderr: label and text after `[LABEL]    (pid) : `.
+    pub fn on_stderr(&self, config: &Config) -> (&'static str, String) {
+        if self.level == Level::Emerg {
+            let name = &config.backend(self.backend).name;
+            return (
+                "ALERT",
+                format!("backend '{name}' has no server available!"),
+            );
+        }
+        ("WARNING", self.text.clone())
+    }
+}
+
+impl Change {
+    /// `None` if there is nothing to tell.
+    pub fn told(self) -> Option<Self> {
+        (!self.lines.is_empty()).then_some(self)
+    }
+}
+
+/// Sets what follows from the file alone: servers that track one in maintenance, backends without a
+/// usable server. Once, before the shards start; haproxy logs none of it.
+pub fn at_start(shared: &Shared) {
+    let mut all = Changing::begin(shared, Tick(0));
+    for (i, server) in shared.config.servers.iter().enumerate() {
+        let id = ServerId(u32::try_from(i).expect("servers are counted in 32 bits"));
+        if server.track.is_none() && shared.server(id).admin() & admin::MAINT != 0 {
+            all.each_tracker(id, |all, t| all.enter_maint(t, admin::IMAINT));
+        }
+    }
+    for i in 0..shared.backends.len() {
+        all.check_backend(BackendId(
+            u32::try_from(i).expect("backends are counted in 32 bits"),
+        ));
+    }
+    for cell in &shared.servers {
+        cell.downs.store(0, Relaxed);
+    }
+}
+
+/// `set server state maint`, `disable server`.
+pub fn set_maint(shared: &Shared, id: ServerId, now: Tick) -> Change {
+    let mut c = Changing::begin(shared, now);
+    c.enter_maint(id, admin::FMAINT);
+    c.leave_drain(id, admin::FDRAIN);
+    c.change
+}
+
+/// `set server state drain`.
+pub fn set_drain(shared: &Shared, id: ServerId, now: Tick) -> Change {
+    let mut c = Changing::begin(shared, now);
+    c.enter_drain(id, admin::FDRAIN);
+    c.leave_maint(id, admin::FMAINT);
+    c.change
+}
+
+/// `set server state ready`, `enable server`.
+pub fn set_ready(shared: &Shared, id: ServerId, now: Tick) -> Change {
+    let mut c = Changing::begin(shared, now);
+    c.leave_drain(id, admin::FDRAIN);
+    c.leave_maint(id, admin::FMAINT);
+    c.change
+}
+
+/// `set server weight`, `set weight`: an absolute weight, or a part of the one in the file with `%`.
+///
+/// # Errors
+/// What haproxy answers; the weight is unchanged.
+pub fn set_weight(
+    shared: &Shared,
+    id: ServerId,
+    text: &str,
+    now: Tick,
+) -> Result<Change, &'static str> {
+    let weight = weight_of(text, shared.config.server(id).weight)?;
+    let backend = shared.config.server(id).backend;
+    let fixed = [0, shared.config.server(id).weight];
+    if is_static(shared.config.backend(backend)) && !fixed.contains(&weight) {
+        return Err(
+            "Backend is using a static LB algorithm and only accepts weights '0%' and '100%'.",
+        );
+    }
+    let mut c = Changing::begin(shared, now);
+    shared.server(id).set_weight(weight);
+    c.check_backend(backend);
+    shared.bump(backend);
+    Ok(c.change)
+}
+
+fn weight_of(text: &str, initial: u32) -> Result<u32, &'static str> {
+    const GARBAGE: &str = "Trailing garbage in weight string";
+    let text = text.trim_ascii();
+    if text.is_empty() {
+        return Err("Require <weight> or <weight%>.");
+    }
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let digits = unsigned
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(unsigned.len());
+    if digits == 0 {
+        return Err("Empty weight string empty or preceded by garbage");
+    }
+    let number: u64 = unsigned[..digits].parse().unwrap_or(u64::from(u32::MAX));
+    let negative = text.starts_with('-') && number > 0;
+    match &unsigned[digits..] {
+        "" if negative || number > 256 => {
+            Err("Absolute weight can only be between 0 and 256 inclusive.")
+        }
+        "" => Ok(u32::try_from(number).expect("at most 256")),
+        "%" if negative => Err("Relative weight must be positive."),
+        "%" => {
+            let part = u64::from(initial).saturating_mul(number) / 100;
+            Ok(u32::try_from(part.min(256)).expect("at most 256"))
+        }
+        _ => Err(GARBAGE),
+    }
+}
+
+/// Do weights that move at run time mean nothing to it?
+fn is_static(backend: &Backend) -> bool {
+    match backend.balance {
+        Balance::StaticRr => true,
+        Balance::Source => backend.hash_type.method == HashMethod::MapBased,
+        Balance::RoundRobin | Balance::LeastConn | Balance::First | Balance::Random(_) => false,
+    }
+}
+
+/// Ends the ramp of `slowstart` once it is over, which haproxy logs as one more `is UP`. To be called
+/// now and then while a server starts; one caller gets the line.
+pub fn finish_ramp(shared: &Shared, id: ServerId, now: Tick) -> Option<Change> {
+    let cell = shared.server(id);
+    if cell.op() != OpState::Starting || server::warming(shared, id, now).is_some() {
+        return None;
+    }
+    let mut c = Changing::begin(shared, now);
+    if !cell.end_ramp() {
+        return None;
+    }
+    c.stamp(id);
+    shared.bump(shared.config.server(id).backend);
+    c.tell_up(id, None);
+    c.change.told()
+}
+
+/// The check says that it is down.
+pub(super) fn check_down(shared: &Shared, id: ServerId, result: &CheckResult, now: Tick) -> Change {
+    let mut c = Changing::begin(shared, now);
+    c.go_down(id, Some(result));
+    c.change
+}
+
+/// The check says that it is up.
+pub(super) fn check_up(shared: &Shared, id: ServerId, result: &CheckResult, now: Tick) -> Change {
+    let mut c = Changing::begin(shared, now);
+    c.come_up(id, Some(result));
+    c.change
+}
+
+/// A change under way: the lock, the time, and the lines so far.
+struct Changing<'a> {
+    shared: &'a Shared,
+    now: Tick,
+    change: Change,
+    _one_at_a_time: MutexGuard<'a, ()>,
+}
+
+impl<'a> Changing<'a> {
+    fn begin(shared: &'a Shared, now: Tick) -> Self {
+        // A panic under the lock leaves cells that are valid one by one.
+        let guard = shared
+            .process
+            .changing
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        Self {
+            shared,
+            now,
+            change: Change::default(),
+            _one_at_a_time: guard,
+        }
+    }
+
+    fn cell(&self, id: ServerId) -> &'a ServerCell {
+        self.shared.server(id)
+    }
+
+    fn go_down(&mut self, id: ServerId, why: Option<&CheckResult>) {
+        let cell = self.cell(id);
+        if cell.op() == OpState::Stopped {
+            return;
+        }
+        let level = self.level_of_loss(id);
+        self.stamp(id);
+        cell.set_op(OpState::Stopped);
+        cell.downs.fetch_add(1, Relaxed);
+        let text = format!(
+            "{} is DOWN{}. {}",
+            self.name(id),
+            self.cause(id, why),
+            self.loss(id)
+        );
+        self.tell(id, level, text);
+        self.tell_drain_that_remains(id);
+        self.settle(id);
+        self.each_tracker(id, |c, t| {
+            if c.cell(t).admin() & admin::MAINT == 0 {
+                c.go_down(t, None);
+            }
+        });
+    }
+
+    fn come_up(&mut self, id: ServerId, why: Option<&CheckResult>) {
+        if self.cell(id).op() != OpState::Stopped {
+            return;
+        }
+        self.start(id);
+        self.tell_up(id, why);
+        self.tell_drain_that_remains(id);
+        self.settle(id);
+        self.each_tracker(id, |c, t| {
+            if c.cell(t).admin() & admin::MAINT == 0 {
+                c.come_up(t, None);
+            }
+        });
+    }
+
+    fn enter_maint(&mut self, id: ServerId, flag: u8) {
+        let cell = self.cell(id);
+        let before = cell.admin();
+        if before & flag != 0 {
+            return;
+        }
+        let level = self.level_of_loss(id);
+        cell.set_admin(flag);
+        if before & admin::MAINT != 0 {
+            return;
+        }
+        let via = if flag == admin::IMAINT {
+            self.via(id)
+        } else {
+            String::new()
+        };
+        if cell.op() == OpState::Stopped {
+            let text = format!(
+                "{} was DOWN and now enters maintenance{via}.",
+                self.name(id)
+            );
+            self.tell(id, Level::Notice, text);
+        } else {
+            self.stamp(id);
+            cell.set_op(OpState::Stopped);
+            cell.downs.fetch_add(1, Relaxed);
+            let text = format!(
+                "{} is going DOWN for maintenance{via}. {}",
+                self.name(id),
+                self.loss(id)
+            );
+            self.tell(id, level, text);
+        }
+        self.settle(id);
+        self.each_tracker(id, |c, t| c.enter_maint(t, admin::IMAINT));
+    }
+
+    fn leave_maint(&mut self, id: ServerId, flag: u8) {
+        let cell = self.cell(id);
+        if cell.admin() & flag == 0 {
+            return;
+        }
+        cell.clear_admin(flag);
+        let left = cell.admin();
+        if left & admin::MAINT != 0 {
+            let text = if left & admin::FMAINT != 0 {
+                format!("{} remains in forced maintenance.", self.name(id))
+            } else {
+                let via = self.via(id);
+                format!(
+                    "{} is leaving forced maintenance but remains in maintenance{via}.",
+                    self.name(id)
+                )
+            };
+            self.tell(id, Level::Notice, text);
+            return;
+        }
+        // It starts with the health of a first check ahead; one that tracks follows the tracked.
+        let server = self.shared.config.server(id);
+        if let Some(check) = &server.check {
+            cell.health
+                .store(i32::try_from(check.rise).unwrap_or(i32::MAX), Relaxed);
+        }
+        let up = server
+            .track
+            .is_none_or(|t| self.cell(t).op() != OpState::Stopped);
+        if up {
+            self.start(id);
+        }
+        let drained = left & admin::DRAIN != 0;
+        let text = format!(
+            "{} is {}/{} (leaving {}maintenance).",
+            self.name(id),
+            if up { "UP" } else { "DOWN" },
+            if drained { "DRAIN" } else { "READY" },
+            if flag == admin::FMAINT { "forced " } else { "" },
+        );
+        self.tell(id, Level::Notice, text);
+        self.tell_drain_that_remains(id);
+        self.settle(id);
+        self.each_tracker(id, |c, t| c.leave_maint(t, admin::IMAINT));
+    }
+
+    fn enter_drain(&mut self, id: ServerId, flag: u8) {
+        let cell = self.cell(id);
+        let before = cell.admin();
+        if before & flag != 0 {
+            return;
+        }
+        cell.set_admin(flag);
+        if before & admin::MAINT == 0 {
+            if before & admin::DRAIN == 0 {
+                self.stamp(id);
+                let via = if flag == admin::IDRAIN {
+                    self.via(id)
+                } else {
+                    String::new()
+                };
+                let rest = if cell.op() == OpState::Stopped {
+                    self.loss(id)
+                } else {
+                    self.gain(id)
+                };
+                self.tell(
+                    id,
+                    Level::Notice,
+                    format!("{} enters drain state{via}. {rest}", self.name(id)),
+                );
+            } else {
+                self.tell_drain_that_remains(id);
+            }
+        }
+        self.settle(id);
+        self.each_tracker(id, |c, t| c.enter_drain(t, admin::IDRAIN));
+    }
+
+    fn leave_drain(&mut self, id: ServerId, flag: u8) {
+        let cell = self.cell(id);
+        if cell.admin() & flag == 0 {
+            return;
+        }
+        cell.clear_admin(flag);
+        let left = cell.admin();
+        if left & (admin::MAINT | admin::DRAIN) == 0 {
+            self.stamp(id);
+            let state = if cell.op() == OpState::Stopped {
+                "DOWN"
+            } else {
+                "UP"
+            };
+            self.tell(
+                id,
+                Level::Notice,
+                format!("{} is {state} (leaving forced drain).", self.name(id)),
+            );
+        } else if left & admin::MAINT == 0 {
+            self.tell_drain_that_remains(id);
+        }
+        self.settle(id);
+        if left & admin::DRAIN == 0 {
+            self.each_tracker(id, |c, t| c.leave_drain(t, admin::IDRAIN));
+        }
+    }
+
+    /// Up, with a ramp where `slowstart` says so.
+    fn start(&mut self, id: ServerId) {
+        self.stamp(id);
+        let ramp = self.shared.config.server(id).slowstart_ms > 0;
+        self.cell(id).set_op(if ramp {
+            OpState::Starting
+        } else {
+            OpState::Running
+        });
+    }
+
+    /// Counts the time of the state that ends now, before the state is changed.
+    fn stamp(&self, id: ServerId) {
+        let cell = self.cell(id);
+        let since = cell.changed_ms.swap(self.now.0, AcqRel);
+        if cell.op() == OpState::Stopped {
+            cell.down_ms
+                .fetch_add(self.now.0.saturating_sub(since), Relaxed);
+        }
+    }
+
+    /// After a change: has the backend still a server, or again; and all shards look.
+    fn settle(&mut self, id: ServerId) {
+        let backend = self.shared.config.server(id).backend;
+        self.check_backend(backend);
+        self.shared.bump(backend);
+    }
+
+    fn check_backend(&mut self, id: BackendId) {
+        let cell = self.shared.backend(id);
+        let servers = &self.shared.config.backend(id).servers;
+        let usable = servers.is_empty() || usable(self.shared, id) != (0, 0);
+        let was_down = cell.down_since_ms.load(Relaxed) != 0;
+        if usable != was_down {
+            return;
+        }
+        let since = cell.changed_ms.swap(self.now.0, Relaxed);
+        if usable {
+            cell.down_ms
+                .fetch_add(self.now.0.saturating_sub(since), Relaxed);
+            cell.down_since_ms.store(0, Release);
+            return;
+        }
+        // 0 means that it has one: tick 0 counts as 1.
+        cell.down_since_ms.store(self.now.0.max(1), Release);
+        cell.downs.fetch_add(1, Relaxed);
+        let name = &self.shared.config.backend(id).name;
+        let text = format!("backend {name} has no server available!");
+        self.change.lines.push(Line {
+            backend: id,
+            level: Level::Emerg,
+            text,
+        });
+    }
+
+    fn each_tracker(&mut self, id: ServerId, mut how: impl FnMut(&mut Self, ServerId)) {
+        let config = &self.shared.config;
+        // haproxy goes through them from the last of the file to the first.
+        for (i, server) in config.servers.iter().enumerate().rev() {
+            if server.track == Some(id) {
+                how(
+                    self,
+                    ServerId(u32::try_from(i).expect("servers are counted in 32 bits")),
+                );
+            }
+        }
+    }
+
+    fn tell(&mut self, id: ServerId, level: Level, text: String) {
+        let backend = self.shared.config.server(id).backend;
+        self.change.lines.push(Line {
+            backend,
+            level,
+            text,
+        });
+    }
+
+    fn tell_up(&mut self, id: ServerId, why: Option<&CheckResult>) {
+        let text = format!(
+            "{} is UP{}. {}",
+            self.name(id),
+            self.cause(id, why),
+            self.gain(id)
+        );
+        self.tell(id, Level::Notice, text);
+    }
+
+    /// haproxy says so whenever a drain outlives another change.
+    fn tell_drain_that_remains(&mut self, id: ServerId) {
+        let admin = self.cell(id).admin();
+        let text = if admin & admin::FDRAIN != 0 {
+            format!("{} remains in forced drain mode.", self.name(id))
+        } else if admin & admin::IDRAIN != 0 {
+            let via = self.via(id);
+            format!(
+                "{} is leaving forced drain but remains in drain mode{via}.",
+                self.name(id)
+            )
+        } else {
+            return;
+        };
+        self.tell(id, Level::Notice, text);
+    }
+
+    /// A server that took no new load is no great loss.
+    fn level_of_loss(&self, id: ServerId) -> Level {
+        let cell = self.cell(id);
+        let stopping = cell.op() == OpState::Stopping || cell.admin() & admin::DRAIN != 0;
+        if stopping {
+            Level::Notice
+        } else {
+            Level::Alert
+        }
+    }
+
+    fn name(&self, id: ServerId) -> String {
+        let backup = if self.shared.config.server(id).backup {
+            "Backup "
+        } else {
+            ""
+        };
+        format!("{backup}Server {}", full_name(&self.shared.config, id))
+    }
+
+    fn via(&self, id: ServerId) -> String {
+        let tracked = self.shared.config.server(id).track;
+        tracked.map_or_else(String::new, |t| {
+            format!(" via {}", full_name(&self.shared.config, t))
+        })
+    }
+
+    /// Why it went up or down. With `log-health-checks` the line before has said it already.
+    fn cause(&self, id: ServerId, why: Option<&CheckResult>) -> String {
+        let server = self.shared.config.server(id);
+        match why {
+            Some(result) if !self.shared.config.backend(server.backend).log_health_checks => {
+                format!(", {}", result.reason())
+            }
+            Some(_) => String::new(),
+            None => self.via(id),
+        }
+    }
+
+    /// The end of a line about a server that leaves.
+    fn loss(&self, id: ServerId) -> String {
+        let requeued = self.cell(id).queued.load(Relaxed);
+        let active = self.shared.server_connections(id);
+        format!(
+            "{} left.{} {active} sessions active, {requeued} requeued, 0 remaining in queue.",
+            self.counts(id),
+            self.on_backup(id)
+        )
+    }
+
+    /// The end of a line about a server that comes, or stays though it drains.
+    fn gain(&self, id: ServerId) -> String {
+        let cell = self.cell(id);
+        let requeued = if server::is_usable(cell) {
+            self.will_take(id)
+        } else {
+            0
+        };
+        let queued = cell.queued.load(Relaxed);
+        format!(
+            "{} online.{} {requeued} sessions requeued, {queued} total in queue.",
+            self.counts(id),
+            self.on_backup(id)
+        )
+    }
+
+    /// Streams of the backend's queue that it has places for.
+    fn will_take(&self, id: ServerId) -> u32 {
+        let backend = self.shared.config.server(id).backend;
+        let waiting = self.shared.backend(backend).queued.load(Relaxed);
+        let limit = server::limit(
+            self.shared,
+            id,
+            server::sessions_in(self.shared, backend),
+            self.now,
+        );
+        limit.map_or(waiting, |limit| waiting.min(limit))
+    }
+
+    fn counts(&self, id: ServerId) -> String {
+        let (active, backup) = usable(self.shared, self.shared.config.server(id).backend);
+        format!("{active} active and {backup} backup servers")
+    }
+
+    fn on_backup(&self, id: ServerId) -> &'static str {
+        let (active, backup) = usable(self.shared, self.shared.config.server(id).backend);
+        if active == 0 && backup > 0 {
+            " Running on backup."
+        } else {
+            ""
+        }
+    }
+}
+
+/// `backend/server`.
+pub(super) fn full_name(config: &Config, id: ServerId) -> String {
+    let server = config.server(id);
+    format!("{}/{}", config.backend(server.backend).name, server.name)
+}
+
+/// Usable servers of a backend: active ones and backup ones.
+pub fn usable(shared: &Shared, id: BackendId) -> (u32, u32) {
+    let servers = &shared.config.backend(id).servers;
+    servers
+        .iter()
+        .filter(|&&id| server::is_usable(shared.server(id)))
+        .fold((0, 0), |(active, backup), &id| {
+            if shared.config.server(id).backup {
+                (active, backup + 1)
+            } else {
+                (active + 1, backup)
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests;

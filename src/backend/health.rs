@@ -1,0 +1,252 @@
+//! What results of checks mean for a server: the counter between `fall` and `rise`, when to check
+//! next, and what the log says.
+//!
+//! The counter runs from 0 to rise + fall - 1; at `rise` and above the server is up. A server starts up
+//! at `rise`, its lowest good health, so the first failed check marks it down whatever `fall` is; the
+//! check that reaches `rise` from below, like the first good one, lifts it to the top. See
+//! configuration.txt 5.2 (`rise`, `fall`, `inter`, `fastinter`, `downinter`) and design.md section 5.
+
+use std::sync::atomic::Ordering::*;
+
+use super::change::{self, Change, Line, full_name};
+use crate::base::tick::Tick;
+use crate::config::{Config, Level, ServerId};
+use crate::proto::check::{Answer, Status};
+use crate::shared::Shared;
+use crate::shared::server_cell::{LastCheck, OpState, admin};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Passed,
+    Failed,
+}
+
+/// One finished check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckResult {
+    pub verdict: Verdict,
+    /// haproxy's short name, [`Status::name`].
+    pub status: &'static str,
+    /// HTTP status, or 0.
+    pub code: u16,
+    pub duration_ms: u64,
+    /// What the system or the server said; empty: nothing.
+    pub description: String,
+}
+
+impl CheckResult {
+    pub fn new(answer: Answer, duration_ms: u64) -> Self {
+        Self {
+            verdict: if answer.status.passed() {
+                Verdict::Passed
+            } else {
+                Verdict::Failed
+            },
+            status: answer.status.name(),
+            code: answer.code,
+            duration_ms,
+            description: answer.info,
+        }
+    }
+
+    /// `reason: Layer4 connection problem, info: "…", check duration: 0ms`.
+    pub(super) fn reason(&self) -> String {
+        let text = Status::named(self.status).map_or(self.status, Status::text);
+        let code = if self.code > 0 {
+            format!(", code: {}", self.code)
+        } else {
+            String::new()
+        };
+        let info = match self.description.as_str() {
+            "" => String::new(),
+            said => format!(", info: \"{said}\""),
+        };
+        format!(
+            "reason: {text}{code}{info}, check duration: {}ms",
+            self.duration_ms
+        )
+    }
+}
+
+/// Health of one server as the owner of its checks follows it. The counter itself lies in the
+/// server's cell.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// Status of the check before.
+    last: &'static str,
+}
+
+impl Health {
+    /// Takes a result in: counter, state, statistics. Returns what is to be logged.
+    ///
+    /// Of a server that went into maintenance while the check ran, nothing is changed or said.
+    pub fn on_result(
+        &mut self,
+        shared: &Shared,
+        server: ServerId,
+        result: CheckResult,
+        now: Tick,
+    ) -> Option<Change> {
+        let cell = shared.server(server);
+        let check = shared.config.server(server).check.as_ref()?;
+        if cell.admin() & admin::MAINT != 0 {
+            return None;
+        }
+        let (rise, fall) = (signed(check.rise), signed(check.fall));
+        let before = cell.health.load(Relaxed);
+        let health = next_health(before, result.verdict, rise, fall);
+        if result.verdict == Verdict::Failed && before > 0 {
+            cell.checks_failed.fetch_add(1, Relaxed);
+        }
+        cell.health.store(health, Release);
+        let mut change = change::finish_ramp(shared, server, now).unwrap_or_default();
+        let news = health != before || self.last != result.status;
+        if news
+            && shared
+                .config
+                .backend(shared.config.server(server).backend)
+                .log_health_checks
+        {
+            change
+                .lines
+                .push(check_line(shared, server, &result, health));
+        }
+        self.last = result.status;
+        remember(shared, server, &result);
+        let moved = match (health >= rise, cell.op()) {
+            (true, OpState::Stopped) => change::check_up(shared, server, &result, now),
+            (false, OpState::Starting | OpState::Running | OpState::Stopping) => {
+                change::check_down(shared, server, &result, now)
+            }
+            _ => Change::default(),
+        };
+        change.lines.extend(moved.lines);
+        change.told()
+    }
+}
+
+fn next_health(before: i32, verdict: Verdict, rise: i32, fall: i32) -> i32 {
+    let top = rise + fall - 1;
+    match verdict {
+        Verdict::Passed if before + 1 >= rise => top,
+        Verdict::Passed => before + 1,
+        Verdict::Failed if before - 1 < rise => 0,
+        Verdict::Failed => before - 1,
+    }
+}
+
+/// `Health check for server b/s failed, reason: …, status: 2/3 UP.` (`option log-health-checks`).
+fn check_line(shared: &Shared, id: ServerId, result: &CheckResult, health: i32) -> Line {
+    let server = shared.config.server(id);
+    let outcome = match result.verdict {
+        Verdict::Passed => "succeeded",
+        Verdict::Failed => "failed",
+    };
+    let (rise, fall) = server
+        .check
+        .as_ref()
+        .map_or((1, 1), |c| (signed(c.rise), signed(c.fall)));
+    let status = if health >= rise {
+        format!("{}/{fall} UP", health - rise + 1)
+    } else {
+        format!("{health}/{rise} DOWN")
+    };
+    let text = format!(
+        "Health check for {}server {} {outcome}, {}, status: {status}.",
+        if server.backup { "backup " } else { "" },
+        full_name(&shared.config, id),
+        result.reason(),
+    );
+    Line {
+        backend: server.backend,
+        level: Level::Notice,
+        text,
+    }
+}
+
+fn remember(shared: &Shared, id: ServerId, result: &CheckResult) {
+    let last = LastCheck {
+        status: result.status,
+        code: result.code,
+        duration_ms: result.duration_ms,
+        description: result.description.clone(),
+    };
+    let cell = &shared.server(id).last_check;
+    *cell
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner) = last;
+}
+
+/// Is it to be checked now? Not in maintenance.
+pub fn wants_check(shared: &Shared, id: ServerId) -> bool {
+    shared.config.server(id).check.is_some() && shared.server(id).admin() & admin::MAINT == 0
+}
+
+/// Milliseconds until the next check: `downinter` while it is down, `fastinter` between up and down,
+/// else `inter`; moved by up to `spread-checks` percent either way. `entropy` is any number.
+pub fn next_inter(shared: &Shared, id: ServerId, entropy: u32) -> u64 {
+    let Some(check) = &shared.config.server(id).check else {
+        return u64::from(u32::MAX);
+    };
+    let cell = shared.server(id);
+    let health = cell.health.load(Relaxed);
+    let inter = if health == signed(check.rise) + signed(check.fall) - 1 {
+        check.inter_ms
+    } else if health == 0 && cell.op() == OpState::Stopped {
+        check.downinter_ms.unwrap_or(check.inter_ms)
+    } else {
+        check.fastinter_ms.unwrap_or(check.inter_ms)
+    };
+    let spread = u64::from(inter) * u64::from(shared.config.global.spread_checks) / 100;
+    let inter = u64::from(inter);
+    (inter - spread.min(inter) + 2 * spread * u64::from(entropy) / u64::from(u32::MAX)).max(1)
+}
+
+/// Milliseconds from start to a server's first check: all checked servers are spread over the
+/// shortest interval any of them has, in order of the file.
+pub fn first_check(config: &Config, id: ServerId) -> u64 {
+    let checked = || {
+        config
+            .servers
+            .iter()
+            .enumerate()
+            .filter_map(|(i, s)| Some((i, s.check.as_ref()?)))
+    };
+    let shortest = checked().map(|(_, c)| c.inter_ms).min().unwrap_or(0);
+    let ahead = checked().filter(|(i, _)| *i < id.index()).count() as u64;
+    let all = checked().count().max(1) as u64;
+    (u64::from(shortest) * ahead / all).max(1)
+}
+
+/// How long a check may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckTimes {
+    /// Until connected.
+    pub connect_ms: u32,
+    /// From then to the answer; `None`: what is left of `connect_ms`.
+    pub answer_ms: Option<u32>,
+}
+
+/// Without `timeout check` the whole check has `inter`. With it the connection has the shorter of
+/// `timeout connect` and `inter`, the answer has `timeout check`.
+pub fn times(config: &Config, id: ServerId) -> Option<CheckTimes> {
+    let server = config.server(id);
+    let backend = config.backend(server.backend);
+    let inter = server.check.as_ref()?.inter_ms;
+    Some(match backend.timeout_check_ms {
+        None => CheckTimes {
+            connect_ms: inter,
+            answer_ms: None,
+        },
+        Some(answer) => CheckTimes {
+            connect_ms: backend
+                .timeout_connect_ms
+                .map_or(inter, |connect| connect.min(inter)),
+            answer_ms: Some(answer),
+        },
+    })
+}
+
+fn signed(n: u32) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX / 4)
+}
