@@ -155,3 +155,48 @@ fn the_same_traffic_is_counted_alike() {
             .collect()
     });
 }
+
+/// Sessions at servers and in queues, after `n` clients came and stay.
+fn loads(side: &Side, lines: &str, n: usize) -> Vec<String> {
+    let config = format!(
+        "global\n nbthread 1\n stats socket @DIR@/admin\ndefaults\n mode tcp\n balance roundrobin\n timeout connect 2s\n timeout queue 20s\n \
+         timeout client 20s\n timeout server 20s\nlisten l\n bind 127.0.0.1:{}\n{lines}",
+        side.front
+    );
+    let daemon = Launch::of(side.program.clone(), &config).start();
+    let admin = daemon.admin();
+    let mut found = Vec::new();
+    let mut held = Vec::new();
+    for i in 1..=n {
+        held.push(crate::support::connect(side.front));
+        crate::support::until("it is counted", || {
+            admin.count("l", "FRONTEND", "scur") == i as u64
+        });
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let rows = admin.stat();
+        let row = |row: &crate::support::admin::Row| {
+            format!("{} {}/{}", row["svname"], row["scur"], row["qcur"])
+        };
+        found.push(format!(
+            "after {i}: {}",
+            rows.iter().skip(1).map(row).collect::<Vec<_>>().join(", ")
+        ));
+    }
+    found
+}
+
+#[test]
+fn limits_grow_from_minconn_to_maxconn_as_in_haproxy() {
+    same(|side| {
+        let (_servers, lines) = behind(&["minconn 1 maxconn 8", "minconn 2 maxconn 20 weight 2"]);
+        loads(side, &format!(" fullconn 16\n{lines}"), 24)
+    });
+}
+
+#[test]
+fn queues_fill_in_haproxys_order() {
+    same(|side| {
+        let (_servers, lines) = behind(&["maxconn 1 maxqueue 1", "maxconn 2", "maxconn 1 backup"]);
+        loads(side, &lines, 10)
+    });
+}
