@@ -369,7 +369,7 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         "",
         "limits that cannot be had refuse the start",
         |g, a| {
-            g.out.strict_limits = a.on();
+            g.out.strict_limits = Some(a.on());
             Ok(())
         },
     )

@@ -87,7 +87,8 @@ pub struct Global {
     pub maxpipes: Option<u32>,
     pub maxconnrate: u32,
     pub maxsessrate: u32,
-    pub strict_limits: bool,
+    /// `strict-limits` as written; without it too few descriptors lower `maxconn` with a warning.
+    pub strict_limits: Option<bool>,
     pub nbthread: Option<u32>,
     /// `cpu-map` resolved to a CPU list per thread (index = shard); empty: none given.
     pub cpu_map: Vec<Vec<usize>>,
@@ -129,7 +130,7 @@ impl Default for Global {
             maxpipes: None,
             maxconnrate: 0,
             maxsessrate: 0,
-            strict_limits: true,
+            strict_limits: None,
             nbthread: None,
             cpu_map: Vec::new(),
             nosplice: false,

@@ -3,4 +3,5 @@
 
 pub mod localtime;
 pub mod net;
+pub mod process;
 pub mod rawfd;

@@ -1,0 +1,707 @@
+//! From the command line to shards that serve, in an order that disturbs nobody before it is
+//! certain: read the configuration, compute limits, bind everything, open the pid file, let all
+//! sockets listen, fork, control thread, chroot, user, shards, pid file, farewell to old processes.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{Pid, geteuid, setsid};
+
+use super::args::{Args, Farewell};
+use super::bind::{self, BindError, Bound, Manner};
+use super::limits::{self, Needs};
+use super::old::Old;
+use super::signals::{self, Watch};
+use super::{privileges, say, version, worker};
+use crate::config::{Config, Input, LoadInputs, Loaded, load};
+use crate::io::sys::process::{self, Fork};
+use crate::io::sys::{localtime, net};
+use crate::io::uring::UringKernel;
+use crate::lang::diag::{Banner, Form, RenderOptions, Severity};
+use crate::lang::env::Env;
+use crate::lang::source::Sources;
+use crate::proxy::logs::LogOutputs;
+use crate::shard::{PollerKind, ShardSetup};
+use crate::shared::Shared;
+
+/// Attempts at an address that an old process still holds, and the pause between them (haproxy's).
+const BIND_TRIES: u32 = 200;
+const BIND_PAUSE: Duration = Duration::from_millis(10);
+/// Memory for rings that may be locked, where that can be raised.
+const MEMLOCK_WANTED: u64 = 64 << 20;
+
+/// The start is over before it served; what had to be said was said.
+struct Refused(u8);
+
+type Step<T> = Result<T, Refused>;
+
+fn refused() -> Refused {
+    Refused(1)
+}
+
+/// Checks or runs; comes back when the process may end.
+pub fn run(args: &Args, program: &str) -> ExitCode {
+    let start = Start { args, program };
+    match start.run() {
+        Ok(code) => code,
+        Err(Refused(code)) => ExitCode::from(code),
+    }
+}
+
+struct Start<'a> {
+    args: &'a Args,
+    program: &'a str,
+}
+
+/// A configuration and where it came from.
+struct Checked {
+    config: Config,
+    sources: Sources,
+    shards: usize,
+}
+
+/// What the process may use.
+struct Fit {
+    maxconn: u32,
+    ulimit_n: u64,
+    maxsock: u64,
+    pipes: usize,
+}
+
+impl Start<'_> {
+    fn run(&self) -> Step<ExitCode> {
+        say::set_quiet(self.args.quiet && !self.args.verbose);
+        self.change_dir()?;
+        for notice in &self.args.notices {
+            say::notice(notice);
+        }
+        let mut read = self.read()?;
+        if self.args.check {
+            return Ok(self.checked(&read));
+        }
+        if !read.config.has_listeners() {
+            return Err(
+                self.fail("No enabled listener found (check for 'bind' directives) ! Exiting.")
+            );
+        }
+        if self.args.quiet || read.config.global.quiet {
+            say::set_quiet(!self.args.verbose);
+        }
+        let daemon = self.daemon(&read.config);
+        let fit = self.fit(&read)?;
+        read.config.global.maxconn = Some(fit.maxconn);
+        read.config.global.nosplice |= self.args.no_splice;
+        self.warn_of_root(&read.config);
+        let poller = self.poller()?;
+        self.limit_memory()?;
+        let old = Old::new(&self.args.old_pids, self.farewell_signal());
+        let mut bound = self.bind(&read, &old)?;
+        let pidfile = self.pidfile(&read.config, daemon)?;
+        self.look_at_jail(&read.config)?;
+        bound
+            .listen(&read.config, &read.sources)
+            .map_err(|errors| self.bind_failed(&errors))?;
+        let logs = LogOutputs::open(&read.config);
+        let worker = Worker {
+            start: self,
+            read,
+            fit,
+            poller,
+            bound,
+            pidfile,
+            old,
+            logs,
+        };
+        if daemon {
+            worker.behind()
+        } else {
+            worker.serve(None)
+        }
+    }
+
+    /// Says `text` after haproxy's prefix, for an exit status of 1.
+    fn fail(&self, text: &str) -> Refused {
+        say::alert(&format!("[{}.main()] {text}", self.program));
+        refused()
+    }
+
+    fn warn(&self, text: &str) {
+        say::warning(&format!("[{}.main()] {text}", self.program));
+    }
+
+    fn change_dir(&self) -> Step<()> {
+        let Some(dir) = &self.args.dir else {
+            return Ok(());
+        };
+        std::env::set_current_dir(dir).map_err(|e| {
+            say::alert(&format!(
+                "Could not change to directory {} : {}",
+                dir.display(),
+                bind::reason(&e)
+            ));
+            refused()
+        })
+    }
+
+    // ------------------------------------------------------------ configuration
+
+    fn read(&self) -> Step<Checked> {
+        let default_shards = allowed_cpus().len().max(1);
+        let hard = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, hard)| hard);
+        let fds = limits::usable_fds(hard, None);
+        let inputs = LoadInputs {
+            inputs: self.args.files.iter().cloned().map(Input::Path).collect(),
+            env: environment(),
+            predicates: version::predicates(),
+            strict: self.args.strict,
+            diagnostics: self.args.diagnostics,
+            zero_warning: self.args.zero_warning,
+            local_peer: self.args.local_peer.clone().or_else(host_name),
+            maxconn: self.args.maxconn,
+            frontend_maxconn: self.args.proxy_maxconn,
+            computed_maxconn: u32::try_from(fds / 2)
+                .unwrap_or(u32::MAX)
+                .saturating_sub(64)
+                .max(1),
+            shards: u32::try_from(default_shards).unwrap_or(1),
+            ..LoadInputs::default()
+        };
+        let loaded = load(&inputs);
+        self.show(&loaded);
+        let Loaded {
+            config: Some(config),
+            sources,
+            ..
+        } = loaded
+        else {
+            return Err(refused());
+        };
+        let shards = config
+            .global
+            .nbthread
+            .map_or(default_shards, |n| n.max(1) as usize);
+        Ok(Checked {
+            config,
+            sources,
+            shards,
+        })
+    }
+
+    fn show(&self, loaded: &Loaded) {
+        let quiet = loaded.config.as_ref().is_some_and(|c| c.global.quiet) && !self.args.verbose;
+        if quiet || say::is_quiet() {
+            return;
+        }
+        let options = RenderOptions {
+            color: false,
+            quiet_warnings: false,
+            diag: self.args.diagnostics,
+            banner: say::banner_pending().then(|| Banner {
+                name: "haproxy".to_owned(),
+                version: version::full(),
+                path: std::env::current_exe()
+                    .map_or_else(|_| self.program.to_owned(), |p| p.display().to_string()),
+            }),
+        };
+        say::raw(
+            &loaded
+                .diags
+                .render(&loaded.sources, std::process::id(), &options),
+        );
+        if loaded
+            .diags
+            .list
+            .iter()
+            .any(|d| d.severity >= Severity::Warning)
+        {
+            say::start_is_over();
+        }
+        let parsing = |f: Form| matches!(f, Form::Parsing | Form::ParsingTight);
+        let alerts = || {
+            loaded
+                .diags
+                .list
+                .iter()
+                .filter(|d| d.severity == Severity::Alert)
+        };
+        if alerts().any(|d| parsing(d.form) && d.span.is_some()) {
+            let mut files: Vec<_> = alerts().filter_map(|d| d.span.map(|s| s.file)).collect();
+            files.dedup();
+            for file in files.into_iter().filter_map(|id| loaded.sources.get(id)) {
+                say::alert(&format!(
+                    "config : Error(s) found in configuration file : {}",
+                    file.name
+                ));
+            }
+            say::alert("config : Fatal errors found in configuration.");
+        }
+    }
+
+    /// `-c`: silent on success unless `-V`, as 3.4.
+    fn checked(&self, read: &Checked) -> ExitCode {
+        if !read.config.has_listeners() {
+            say::out(
+                "Configuration file has no error but will not start (no listener) => exit(2).\n",
+            );
+            return ExitCode::from(2);
+        }
+        if self.args.verbose {
+            say::out("Configuration file is valid\n");
+        }
+        ExitCode::SUCCESS
+    }
+
+    fn daemon(&self, config: &Config) -> bool {
+        let foreground = self.args.foreground || self.args.debug || config.global.debug;
+        !foreground && (self.args.daemon || config.global.daemon)
+    }
+
+    /// 3.4 says so since running as root is seldom meant; `chroot /` and `user root` silence it.
+    fn warn_of_root(&self, config: &Config) {
+        if !geteuid().is_root() {
+            return;
+        }
+        if config.global.chroot.is_none() {
+            self.warn("started as root without 'chroot' in the global section: all files stay within reach ('chroot /' says that this is meant).");
+        }
+        if config.global.uid.is_none() {
+            self.warn("started as root without 'user' or 'uid' in the global section: it goes on as root ('user root' says that this is meant).");
+        }
+    }
+
+    // ------------------------------------------------------------ limits
+
+    fn fit(&self, read: &Checked) -> Step<Fit> {
+        let global = &read.config.global;
+        let pipes = limits::pipes(&read.config, self.args.no_splice);
+        let needs = Needs::of(&read.config, read.shards, pipes);
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)
+            .map_err(|e| self.fail(&format!("Cannot read the FD limit: {}", e.desc())))?;
+        let usable = limits::usable_fds(hard, global.fd_hard_limit);
+        let plan = limits::plan(&needs, global.maxconn, global.ulimit_n, usable);
+        let have = raise(Resource::RLIMIT_NOFILE, plan.ask, soft, hard);
+        raise_memlock();
+        let mut fit = Fit {
+            maxconn: u32::try_from(plan.maxconn).unwrap_or(u32::MAX),
+            ulimit_n: have,
+            maxsock: plan.need,
+            pipes: usize::try_from(pipes).unwrap_or(usize::MAX),
+        };
+        if have < plan.need.max(global.ulimit_n.unwrap_or(0)) {
+            self.too_few_fds(&mut fit, &needs, &plan, have, read)?;
+        }
+        if self.args.verbose && global.maxconn.is_none() {
+            say::raw(&format!(
+                "Note: setting global.maxconn to {}.\n",
+                fit.maxconn
+            ));
+        }
+        Ok(fit)
+    }
+
+    /// The limit cannot be raised: what fits is served, with a warning, unless `strict-limits` forbids that.
+    fn too_few_fds(
+        &self,
+        fit: &mut Fit,
+        needs: &Needs,
+        plan: &limits::Plan,
+        have: u64,
+        read: &Checked,
+    ) -> Step<()> {
+        let need = plan.need.max(plan.ask);
+        if read.config.global.strict_limits == Some(true) {
+            return Err(self.fail(&format!(
+                "Cannot raise FD limit to {need}, limit is {have}."
+            )));
+        }
+        let fits = needs.maxconn_within(have).min(plan.maxconn);
+        fit.maxconn = u32::try_from(fits).unwrap_or(u32::MAX);
+        fit.maxsock = needs.total(fits);
+        let lowered = if fits < plan.maxconn {
+            format!("maxconn lowered from {} to {fits}", plan.maxconn)
+        } else {
+            format!("enough for maxconn {fits}")
+        };
+        self.warn(&format!(
+            "Cannot raise FD limit to {need}, limit is {have}: {lowered}. Please raise 'ulimit-n' and the hard limit to {need} or more to avoid any trouble."
+        ));
+        Ok(())
+    }
+
+    /// `-m`: haproxy's meaning, the address space of the process.
+    fn limit_memory(&self) -> Step<()> {
+        let Some(mb) = self.args.memory_mb else {
+            return Ok(());
+        };
+        let bytes = mb << 20;
+        setrlimit(Resource::RLIMIT_AS, bytes, bytes)
+            .map_err(|e| self.fail(&format!("Cannot fix MEM limit to {mb} megs: {}.", e.desc())))
+    }
+
+    fn poller(&self) -> Step<PollerKind> {
+        match uring_works() {
+            Ok(()) => Ok(PollerKind::IoUring),
+            Err(why) if self.args.no_epoll => Err(self.fail(&format!(
+                "io_uring cannot be used ({why}), and '-de' forbids epoll."
+            ))),
+            Err(why) => {
+                say::notice(&format!("io_uring cannot be used ({why}): epoll serves."));
+                Ok(PollerKind::Epoll)
+            }
+        }
+    }
+
+    // ------------------------------------------------------------ sockets and files
+
+    fn bind(&self, read: &Checked, old: &Old) -> Step<Bound> {
+        let manner = Manner {
+            shards: read.shards,
+            reuseport: !self.args.no_reuseport,
+        };
+        let mut paused = false;
+        for _ in 1..BIND_TRIES {
+            match bind::bind_all(&read.config, &read.sources, manner) {
+                Ok(bound) => return Ok(bound),
+                Err(errors) if old.is_empty() || !errors.iter().all(|e| e.busy) => {
+                    return Err(self.bind_failed(&errors));
+                }
+                // Old processes may hold the port in a way that cannot be shared: they let go meanwhile.
+                Err(_) => {
+                    if !paused {
+                        old.pause();
+                    }
+                    paused = true;
+                    std::thread::sleep(BIND_PAUSE);
+                }
+            }
+        }
+        bind::bind_all(&read.config, &read.sources, manner).map_err(|errors| {
+            old.resume();
+            self.bind_failed(&errors)
+        })
+    }
+
+    fn bind_failed(&self, errors: &[BindError]) -> Refused {
+        for error in errors {
+            say::alert(&error.text);
+            if let Some(help) = error.help {
+                say::raw(&format!("       = help: {help}\n"));
+            }
+        }
+        self.fail("Some protocols failed to start their listeners! Exiting.")
+    }
+
+    /// Opened while everything is visible and permitted; what an older process left stays until we serve.
+    fn pidfile(&self, config: &Config, daemon: bool) -> Step<Option<PidFile>> {
+        let configured = config.global.pidfile.as_ref().filter(|_| daemon);
+        let Some(path) = self.args.pidfile.as_ref().or(configured) else {
+            return Ok(None);
+        };
+        PidFile::open(path).map(Some).map_err(|e| {
+            self.fail(&format!(
+                "Cannot create pidfile {}: {}",
+                path.display(),
+                bind::reason(&e)
+            ))
+        })
+    }
+
+    /// What would fail after listening is looked at before.
+    fn look_at_jail(&self, config: &Config) -> Step<()> {
+        match &config.global.chroot {
+            Some(dir) if !dir.is_dir() => {
+                Err(self.fail(&format!("Cannot chroot({}).", dir.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn farewell_signal(&self) -> i32 {
+        match self.args.farewell {
+            Some(Farewell::Terminate) => libc::SIGTERM,
+            _ => libc::SIGUSR1,
+        }
+    }
+}
+
+// ---------------------------------------------------------------- worker
+
+/// Everything that serving needs, ready before a fork.
+struct Worker<'a> {
+    start: &'a Start<'a>,
+    read: Checked,
+    fit: Fit,
+    poller: PollerKind,
+    bound: Bound,
+    pidfile: Option<PidFile>,
+    old: Old,
+    logs: LogOutputs,
+}
+
+impl Worker<'_> {
+    /// Forks; the parent leaves once the child serves, with the child's status if it does not.
+    fn behind(self) -> Step<ExitCode> {
+        let failed = |what: &str, e: std::io::Error| {
+            self.start
+                .fail(&format!("Cannot {what}: {}", bind::reason(&e)))
+        };
+        let (mut ready, teller) = std::io::pipe().map_err(|e| failed("make a pipe", e))?;
+        match process::fork().map_err(|e| failed("fork", e))? {
+            Fork::Child => {
+                drop(ready);
+                self.serve(Some(teller))
+            }
+            Fork::Parent { child } => {
+                drop(teller);
+                let up = ready.read_exact(&mut [0]).is_ok();
+                Ok(if up {
+                    ExitCode::SUCCESS
+                } else {
+                    status_of(child)
+                })
+            }
+        }
+    }
+
+    fn serve(self, ready: Option<std::io::PipeWriter>) -> Step<ExitCode> {
+        let daemon = ready.is_some();
+        // Opened before chroot hides it.
+        let null = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .ok();
+        let Self {
+            start,
+            read,
+            fit,
+            poller,
+            bound,
+            pidfile,
+            old,
+            logs,
+        } = self;
+        let shards = read.shards;
+        if daemon {
+            // Cannot fail: a fresh child leads no group.
+            let _ = setsid();
+        }
+        let signals = signals::block()
+            .map_err(|e| start.fail(&format!("Cannot block signals: {}", e.desc())))?;
+        let config = Arc::new(read.config);
+        let shared = shared_cells(&config, shards, &fit, poller);
+        let mut pipes = if privileges::will_drop(&config.global) {
+            make_pipes(fit.pipes, config.global.tune.pipesize)
+        } else {
+            Vec::new()
+        };
+        privileges::drop_all(&config.global).map_err(|text| start.fail(&text))?;
+        if daemon && config.global.chroot.is_none() {
+            let _ = std::env::set_current_dir("/");
+        }
+        let cpus = placement(&config, shards);
+        let setups = bound
+            .by_shard(shards)
+            .into_iter()
+            .zip(cpus)
+            .enumerate()
+            .map(|(index, (listeners, cpus))| ShardSetup {
+                index,
+                cpus,
+                shared: Arc::clone(&shared),
+                poller,
+                listeners,
+                pipes: pipes.split_off(pipes.len() - pipes.len() / (shards - index)),
+                pipes_max: share(fit.pipes, shards, index),
+                logs: logs.clone(),
+            });
+        let setups: Vec<ShardSetup> = setups.collect();
+        let mut workers = worker::spawn(setups)
+            .map_err(|e| start.fail(&format!("Cannot start threads: {}", bind::reason(&e))))?;
+        workers.all_up(&shared).map_err(|text| start.fail(&text))?;
+        if let Some(file) = pidfile {
+            file.write().map_err(|e| {
+                start.fail(&format!("Cannot write the pidfile: {}", bind::reason(&e)))
+            })?;
+        }
+        old.dismiss();
+        say::start_is_over();
+        if let Some(mut ready) = ready {
+            leave_terminal(null);
+            // The parent may have been killed; serving goes on.
+            let _ = ready.write_all(&[1]);
+        }
+        Ok(Watch::new(shared, signals, workers, logs).run())
+    }
+}
+
+/// The cells of this process with what only the process knows.
+fn shared_cells(config: &Arc<Config>, shards: usize, fit: &Fit, poller: PollerKind) -> Arc<Shared> {
+    let shared = Arc::new(Shared::new(Arc::clone(config), shards));
+    let process = &shared.process;
+    process.pid.store(std::process::id(), Relaxed);
+    process.maxconn.store(fit.maxconn, Relaxed);
+    process.ulimit_n.store(fit.ulimit_n, Relaxed);
+    process.maxsock.store(fit.maxsock, Relaxed);
+    process.maxpipes.store(fit.pipes as u64, Relaxed);
+    process
+        .poller
+        .store(u8::from(poller == PollerKind::Epoll), Relaxed);
+    let tick_us = net::tick().0 * 1000;
+    process
+        .epoch_us
+        .store(localtime::wall_us().saturating_sub(tick_us), Relaxed);
+    shared
+}
+
+/// `total` shared out; the first shards get what is left over.
+fn share(total: usize, shards: usize, index: usize) -> usize {
+    total / shards + usize::from(index < total % shards)
+}
+
+/// Pipes made while privileged: a user may own only 64 of a megabyte (`pipe-user-pages-soft`). Stops at the
+/// first that the kernel makes smaller.
+fn make_pipes(count: usize, size: u32) -> Vec<(OwnedFd, OwnedFd, u32)> {
+    let mut made = Vec::new();
+    for _ in 0..count {
+        match process::pipe(size) {
+            Ok(pipe) if pipe.2 >= size => made.push(pipe),
+            _ => break,
+        }
+    }
+    made
+}
+
+/// CPUs of each shard: `cpu-map`, else one of those the process may use, in turn. With more shards than CPUs
+/// they are not pinned.
+fn placement(config: &Config, shards: usize) -> Vec<Vec<usize>> {
+    let map = &config.global.cpu_map;
+    let allowed = allowed_cpus();
+    (0..shards)
+        .map(|shard| match map.get(shard) {
+            Some(cpus) if !cpus.is_empty() => cpus.clone(),
+            _ if shards <= allowed.len() && map.is_empty() => vec![allowed[shard]],
+            _ => Vec::new(),
+        })
+        .collect()
+}
+
+/// CPUs this process may run on, in order.
+fn allowed_cpus() -> Vec<usize> {
+    let set = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
+    (0..CpuSet::count())
+        .filter(|&cpu| set.is_set(cpu).unwrap_or(false))
+        .collect()
+}
+
+fn environment() -> Env {
+    let text = |s: std::ffi::OsString| s.into_string().ok();
+    Env::from_pairs(std::env::vars_os().filter_map(|(n, v)| Some((text(n)?, text(v)?))))
+}
+
+fn host_name() -> Option<String> {
+    nix::unistd::gethostname().ok()?.into_string().ok()
+}
+
+/// Whether a ring can be had; if not, why and what would change it.
+pub fn uring_works() -> Result<(), String> {
+    let bell = process::eventfd().map_err(|e| bind::reason(&e))?;
+    let tried = UringKernel::new(8, std::os::fd::AsRawFd::as_raw_fd(&bell));
+    let Err(error) = tried else { return Ok(()) };
+    let reason = bind::reason(&error);
+    let disabled =
+        std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+    Err(match (error.raw_os_error(), disabled.trim()) {
+        (Some(libc::EPERM), "1" | "2") => {
+            format!(
+                "{reason}: 'sysctl kernel.io_uring_disabled={}' says so, 0 would allow it",
+                disabled.trim()
+            )
+        }
+        (Some(libc::EPERM), _) => format!(
+            "{reason}: a seccomp filter forbids it, allowing io_uring_setup, io_uring_enter and io_uring_register would change that"
+        ),
+        (Some(libc::ENOSYS), _) => format!("{reason}: this kernel or a seccomp filter has none"),
+        (Some(libc::ENOMEM), _) => format!(
+            "{reason}: the limit of locked memory is too low, 'ulimit -l unlimited' would change that"
+        ),
+        _ => reason,
+    })
+}
+
+/// Raises a limit towards `wanted`; what is in force afterwards.
+fn raise(resource: Resource, wanted: u64, soft: u64, hard: u64) -> u64 {
+    if soft >= wanted && resource != Resource::RLIMIT_NOFILE {
+        return soft;
+    }
+    if wanted > hard && setrlimit(resource, wanted, wanted).is_ok() {
+        return wanted;
+    }
+    let within = wanted.min(hard);
+    if within == soft || setrlimit(resource, within, hard).is_ok() {
+        within
+    } else {
+        soft
+    }
+}
+
+fn raise_memlock() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK) {
+        raise(Resource::RLIMIT_MEMLOCK, MEMLOCK_WANTED, soft, hard);
+    }
+}
+
+/// Without /dev/null the terminal stays.
+fn leave_terminal(null: Option<File>) {
+    if let Some(null) = null {
+        let _ = process::replace_stdio(&null.into());
+    }
+}
+
+fn status_of(child: i32) -> ExitCode {
+    use nix::sys::wait::{WaitStatus, waitpid};
+    match waitpid(Pid::from_raw(child), None) {
+        Ok(WaitStatus::Exited(_, code)) if code != 0 => {
+            ExitCode::from(u8::try_from(code).unwrap_or(1))
+        }
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// The pid file: opened early, written late.
+#[derive(Debug)]
+struct PidFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl PidFile {
+    fn open(path: &Path) -> std::io::Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(path)?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+        })
+    }
+
+    /// This process' number, alone on its line.
+    fn write(mut self) -> std::io::Result<()> {
+        let _ = &self.path;
+        self.file.set_len(0)?;
+        writeln!(self.file, "{}", std::process::id())
+    }
+}
