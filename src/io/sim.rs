@@ -37,7 +37,11 @@ impl Random {
     }
     /// 0 to `n` - 1.
     pub fn below(&mut self, n: usize) -> usize {
-        if n == 0 { 0 } else { ((self.next() >> 33) as usize) % n }
+        if n == 0 {
+            0
+        } else {
+            ((self.next() >> 33) as usize) % n
+        }
     }
     /// True in `percent` of the cases.
     pub fn chance(&mut self, percent: usize) -> bool {
@@ -162,7 +166,15 @@ impl Net {
     /// A listening socket of the balancer on `port`; several share a port.
     pub fn listen(&mut self, port: u16) -> RawFd {
         let fd = self.fd();
-        self.listeners.insert(fd, Listener { port, queue: VecDeque::new(), watch: None, open: true });
+        self.listeners.insert(
+            fd,
+            Listener {
+                port,
+                queue: VecDeque::new(),
+                watch: None,
+                open: true,
+            },
+        );
         fd
     }
 
@@ -205,8 +217,12 @@ impl Net {
 
     /// A client outside connects to a listening port of the balancer; `None`: refused.
     pub fn client(&mut self, port: u16) -> Option<RawFd> {
-        let group: Vec<RawFd> =
-            self.listeners.iter().filter(|(_, l)| l.port == port && l.open).map(|(fd, _)| *fd).collect();
+        let group: Vec<RawFd> = self
+            .listeners
+            .iter()
+            .filter(|(_, l)| l.port == port && l.open)
+            .map(|(fd, _)| *fd)
+            .collect();
         if group.is_empty() {
             return None;
         }
@@ -220,7 +236,11 @@ impl Net {
         let entry = self.listeners.get_mut(&listener).expect("listed above");
         entry.queue.push_back(inside);
         if let Some((watch, AcceptMode::Poll)) = entry.watch {
-            self.events[watch.shard].push_back(Event::Ready { key: watch.key, bits: ready::READ, ended: false });
+            self.events[watch.shard].push_back(Event::Ready {
+                key: watch.key,
+                bits: ready::READ,
+                ended: false,
+            });
         }
         Some(outside)
     }
@@ -250,14 +270,20 @@ impl Net {
 
     /// Sockets with something on the wire.
     pub fn busy_wires(&self) -> Vec<RawFd> {
-        self.socks.iter().filter(|(_, s)| !s.wire.is_empty()).map(|(fd, _)| *fd).collect()
+        self.socks
+            .iter()
+            .filter(|(_, s)| !s.wire.is_empty())
+            .map(|(fd, _)| *fd)
+            .collect()
     }
 
     /// Lets some of what is on the way to `fd` arrive.
     pub fn deliver(&mut self, fd: RawFd) {
         let some = 1 + self.random.below(3);
         for _ in 0..some {
-            let Some(sock) = self.socks.get_mut(&fd) else { return };
+            let Some(sock) = self.socks.get_mut(&fd) else {
+                return;
+            };
             match sock.wire.pop_front() {
                 None => return,
                 Some(Wire::Segment(bytes)) => {
@@ -276,18 +302,26 @@ impl Net {
 
     /// Posts an edge with the levels that hold now, as the kernel does.
     fn edge(&mut self, fd: RawFd, cause: u8) {
-        let Some(sock) = self.socks.get(&fd) else { return };
+        let Some(sock) = self.socks.get(&fd) else {
+            return;
+        };
         let Some(watch) = sock.watch else { return };
         let bits = cause | self.level(fd);
         // A spurious copy now and then: an edge may be reported twice.
         let copies = 1 + usize::from(self.random.chance(5));
         for _ in 0..copies {
-            self.events[watch.shard].push_back(Event::Ready { key: watch.key, bits, ended: false });
+            self.events[watch.shard].push_back(Event::Ready {
+                key: watch.key,
+                bits,
+                ended: false,
+            });
         }
     }
 
     fn level(&self, fd: RawFd) -> u8 {
-        let Some(sock) = self.socks.get(&fd) else { return 0 };
+        let Some(sock) = self.socks.get(&fd) else {
+            return 0;
+        };
         let mut bits = 0;
         if sock.reset || sock.error != 0 {
             return ready::READ | ready::WRITE | ready::READ_HUP | ready::HUP | ready::ERROR;
@@ -305,19 +339,29 @@ impl Net {
     }
 
     fn space(&self, fd: RawFd) -> usize {
-        let Some(peer) = self.socks.get(&fd).and_then(|s| s.peer).and_then(|p| self.socks.get(&p)) else {
+        let Some(peer) = self
+            .socks
+            .get(&fd)
+            .and_then(|s| s.peer)
+            .and_then(|p| self.socks.get(&p))
+        else {
             return usize::MAX;
         };
-        peer.capacity.saturating_sub(peer.received_bytes + peer.wire_bytes)
+        peer.capacity
+            .saturating_sub(peer.received_bytes + peer.wire_bytes)
     }
 
     fn recv(&mut self, fd: RawFd, space: &mut [u8]) -> Result<usize, Errno> {
         let sock = self.socks.get_mut(&fd).ok_or(Errno(libc::EBADF))?;
         let mut n = 0;
         while n < space.len() {
-            let Some(segment) = sock.received.front_mut() else { break };
+            let Some(segment) = sock.received.front_mut() else {
+                break;
+            };
             while n < space.len() {
-                let Some(byte) = segment.pop_front() else { break };
+                let Some(byte) = segment.pop_front() else {
+                    break;
+                };
                 space[n] = byte;
                 n += 1;
             }
@@ -351,9 +395,15 @@ impl Net {
     fn room(&mut self, fd: RawFd, wanted: usize) -> Result<usize, Errno> {
         let sock = self.socks.get(&fd).ok_or(Errno(libc::EBADF))?;
         if sock.reset || sock.sent_fin {
-            return Err(Errno(if sock.reset { libc::ECONNRESET } else { libc::EPIPE }));
+            return Err(Errno(if sock.reset {
+                libc::ECONNRESET
+            } else {
+                libc::EPIPE
+            }));
         }
-        let Some(peer) = sock.peer else { return Err(Errno(libc::EPIPE)) };
+        let Some(peer) = sock.peer else {
+            return Err(Errno(libc::EPIPE));
+        };
         if !self.socks.contains_key(&peer) {
             return Err(Errno(libc::EPIPE));
         }
@@ -386,7 +436,9 @@ impl Net {
     }
 
     fn fin(&mut self, fd: RawFd) {
-        let Some(sock) = self.socks.get_mut(&fd) else { return };
+        let Some(sock) = self.socks.get_mut(&fd) else {
+            return;
+        };
         if std::mem::replace(&mut sock.sent_fin, true) || sock.reset {
             return;
         }
@@ -406,13 +458,17 @@ impl Net {
             }
             return;
         }
-        let Some(sock) = self.socks.get(&fd) else { return };
+        let Some(sock) = self.socks.get(&fd) else {
+            return;
+        };
         // Unread data makes the kernel answer with RST.
         let reset = reset || sock.received_bytes > 0 || (sock.wire_bytes > 0);
         if !reset {
             self.fin(fd);
         }
-        let Some(sock) = self.socks.remove(&fd) else { return };
+        let Some(sock) = self.socks.remove(&fd) else {
+            return;
+        };
         if let Some(peer) = sock.peer
             && let Some(other) = self.socks.get_mut(&peer)
         {
@@ -441,12 +497,21 @@ pub struct SimKernel {
 
 impl SimKernel {
     pub fn new(net: &Rc<RefCell<Net>>, shard: usize, multishot: bool) -> Self {
-        Self { net: Rc::clone(net), shard, sleeps_until: None, multishot }
+        Self {
+            net: Rc::clone(net),
+            shard,
+            sleeps_until: None,
+            multishot,
+        }
     }
 
     fn own_limit(&self) -> Result<(), Errno> {
         let net = self.net.borrow();
-        if net.held_by_shards() >= net.fd_limit { Err(Errno(libc::EMFILE)) } else { Ok(()) }
+        if net.held_by_shards() >= net.fd_limit {
+            Err(Errno(libc::EMFILE))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -454,7 +519,10 @@ impl Kernel for SimKernel {
     fn watch(&mut self, fd: RawFd, key: u64) {
         let mut net = self.net.borrow_mut();
         if let Some(sock) = net.socks.get_mut(&fd) {
-            sock.watch = Some(Watch { shard: self.shard, key });
+            sock.watch = Some(Watch {
+                shard: self.shard,
+                key,
+            });
         }
         if net.level(fd) != 0 {
             net.edge(fd, 0);
@@ -470,13 +538,26 @@ impl Kernel for SimKernel {
     }
 
     fn watch_listener(&mut self, fd: RawFd, key: u64, mode: AcceptMode) -> AcceptMode {
-        let mode = if self.multishot { mode } else { AcceptMode::Poll };
+        let mode = if self.multishot {
+            mode
+        } else {
+            AcceptMode::Poll
+        };
         let mut net = self.net.borrow_mut();
-        let watch = Watch { shard: self.shard, key };
-        let Some(listener) = net.listeners.get_mut(&fd) else { return mode };
+        let watch = Watch {
+            shard: self.shard,
+            key,
+        };
+        let Some(listener) = net.listeners.get_mut(&fd) else {
+            return mode;
+        };
         listener.watch = Some((watch, mode));
         if mode == AcceptMode::Poll && !listener.queue.is_empty() {
-            net.events[watch.shard].push_back(Event::Ready { key, bits: ready::READ, ended: false });
+            net.events[watch.shard].push_back(Event::Ready {
+                key,
+                bits: ready::READ,
+                ended: false,
+            });
         }
         mode
     }
@@ -505,15 +586,27 @@ impl Kernel for SimKernel {
             .collect();
         for (fd, key) in multishot {
             while let Some(new) = net.listeners.get_mut(&fd).and_then(|l| l.queue.pop_front()) {
-                events.push(Event::Accepted { key, fd: new, ended: false });
+                events.push(Event::Accepted {
+                    key,
+                    fd: new,
+                    ended: false,
+                });
             }
         }
         // Some events come now, some late, in any order.
         let waiting = net.events[shard].len();
-        let take = if net.random.chance(70) { waiting } else { net.random.below(waiting + 1) };
+        let take = if net.random.chance(70) {
+            waiting
+        } else {
+            net.random.below(waiting + 1)
+        };
         for _ in 0..take {
             let count = net.events[shard].len();
-            let pick = if net.random.chance(80) { 0 } else { net.random.below(count) };
+            let pick = if net.random.chance(80) {
+                0
+            } else {
+                net.random.below(count)
+            };
             if let Some(event) = net.events[shard].remove(pick) {
                 events.push(event);
             }
@@ -546,15 +639,22 @@ impl Kernel for SimKernel {
             if used >= slots || room == 0 {
                 break;
             }
-            let Some(sock) = net.socks.get_mut(&fd) else { return Err(Errno(libc::EBADF)) };
-            let Some(mut segment) = sock.received.pop_front() else { break };
+            let Some(sock) = net.socks.get_mut(&fd) else {
+                return Err(Errno(libc::EBADF));
+            };
+            let Some(mut segment) = sock.received.pop_front() else {
+                break;
+            };
             if segment.len() > room {
                 let rest = segment.split_off(room);
                 sock.received.push_front(rest);
             }
             sock.received_bytes -= segment.len();
             moved += segment.len();
-            net.pipes.get_mut(&pipe.write).expect("just seen").push_back(segment);
+            net.pipes
+                .get_mut(&pipe.write)
+                .expect("just seen")
+                .push_back(segment);
         }
         if moved == 0 && net.pipes[&pipe.write].len() >= slots {
             return Err(Errno::AGAIN);
@@ -566,7 +666,14 @@ impl Kernel for SimKernel {
         let mut net = self.net.borrow_mut();
         let mut moved = 0usize;
         while moved < max as usize {
-            let Some(length) = net.pipes.get(&pipe.write).and_then(|p| p.front()).map(VecDeque::len) else { break };
+            let Some(length) = net
+                .pipes
+                .get(&pipe.write)
+                .and_then(|p| p.front())
+                .map(VecDeque::len)
+            else {
+                break;
+            };
             let fits = match net.room(fd, length.min(max as usize - moved)) {
                 Ok(fits) => fits,
                 Err(errno) if moved == 0 => return Err(errno),
@@ -600,9 +707,15 @@ impl Kernel for SimKernel {
 
     fn connect(&mut self, spec: &Connect) -> Result<(RawFd, bool), Errno> {
         self.own_limit()?;
-        let Target::Ip(to) = spec.to else { return Err(Errno(libc::EAFNOSUPPORT)) };
+        let Target::Ip(to) = spec.to else {
+            return Err(Errno(libc::EAFNOSUPPORT));
+        };
         let mut net = self.net.borrow_mut();
-        let answer = net.answers.get(&to.port()).copied().unwrap_or(Answer::Refuse);
+        let answer = net
+            .answers
+            .get(&to.port())
+            .copied()
+            .unwrap_or(Answer::Refuse);
         let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
         let fd = net.new_sock(true, here, to);
         net.socks.get_mut(&fd).expect("just made").connecting = true;
@@ -624,7 +737,9 @@ impl Kernel for SimKernel {
 
     fn so_error(&mut self, fd: RawFd) -> i32 {
         let mut net = self.net.borrow_mut();
-        let Some(sock) = net.socks.get_mut(&fd) else { return libc::EBADF };
+        let Some(sock) = net.socks.get_mut(&fd) else {
+            return libc::EBADF;
+        };
         match std::mem::take(&mut sock.error) {
             0 if sock.reset => libc::ECONNRESET,
             error => error,
@@ -651,7 +766,12 @@ impl Kernel for SimKernel {
         let read = net.fd();
         let write = net.fd();
         net.pipes.insert(write, VecDeque::new());
-        Ok(Pipe { read, write, size, held: 0 })
+        Ok(Pipe {
+            read,
+            write,
+            size,
+            held: 0,
+        })
     }
     fn pause_listener(&mut self, fd: RawFd) {
         if let Some(listener) = self.net.borrow_mut().listeners.get_mut(&fd) {

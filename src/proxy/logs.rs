@@ -37,6 +37,8 @@ const QUEUE_LINES: usize = 4096;
 const WRITE_BYTES: usize = 4096;
 /// Time between two attempts to reach a unix socket that is gone.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// Where changes of servers are told besides the logs.
+const CONSOLE: i32 = 2;
 /// haproxy's program name in syslog headers.
 const DEFAULT_TAG: &str = "haproxy";
 /// Bytes of an abstract socket's name, which haproxy fills up with zeros (`sun_path` less its first byte).
@@ -52,6 +54,7 @@ pub struct LogOutputs {
 struct Inner {
     host: Option<String>,
     tag: String,
+    quiet: bool,
     /// Unix sockets, and the connection made before chroot.
     unix: Vec<(LogAddress, Option<UnixDatagram>)>,
     writers: Vec<FdWriter>,
@@ -71,6 +74,7 @@ impl LogOutputs {
                 .as_ref()
                 .map(|name| sent_host(name)),
             tag: global.log_tag.clone().unwrap_or_else(|| DEFAULT_TAG.into()),
+            quiet: global.quiet,
             unix: Vec::new(),
             writers: Vec::new(),
             samples: Vec::new(),
@@ -80,6 +84,7 @@ impl LogOutputs {
         for target in global.log.iter().chain(frontends).chain(backends) {
             inner.add(target);
         }
+        inner.add_fd(CONSOLE);
         Self {
             inner: Arc::new(inner),
         }
@@ -139,11 +144,13 @@ impl Inner {
                         .push((target.to.clone(), connect_unix(&target.to).ok()));
                 }
             }
-            LogAddress::Fd(fd) => {
-                if !self.writers.iter().any(|w| w.shared.fd == *fd) {
-                    self.writers.push(FdWriter::new(*fd));
-                }
-            }
+            LogAddress::Fd(fd) => self.add_fd(*fd),
+        }
+    }
+
+    fn add_fd(&mut self, fd: i32) {
+        if !self.writers.iter().any(|w| w.shared.fd == fd) {
+            self.writers.push(FdWriter::new(fd));
         }
     }
 }
@@ -213,6 +220,20 @@ impl ShardLogs {
             &message,
         );
         self.message = message;
+    }
+
+    /// Says `[LABEL]    (pid) : text` on stderr, through its writer: a console that nobody reads
+    /// stops no shard. Nothing is said under `quiet`; a daemon's stderr is the null device.
+    pub fn console(&mut self, label: &str, text: &str) {
+        if self.links.inner.quiet {
+            return;
+        }
+        let line = format!(
+            "{:<10} ({}) : {text}\n",
+            format!("[{label}]"),
+            std::process::id()
+        );
+        self.links.send_fd(CONSOLE, line.as_bytes());
     }
 
     /// Renders and sends the line of a proxy without log options.

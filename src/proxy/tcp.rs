@@ -148,6 +148,8 @@ pub struct Relay {
     sending_header: bool,
     /// Counted as a session of its backend.
     counted: bool,
+    /// The client broke the connection: the server sees the same (as haproxy does; not the other way round).
+    broke: bool,
 }
 
 /// Memory of one relay slot, for tests and `show info`.
@@ -201,6 +203,7 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: O
         header: Vec::new(),
         sending_header: false,
         counted: false,
+        broke: false,
     };
     let Ok(key) = local.relays.insert(relay) else {
         refuse(local, io, frontend_id, fd);
@@ -969,6 +972,7 @@ fn on_recv_failed(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir) {
         Stage::Connect | Stage::Pause => StageReached::Connect,
         Stage::Relay => StageReached::Data,
     };
+    relay.broke = dir == Dir::Up;
     let cause = relay.cause.unwrap_or(if dir == Dir::Up {
         Cause::Client
     } else {
@@ -981,6 +985,7 @@ fn on_recv_failed(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir) {
 fn on_send_failed(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir) {
     let relay = local.relays.get_mut(key).expect("looked up by on_done");
     if dir == Dir::Down {
+        relay.broke = true;
         finish(local, io, key, Cause::Client, StageReached::Data);
         return;
     }
@@ -1235,7 +1240,10 @@ fn finish(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause, reached: S
         reset: false,
     });
     if let Some(sock) = relay.server_sock {
-        io.push(Op::Close { sock, reset: false });
+        io.push(Op::Close {
+            sock,
+            reset: relay.broke,
+        });
     }
     let cells = local.cells();
     cells.connections.fetch_sub(1, AcqRel);

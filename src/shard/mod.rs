@@ -9,7 +9,7 @@ pub mod turn;
 
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Release};
 
 use crate::base::tick::Tick;
 use crate::config::BindId;
@@ -180,15 +180,13 @@ impl<K: Kernel> Shard<K> {
         self.local.timers.arm(second, Timer::Second);
     }
 
-    /// Says goodbye: what is still open is closed by the end of the process.
+    /// Says goodbye: probes are dropped; sessions still open (a hard stop) are closed by the end of the process.
     pub fn end(&mut self) {
+        check::stop(&mut self.local, &mut self.engine);
+        self.drive();
         self.publish();
         self.local.cells().alive.store(false, Release);
         self.local.shared.process.shards_alive.fetch_sub(1, AcqRel);
-        let (copied, spliced) = (self.engine.counts.copied, self.engine.counts.spliced);
-        self.local.cells().activity.bytes_copied.set(copied);
-        self.local.cells().activity.bytes_spliced.set(spliced);
         self.engine.close_pipes();
-        let _ = self.local.shared.process.shards_alive.load(Relaxed);
     }
 }

@@ -95,7 +95,7 @@ impl<K: Kernel> Shard<K> {
     }
 
     /// Drives completions until nothing small is left to do.
-    fn drive(&mut self) {
+    pub(super) fn drive(&mut self) {
         while let Some(done) = self.engine.next_done() {
             self.dispatch(done);
         }

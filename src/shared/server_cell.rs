@@ -157,9 +157,7 @@ impl ServerCell {
     /// Takes a place if fewer than `limit` are taken.
     pub fn take_place(&self, limit: u32) -> bool {
         self.places
-            .fetch_update(SeqCst, SeqCst, |taken| {
-                (taken < limit).then_some(taken + 1)
-            })
+            .fetch_update(SeqCst, SeqCst, |taken| (taken < limit).then_some(taken + 1))
             .is_ok()
     }
     /// Gives a place back.

@@ -12,7 +12,10 @@ fn seeds() -> std::ops::Range<u64> {
         let seed = one.parse().expect("RINGWAY_SEED is a number");
         return seed..seed + 1;
     }
-    let count = std::env::var("RINGWAY_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1500);
+    let count = std::env::var("RINGWAY_SEEDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1500);
     0..count
 }
 
@@ -30,7 +33,10 @@ fn bytes_slots_descriptors_and_counters_balance_whatever_the_seed_does() {
             Err(_) => panic!("seed {seed} fails; repeat it with RINGWAY_SEED={seed}"),
         }
     }
-    assert!(relayed > 0, "nothing was relayed: the simulation does not test anything");
+    assert!(
+        relayed > 0,
+        "nothing was relayed: the simulation does not test anything"
+    );
 }
 
 #[test]
@@ -46,7 +52,8 @@ fn a_place_kept_on_purpose_is_caught() {
 fn caught_by_some_seed(fault: Fault) {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let caught = (0..20).any(|seed| std::panic::catch_unwind(|| World::new(seed, fault).run()).is_err());
+    let caught =
+        (0..20).any(|seed| std::panic::catch_unwind(|| World::new(seed, fault).run()).is_err());
     std::panic::set_hook(hook);
     assert!(caught, "the simulation is blind to {fault:?}");
 }
