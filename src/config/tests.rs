@@ -88,7 +88,7 @@ fn global_keywords_reach_the_model() {
         global.daemon
             && global.quiet
             && global.nosplice
-            && !global.strict_limits
+            && global.strict_limits == Some(false)
             && global.insecure_fork_wanted
     );
     assert_eq!(global.pidfile, Some(PathBuf::from("/run/lb.pid")));

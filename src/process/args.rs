@@ -694,11 +694,8 @@ mod tests {
         assert_eq!(args.old_pids, [1, 2, 3]);
         assert_eq!(args.farewell, Some(Farewell::Finish));
         assert!(args.daemon);
-        assert_eq!(
-            run("-f a -D -sf").old_pids,
-            [],
-            "a first start has no pidfile to read"
-        );
+        // A first start has no pidfile to read.
+        assert!(run("-f a -D -sf").old_pids.is_empty());
         let args = run("-f a -st 7");
         assert_eq!(
             (args.farewell, args.old_pids),
