@@ -322,7 +322,14 @@ fn nginx(net: &Network, node: usize, address: &str, dir: &TempDir) -> Component 
     Component::start(
         dir,
         &format!("nginx{node}.out"),
-        command.args(["-c", &file, "-p", &home, "-g", "daemon off;"]),
+        command.args([
+            "-c",
+            &file,
+            "-p",
+            &home,
+            "-g",
+            "daemon off; master_process off;",
+        ]),
     )
 }
 

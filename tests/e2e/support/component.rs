@@ -3,6 +3,10 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::{PATIENCE, TempDir, within};
 
@@ -32,9 +36,15 @@ impl Component {
         std::fs::read_to_string(&self.output).unwrap_or_default()
     }
 
-    /// Ends it and waits until it is gone.
+    /// Ends it, in its own way if it takes SIGTERM, and waits until it is gone.
     pub(crate) fn stop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
+        if !within(Duration::from_secs(3), || {
+            !matches!(self.child.try_wait(), Ok(None))
+        }) {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
