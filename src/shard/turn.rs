@@ -164,14 +164,15 @@ impl<K: Kernel> Shard<K> {
 
     fn claim_panics(&self) -> u32 {
         let wanted = &self.local.shared.process.panics_wanted;
-        if wanted.load(Relaxed) == 0 {
+        if self.local.panics_wanted > 0 || wanted.load(Relaxed) == 0 {
             return self.local.panics_wanted;
         }
-        // One a turn and shard, so that the rest of the load goes on between them.
-        let claimed = wanted
-            .fetch_update(AcqRel, Acquire, |n| n.checked_sub(1))
-            .is_ok();
-        self.local.panics_wanted.max(u32::from(claimed))
+        // One at a time, so that the rest of the load goes on between them.
+        u32::from(
+            wanted
+                .fetch_update(AcqRel, Acquire, |n| n.checked_sub(1))
+                .is_ok(),
+        )
     }
 
     // ------------------------------------------------------------ messages

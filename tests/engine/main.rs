@@ -4,6 +4,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ringway::shard::PollerKind;
@@ -112,4 +113,52 @@ fn many_short_connections_leave_nothing_behind() {
         world.expect_idle();
         world.stop();
     });
+}
+
+/// Sends a number, half-closes and expects it back. `false`: the connection was ended.
+fn round(address: std::net::SocketAddr, number: u32) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address) else {
+        return false;
+    };
+    let mut got = Vec::new();
+    let said = stream
+        .write_all(&number.to_be_bytes())
+        .and_then(|()| stream.shutdown(Shutdown::Write));
+    said.and_then(|()| stream.read_to_end(&mut got)).is_ok() && got == number.to_be_bytes()
+}
+
+#[test]
+fn a_thousand_panics_in_drivers_end_a_thousand_sessions_and_no_other() {
+    const PANICS: u32 = 1000;
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if info.payload_as_str() != Some("injected by the test command") {
+            hook(info);
+        }
+    }));
+    let world = World::echo(PollerKind::IoUring, 2);
+    world.shared.process.panics_wanted.store(PANICS, Relaxed);
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let address = world.address;
+            std::thread::spawn(move || (0..1000).filter(|n| !round(address, *n)).count())
+        })
+        .collect();
+    let failed: usize = clients
+        .into_iter()
+        .map(|c| c.join().expect("a client"))
+        .sum();
+    assert_eq!(
+        world.shared.process.panics_wanted.load(Relaxed),
+        0,
+        "all were injected"
+    );
+    let panics = world.shared.sum(|s| &s.activity.panics);
+    assert_eq!(panics, u64::from(PANICS));
+    assert!(
+        failed <= panics as usize,
+        "{failed} sessions failed by {panics} panics"
+    );
+    world.expect_idle();
+    world.stop();
 }
