@@ -205,3 +205,68 @@ fn real_configurations_are_refused_for_real_reasons() {
         }
     }
 }
+
+/// Words, lines and bytes of all cases moved about: whatever comes of it, nothing panics, and nothing is refused
+/// without a reason or accepted with one.
+#[test]
+fn nonsense_is_refused_with_a_reason_and_never_panics() {
+    let texts: Vec<Vec<u8>> = ["broken", "valid", "seeds"]
+        .iter()
+        .flat_map(|dir| cases(dir))
+        .map(|path| std::fs::read(path).expect("a case can be read"))
+        .collect();
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed >> 33).expect("31 bits") % below.max(1)
+    };
+    for round in 0..3000 {
+        let text = &texts[random(texts.len())];
+        let mut words: Vec<Vec<u8>> = text
+            .split_inclusive(|b| b" \n".contains(b))
+            .map(<[u8]>::to_vec)
+            .collect();
+        for _ in 0..=random(4) {
+            let (at, other) = (random(words.len()), &texts[random(texts.len())]);
+            match random(6) {
+                0 => drop(words.remove(at)),
+                1 => words.insert(
+                    at,
+                    other[..random(other.len())]
+                        .rsplit(|&b| b == b'\n')
+                        .next()
+                        .expect("one")
+                        .to_vec(),
+                ),
+                2 => words[at].push(b"\\\"'#$%\0\xff:-,@(9"[random(14)]),
+                3 => words[at].truncate(1),
+                4 => words.swap(at, 0),
+                _ => words.push(other.clone()),
+            }
+            if words.is_empty() {
+                words.push(Vec::new());
+            }
+        }
+        let bytes = words.concat();
+        let shown = String::from_utf8_lossy(&bytes).into_owned();
+        let inputs = LoadInputs {
+            inputs: vec![Input::Text {
+                name: "t.cfg".to_owned(),
+                bytes,
+            }],
+            world: &Anywhere,
+            ..LoadInputs::default()
+        };
+        let loaded = load(&inputs);
+        assert_eq!(
+            loaded.config.is_none(),
+            loaded.diags.has_errors(),
+            "round {round}:\n{shown}"
+        );
+        let _: String = loaded
+            .diags
+            .render(&loaded.sources, 1, &RenderOptions::default());
+    }
+}

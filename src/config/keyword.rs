@@ -125,15 +125,27 @@ pub(super) fn find<'t, T>(
     tables: &[&'t [Keyword<T>]],
     words: &[&str],
 ) -> Option<(&'t Keyword<T>, usize)> {
-    let longest = words.len().min(3);
-    (1..=longest).rev().find_map(|count| {
-        let wanted = &words[..count];
-        tables
-            .iter()
-            .flat_map(|t| t.iter())
-            .find(|k| k.name.split(' ').eq(wanted.iter().copied()))
-            .map(|k| (k, count))
-    })
+    let opens = |k: &'t Keyword<T>| Some((k, words_of(k.name, words)?));
+    tables
+        .iter()
+        .flat_map(|table| table.iter())
+        .filter_map(opens)
+        .max_by_key(|(_, count)| *count)
+}
+
+/// How many words `name` has, if they are those at the start of `words`.
+pub(super) fn words_of(name: &str, words: &[&str]) -> Option<usize> {
+    let mut rest = name.strip_prefix(*words.first()?)?;
+    let mut count = 1;
+    while !rest.is_empty() {
+        rest = rest.strip_prefix(' ')?.strip_prefix(*words.get(count)?)?;
+        count += 1;
+    }
+    // A quoted word may hold spaces, a word of a keyword does not.
+    words[..count]
+        .iter()
+        .all(|w| !w.contains(' '))
+        .then_some(count)
 }
 
 /// A keyword as the lists show it.
@@ -259,6 +271,20 @@ pub fn table_text() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_opens_a_line_by_whole_words_only() {
+        assert_eq!(
+            words_of("timeout client", &["timeout", "client", "5s"]),
+            Some(2)
+        );
+        assert_eq!(words_of("timeout client-fin", &["timeout", "client"]), None);
+        assert_eq!(words_of("timeout client", &["timeout", "client-fin"]), None);
+        assert_eq!(words_of("log", &["log-tag"]), None);
+        assert_eq!(words_of("log", &["l", "og"]), None);
+        assert_eq!(words_of("timeout client", &["timeout"]), None);
+        assert_eq!(words_of("timeout client", &["timeout client"]), None);
+    }
 
     #[test]
     fn no_keyword_is_listed_twice_in_one_place() {

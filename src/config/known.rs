@@ -258,7 +258,7 @@ pub(super) static PROXY: &[Known] = &[
     k("hash-balance-factor", 0, Any),
     k("hash-preserve-affinity", 0, Any),
     k("http-after-response", 0, Http),
-    k("http-check", 0, Any),
+    k("http-check", 0, Rules),
     k("http-error", 0, HttpQuiet),
     k("http-request", 0, Http),
     k("http-response", 0, Http),

@@ -76,6 +76,8 @@ pub struct LoadInputs<'a> {
     pub strict: bool,
     /// `-dD`: diagnostics are shown too.
     pub diagnostics: bool,
+    /// `-dr`: a server whose name has no address starts in maintenance instead of refusing the file.
+    pub tolerate_unresolved: bool,
     /// `-dW`: any warning refuses the configuration.
     pub zero_warning: bool,
     /// `-L`: value of `HAPROXY_LOCALPEER`; default is the host's name.
@@ -109,6 +111,7 @@ impl Default for LoadInputs<'_> {
             predicates: Predicates::default(),
             strict: false,
             diagnostics: false,
+            tolerate_unresolved: false,
             zero_warning: false,
             local_peer: None,
             maxconn: None,
@@ -157,6 +160,7 @@ pub fn load(inputs: &LoadInputs<'_>) -> Loaded {
         sources: &sources,
         world: inputs.world,
         strict: inputs.strict,
+        tolerate_unresolved: inputs.tolerate_unresolved,
         deprecated_silent: false,
         mistakes: 0,
         lines_lost: false,
@@ -176,6 +180,9 @@ pub fn load(inputs: &LoadInputs<'_>) -> Loaded {
         env.vars.remove(name);
     }
     let mut config = resolve::config(&raw, inputs, &mut cx);
+    if inputs.diagnostics {
+        resolve::diagnostics(&config, &mut cx);
+    }
     config.global.env = changes(&inputs.env, &env);
     let mut diags = cx.diags;
     if (inputs.zero_warning || raw.global.zero_warning)

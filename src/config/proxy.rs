@@ -266,7 +266,7 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
             Ok(())
         },
     )
-    .obsolete("tcp-request connection reject if { src <network> }"),
+    .obsolete("tcp-request connection reject if { src <network> } (not supported here yet: keep this line until it is)"),
     kw(
         "rate-limit sessions",
         FRONT,

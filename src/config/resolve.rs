@@ -11,7 +11,7 @@ use super::options;
 use super::raw::*;
 use super::servers;
 use super::words::{Cx, Said};
-use crate::lang::diag::{Form, did_you_mean, nearest};
+use crate::lang::diag::{Form, Severity, did_you_mean, nearest};
 use crate::lang::source::{FileId, Span};
 
 /// haproxy's number for the first proxy: 1 is taken by its own admin proxy.
@@ -92,8 +92,7 @@ fn global(raw: &GlobalRaw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Global {
     {
         let text =
             format!("nbthread {threads} is above thread-hard-limit, which keeps it at {limit}.");
-        cx.diags
-            .push(crate::lang::diag::Severity::Warning, None, text);
+        cx.diags.push(Severity::Warning, None, text);
     }
     let shards = out
         .nbthread
@@ -705,6 +704,37 @@ fn ignored_log_format(
 /// The first address of a list, of any family.
 pub(super) fn first_address(list: &[std::net::IpAddr]) -> Option<std::net::IpAddr> {
     address::pick(list, crate::lang::addr::Family::Either)
+}
+
+/// What is allowed and probably not meant (`-dD`).
+pub(super) fn diagnostics(config: &Config, cx: &mut Cx<'_>) {
+    for frontend in config.frontends.iter().filter(|f| !f.disabled) {
+        if frontend.default_backend.is_none() {
+            let text = format!(
+                "frontend '{}' leads to no backend: its connections are closed.",
+                frontend.name
+            );
+            cx.diags.push(Severity::Diag, Some(frontend.span), text);
+        }
+    }
+    for (backend, id) in config.backends.iter().zip(0..).filter(|(b, _)| !b.disabled) {
+        let used = config
+            .frontends
+            .iter()
+            .any(|f| f.default_backend == Some(BackendId(id)));
+        if !used {
+            let text = format!("backend '{}' is used by no frontend.", backend.name);
+            cx.diags.push(Severity::Diag, Some(backend.span), text);
+        }
+        let way_out = backend.dispatch.is_some() || backend.transparent;
+        if used && backend.servers.is_empty() && !way_out {
+            let text = format!(
+                "backend '{}' has no server: its connections are closed.",
+                backend.name
+            );
+            cx.diags.push(Severity::Diag, Some(backend.span), text);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -297,7 +297,7 @@ fn sense(words: &[Word]) -> (Sense, usize) {
 
 fn global_line(global: &mut GlobalRaw, line: &Line, cx: &mut Cx<'_>) {
     let (sense, from) = sense(&line.words);
-    let texts: Vec<_> = line.words[from..].iter().map(Word::text).collect();
+    let texts: Vec<_> = line.words[from..].iter().take(3).map(Word::text).collect();
     let texts: Vec<&str> = texts.iter().map(|t| &**t).collect();
     let head = line.words[from].span;
     if let Some((keyword, count)) = keyword::find(&[global::TABLE], &texts) {
@@ -349,7 +349,7 @@ fn unknown(
 
 fn proxy_line(proxy: &mut ProxyRaw, line: &Line, cx: &mut Cx<'_>) {
     let (sense, from) = sense(&line.words);
-    let texts: Vec<_> = line.words[from..].iter().map(Word::text).collect();
+    let texts: Vec<_> = line.words[from..].iter().take(3).map(Word::text).collect();
     let texts: Vec<&str> = texts.iter().map(|t| &**t).collect();
     let head = line.words[from].span;
     if let Some((keyword, count)) = keyword::find(PROXY_TABLES, &texts) {
@@ -366,13 +366,29 @@ fn proxy_line(proxy: &mut ProxyRaw, line: &Line, cx: &mut Cx<'_>) {
     } else if let Some(known) = known::proxy(&texts) {
         let name = known.name.to_owned();
         let last = line.words[from + name.matches(' ').count()].span;
-        proxy.set.not_yet.push(NotYetRaw {
-            name,
-            span: head.to(last),
-            layer: known.layer,
-        });
+        if sense == Sense::Plain {
+            proxy.set.not_yet.push(NotYetRaw {
+                name,
+                span: head.to(last),
+                layer: known.layer,
+            });
+        } else {
+            // What is not there can be switched off; what was inherited is undone.
+            proxy.set.not_yet.retain(|other| other.name != name);
+        }
     } else {
         unknown_in_proxy(proxy, line, &texts, from, cx);
+    }
+}
+
+/// The present spelling with the line's own argument where it shows one `<placeholder>`.
+fn spelled(now: &str, args: &[Word]) -> String {
+    match (now.split_once('<'), args) {
+        (Some((before, after)), [only]) if !after.contains('<') => {
+            let rest = after.split_once('>').map_or("", |(_, rest)| rest);
+            format!("{before}{}{rest}", only.text())
+        }
+        _ => now.to_owned(),
     }
 }
 
@@ -531,7 +547,7 @@ fn run<T>(
             args.cx.notice(head, text);
         }
         Kind::Obsolete(now) => {
-            let now = now.to_owned();
+            let now = spelled(now, args.rest());
             (keyword.parse)(target, &mut args)?;
             args.cx.obsolete(head, &format!("'{}'", keyword.name), &now);
             return Ok(());

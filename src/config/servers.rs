@@ -198,7 +198,12 @@ fn address(
         );
         let help =
             "'init-addr last,libc,none' lets the process start with this server in maintenance";
-        let _: Said = cx.alert_help(raw.span, text, help);
+        if cx.tolerate_unresolved {
+            cx.warning(raw.span, text)
+                .help("the server starts in maintenance");
+        } else {
+            let _: Said = cx.alert_help(raw.span, text, help);
+        }
     }
     unresolved
 }

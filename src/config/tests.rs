@@ -471,6 +471,41 @@ fn init_addr_is_tried_from_left_to_right() {
 }
 
 #[test]
+fn an_unresolved_name_is_tolerated_where_asked() {
+    let text = "backend b\nserver s gone.example:80\n";
+    let loaded = loaded_with(text, |i| i.tolerate_unresolved = true);
+    assert!(matches!(
+        loaded.config.unwrap().servers[0].address,
+        ServerAddress::Unresolved { .. }
+    ));
+    assert_eq!(loaded.diags.list.len(), 2, "missing timeouts and the name");
+}
+
+#[test]
+fn diagnostics_name_what_leads_nowhere() {
+    let text =
+        "frontend f\nbind :1\ntimeout client 1s\nbackend b\nlisten l\nbind :2\ntimeout client 1s\n";
+    let of = |wanted: bool| {
+        loaded_with(text, |i| i.diagnostics = wanted)
+            .diags
+            .list
+            .len()
+    };
+    assert_eq!((of(false), of(true)), (0, 3));
+}
+
+#[test]
+fn what_is_not_supported_yet_can_be_switched_off() {
+    let text = "defaults\noption nolinger\nlisten l\nbind :1\n";
+    assert!(loaded(text).config.is_none());
+    assert!(
+        loaded(&format!("{text}no option nolinger\n"))
+            .config
+            .is_some()
+    );
+}
+
+#[test]
 fn tracking_follows_names_within_and_across_backends() {
     let config = config(
         "backend a\nserver s 192.0.2.1:80 check\nserver t 192.0.2.1:81 track s\nbackend b\nserver u 192.0.2.1:82 track a/t\n",
@@ -641,4 +676,21 @@ fn both_lists_name_every_kind_of_keyword() {
         assert!(markdown.contains(name), "{name}");
     }
     assert!(keyword::table_text().lines().count() > 500);
+}
+
+/// Prints the time `load` takes for the file in `RINGWAY_LOAD` (nothing without it).
+#[test]
+fn time_of_a_load() {
+    let Some(path) = std::env::var_os("RINGWAY_LOAD") else {
+        return;
+    };
+    for _ in 0..5 {
+        let start = std::time::Instant::now();
+        let loaded = loaded_with("", |i| i.inputs = vec![Input::Path(path.clone().into())]);
+        println!(
+            "{:?} {}",
+            start.elapsed(),
+            loaded.config.map_or(0, |c| c.servers.len())
+        );
+    }
 }

@@ -26,6 +26,8 @@ pub(super) struct Cx<'a> {
     pub(super) world: &'a dyn World,
     /// Obsolete spellings are errors.
     pub(super) strict: bool,
+    /// A server's name without an address is no mistake.
+    pub(super) tolerate_unresolved: bool,
     /// Deprecated ones stay silent (`expose-deprecated-directives`).
     pub(super) deprecated_silent: bool,
     /// Alerts so far, but those of the lexer.
