@@ -96,6 +96,7 @@ pub(crate) fn world_of(text: &str) -> World {
         node: "lbnode".into(),
         poller: "io_uring".into(),
         control_poller: "poll".into(),
+        hard_maxconn: 9981,
         ..Facts::default()
     };
     World {

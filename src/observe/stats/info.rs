@@ -185,12 +185,7 @@ fn add_connections<'a>(list: &mut Fields<'a>, view: &View<'a>) {
         .map(|at| shared.sum(|s| &s.frontends[at].sessions))
         .sum();
     let maxconn = process.maxconn.load(Relaxed);
-    let hard = shared
-        .config
-        .global
-        .maxconn
-        .map_or(maxconn, |written| written.max(maxconn));
-    list.add(
+list.add(
         "Ulimit-n",
         *b"CLP",
         Value::small(process.ulimit_n.load(Relaxed)),
@@ -211,7 +206,7 @@ fn add_connections<'a>(list: &mut Fields<'a>, view: &View<'a>) {
     list.add(
         "Hard_maxconn",
         *b"CLP",
-        Value::U32(hard),
+        Value::U32(view.facts.hard_maxconn),
         "Limit of connections it started with",
     );
     list.add(

@@ -45,6 +45,8 @@ pub struct Facts {
     pub env: Vec<(String, String)>,
     /// Bytes of address space the process may use (`-m`), 0 for no limit.
     pub memory_max: u64,
+    /// The process' `maxconn` at start: the most that `set maxconn global` may ask for.
+    pub hard_maxconn: u32,
     /// Milliseconds from exec to ready.
     pub boot_ms: u64,
 }

@@ -234,14 +234,14 @@ fn frontend_status(phase: Phase) -> &'static str {
     }
 }
 
-/// The row of one bind, under `option socket-stats`. `number` counts binds of the frontend from 1.
-pub fn listener<'a>(view: &View<'a>, id: BindId, number: usize) -> Row<'a> {
+/// The row of one bind, under `option socket-stats`.
+pub fn listener<'a>(view: &View<'a>, id: BindId) -> Row<'a> {
     let shared = view.shared;
     let bind = shared.config.bind(id);
     let sum = |of: fn(&ListenerCounters) -> &Counter| shared.sum(|s| of(&s.listeners[id.index()]));
     let name: Cow<'a, str> = match &bind.name {
         Some(name) => name.as_str().into(),
-        None => format!("sock-{number}").into(),
+        None => format!("sock-{}", bind.luid).into(),
     };
     let mut row = Row::new(
         Kind::Listener,

@@ -112,7 +112,7 @@ impl StatDump {
                         if self.filter.wants(Kind::Listener)
                             && self.filter.wants_sid(config.bind(bind).luid)
                         {
-                            self.push_row(&rows::listener(view, bind, at + 1), out);
+                            self.push_row(&rows::listener(view, bind), out);
                         }
                         self.part = Part::Listener(at + 1);
                     }

@@ -1,0 +1,253 @@
+//! Commands that change something: servers, weights, limits.
+//!
+//! Words are checked here; `backend::change` does the rest, and [`Tell`] says it to the world.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Answer, World};
+use crate::backend::change::{self, Change};
+use crate::config::{BackendId, Config, ServerId};
+use crate::observe::stats::stat::find_proxy;
+use crate::shared::{Counter, Message};
+
+/// Says what a change has to say, in the logs and on the console.
+pub trait Tell: std::fmt::Debug {
+    fn tell(&self, change: &Change);
+}
+
+/// Administrative state that an operator asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Out of maintenance and drain.
+    Ready,
+    /// No new sessions but those that must go there.
+    Drain,
+    Maint,
+}
+
+pub(super) fn set_server(words: &[String], world: &World<'_>) -> Answer {
+    with_server(words, world, |server, rest| {
+        set_server_to(server, rest, world)
+    })
+}
+
+fn set_server_to(server: ServerId, words: &[String], world: &World<'_>) -> Answer {
+    let value = words.get(1).map(String::as_str);
+    match words.first().map(String::as_str) {
+        Some("weight") => change_weight(server, value, world),
+        Some("state") => {
+            let state = match value {
+                Some("ready") => State::Ready,
+                Some("drain") => State::Drain,
+                Some("maint") => State::Maint,
+                _ => {
+                    return Answer::error(
+                        "'set server <srv> state' expects 'ready', 'drain' and 'maint'.",
+                    );
+                }
+            };
+            go_to(server, state, world)
+        }
+        Some(
+            what @ ("addr" | "agent" | "agent-addr" | "agent-port" | "agent-send" | "check-addr"
+            | "check-port" | "fqdn" | "health" | "ssl"),
+        ) => Answer::error(format!("'set server <srv> {what}' is not supported yet.")),
+        _ => Answer::error(
+            "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port | agent-send \
+             | check-addr | check-port | fqdn | health | ssl | state | weight",
+        ),
+    }
+}
+
+pub(super) fn enable_server(words: &[String], world: &World<'_>) -> Answer {
+    set_state(words, world, State::Ready)
+}
+
+pub(super) fn disable_server(words: &[String], world: &World<'_>) -> Answer {
+    set_state(words, world, State::Maint)
+}
+
+fn set_state(words: &[String], world: &World<'_>, state: State) -> Answer {
+    with_server(words, world, |server, _| go_to(server, state, world))
+}
+
+fn go_to(server: ServerId, state: State, world: &World<'_>) -> Answer {
+    let (shared, now) = (world.view.shared, world.view.now);
+    let change = match state {
+        State::Ready => change::set_ready(shared, server, now),
+        State::Drain => change::set_drain(shared, server, now),
+        State::Maint => change::set_maint(shared, server, now),
+    };
+    world.tell.tell(&change);
+    Answer::done()
+}
+
+pub(super) fn get_weight(words: &[String], world: &World<'_>) -> Answer {
+    with_server(words, world, |server, _| {
+        let (cell, written) = (
+            world.view.shared.server(server),
+            world.view.shared.config.server(server),
+        );
+        Answer::Text(format!("{} (initial {})\n", cell.weight(), written.weight))
+    })
+}
+
+pub(super) fn set_weight(words: &[String], world: &World<'_>) -> Answer {
+    with_server(words, world, |server, rest| {
+        change_weight(server, rest.first().map(String::as_str), world)
+    })
+}
+
+fn change_weight(server: ServerId, wanted: Option<&str>, world: &World<'_>) -> Answer {
+    match change::set_weight(
+        world.view.shared,
+        server,
+        wanted.unwrap_or(""),
+        world.view.now,
+    ) {
+        Ok(change) => {
+            world.tell.tell(&change);
+            Answer::done()
+        }
+        Err(why) => Answer::error(why),
+    }
+}
+
+pub(super) fn set_maxconn_frontend(words: &[String], world: &World<'_>) -> Answer {
+    let shared = world.view.shared;
+    let Some(name) = words.first() else {
+        return Answer::error("A frontend name is expected.");
+    };
+    let proxy = find_proxy(&shared.config, name);
+    let Some(front) = proxy.and_then(|id| shared.config.proxy(id).frontend) else {
+        return Answer::error("No such frontend.");
+    };
+    match limit(words.get(1), u32::MAX) {
+        Ok(limit) => {
+            shared.frontend(front).maxconn.store(limit, Relaxed);
+            shared.hint_all(|| Message::Room);
+            Answer::done()
+        }
+        Err(why) => Answer::error(why),
+    }
+}
+
+/// The process' limit can be lowered, and raised again up to what it started with.
+pub(super) fn set_maxconn_global(words: &[String], world: &World<'_>) -> Answer {
+    let (shared, most) = (world.view.shared, world.view.facts.hard_maxconn);
+    match limit(words.first(), most) {
+        Ok(limit) => {
+            shared
+                .process
+                .maxconn
+                .store(if limit == 0 { most } else { limit }, Relaxed);
+            shared.hint_all(|| Message::Room);
+            Answer::done()
+        }
+        Err(why) => Answer::error(why),
+    }
+}
+
+fn limit(word: Option<&String>, most: u32) -> Result<u32, &'static str> {
+    let Some(Ok(limit)) = word.map(|word| word.parse::<i64>()) else {
+        return Err("Integer value expected.");
+    };
+    match u32::try_from(limit) {
+        Ok(limit) if limit <= most => Ok(limit),
+        _ => Err("Value out of range."),
+    }
+}
+
+/// `clear counters`: the maxima start again. Counts themselves belong to their shards and stay.
+pub(super) fn clear_maxima(words: &[String], world: &World<'_>) -> Answer {
+    if words.first().is_some_and(|word| word == "all") {
+        return Answer::error("'clear counters all' is not supported yet.");
+    }
+    let shared = world.view.shared;
+    shared.process.connections_max.store(0, Relaxed);
+    shared.process.connection_rate_max.store(0, Relaxed);
+    shared.process.session_rate_max.store(0, Relaxed);
+    for front in &shared.frontends {
+        front.connections_max.store(0, Relaxed);
+        front.session_rate_max.store(0, Relaxed);
+        front.connection_rate_max.store(0, Relaxed);
+    }
+    for back in &shared.backends {
+        back.queued_max.store(0, Relaxed);
+        back.current_max.store(0, Relaxed);
+        back.session_rate_max.store(0, Relaxed);
+    }
+    for server in &shared.servers {
+        server.queued_max.store(0, Relaxed);
+        server.current_max.store(0, Relaxed);
+    }
+    // A shard that raises a maximum at this moment wins or loses as a whole; both are right.
+    let clear = |counters: &[&Counter]| counters.iter().for_each(|counter| counter.set(0));
+    for shard in &shared.shards {
+        shard
+            .frontends
+            .iter()
+            .for_each(|c| clear(&[&c.session_rate_max, &c.connection_rate_max]));
+        shard
+            .listeners
+            .iter()
+            .for_each(|c| clear(&[&c.current_max]));
+        for c in &shard.backends {
+            clear(&[
+                &c.session_rate_max,
+                &c.queue_time_max,
+                &c.connect_time_max,
+                &c.total_time_max,
+            ]);
+        }
+        for c in &shard.servers {
+            clear(&[
+                &c.session_rate_max,
+                &c.queue_time_max,
+                &c.connect_time_max,
+                &c.total_time_max,
+            ]);
+        }
+    }
+    Answer::done()
+}
+
+/// Does something with the server that the first word names, and the words behind it.
+fn with_server(
+    words: &[String],
+    world: &World<'_>,
+    act: impl FnOnce(ServerId, &[String]) -> Answer,
+) -> Answer {
+    match server_of(
+        &world.view.shared.config,
+        words.first().map_or("", String::as_str),
+    ) {
+        Ok(server) => act(server, &words[1..]),
+        Err(why) => Answer::error(why),
+    }
+}
+
+/// The server of `backend/server`; `#number` may stand for either name.
+fn server_of(config: &Config, word: &str) -> Result<ServerId, &'static str> {
+    let (backend, server) = word.split_once('/').ok_or("Require 'backend/server'.")?;
+    let backend = backend_of(config, backend).ok_or("No such backend.")?;
+    let number = server.strip_prefix('#').and_then(|n| n.parse::<u32>().ok());
+    let servers = &config.backend(backend).servers;
+    let named = servers.iter().find(|id| config.server(**id).name == server);
+    let found = named.or_else(|| {
+        servers
+            .iter()
+            .find(|id| Some(config.server(**id).puid) == number)
+    });
+    found.copied().ok_or("No such server.")
+}
+
+/// The backend of this name or `#number`.
+pub(super) fn backend_of(config: &Config, word: &str) -> Option<BackendId> {
+    let number = word.strip_prefix('#').and_then(|n| n.parse::<u32>().ok());
+    let mut with_back = config.proxies.iter().filter(|p| p.backend.is_some());
+    let named = with_back.clone().find(|p| p.name == word);
+    named
+        .or_else(|| with_back.find(|p| Some(p.iid) == number))
+        .and_then(|proxy| proxy.backend)
+}

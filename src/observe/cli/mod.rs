@@ -1,0 +1,295 @@
+//! The command line of the admin socket, as a machine without I/O: bytes in, bytes out
+//! (management.txt 9.3).
+//!
+//! [`Cli`] is one connection. Lines are cut into commands ([`parse`]), commands looked up in one
+//! table ([`table`]) and run against a [`World`]; every answer ends with an empty line. What comes
+//! back is a piece of the answer and a [`Next`]: the caller writes the piece before it asks for
+//! more, so a slow reader holds one piece and nobody else.
+//!
+//! Bounds: a line has [`LINE_BYTES`], a payload [`PAYLOAD_BYTES`].
+
+pub mod admin;
+pub mod parse;
+pub mod show;
+pub mod table;
+
+use std::collections::VecDeque;
+use std::io::Write;
+
+use self::admin::Tell;
+use self::parse::{Command, Ending};
+use crate::config::CliLevel;
+use crate::observe::stats::{Dump, Extra, View};
+
+/// Longest line.
+pub const LINE_BYTES: usize = 16 << 10;
+/// Longest payload behind `<<` (haproxy's `tune.cli.max-payload-size`).
+pub const PAYLOAD_BYTES: usize = 128 << 10;
+
+/// What commands look at and act on.
+#[derive(Clone, Copy, Debug)]
+pub struct World<'a> {
+    pub view: View<'a>,
+    pub extra: Extra,
+    pub tell: &'a dyn Tell,
+}
+
+/// What the caller does after writing what [`Cli::advance`] appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Call again.
+    More,
+    /// Read from the client and [`Cli::feed`], or give up after the timeout.
+    Read,
+    Close,
+}
+
+/// What a command answers with.
+#[derive(Debug)]
+pub enum Answer {
+    /// Text of whole lines, or nothing.
+    Text(String),
+    Bytes(Vec<u8>),
+    Long(Box<dyn Dump>),
+    /// A message of one line.
+    Error(String),
+    Level(CliLevel),
+    Prompt(Prompt),
+    /// `set timeout cli`, in ms.
+    Timeout(u32),
+    Quit,
+}
+
+impl Answer {
+    pub fn done() -> Self {
+        Self::Text(String::new())
+    }
+    pub fn error(text: impl Into<String>) -> Self {
+        Self::Error(text.into())
+    }
+}
+
+/// How a connection goes on after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Ends with the last command received.
+    #[default]
+    Single,
+    /// Stays open.
+    Interactive,
+    /// Stays open, `> ` asks for the next command.
+    Prompt,
+}
+
+/// What the command `prompt` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    Toggle,
+    Set(Mode),
+    ToggleTime,
+}
+
+/// One connection to an admin socket.
+#[derive(Debug)]
+pub struct Cli {
+    level: CliLevel,
+    mode: Mode,
+    /// The prompt shows the uptime.
+    timed: bool,
+    /// Longest wait for a command, ms; 0: without limit.
+    timeout_ms: u32,
+    input: Vec<u8>,
+    /// Commands of the current line that were not run yet.
+    commands: VecDeque<Command>,
+    payload: Option<Payload>,
+    answer: Option<Box<dyn Dump>>,
+    /// A line was run, so [`Mode::Single`] ends when nothing is left.
+    served: bool,
+}
+
+/// A payload being received for the last command of the line.
+#[derive(Debug)]
+struct Payload {
+    /// Line it ends with; empty: an empty line.
+    until: Vec<u8>,
+    bytes: usize,
+}
+
+impl Cli {
+    pub fn new(level: CliLevel, timeout_ms: u32) -> Self {
+        Self {
+            level,
+            mode: Mode::Single,
+            timed: false,
+            timeout_ms,
+            input: Vec::new(),
+            commands: VecDeque::new(),
+            payload: None,
+            answer: None,
+            served: false,
+        }
+    }
+
+    /// Longest time to wait for input now, in ms; `None`: without limit.
+    pub fn timeout_ms(&self) -> Option<u32> {
+        (self.timeout_ms > 0).then_some(self.timeout_ms)
+    }
+
+    /// Takes what was read. Call only after [`Next::Read`], with at most some kilobytes.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// Does one step and appends its part of the answer to `out`.
+    pub fn advance(&mut self, world: &World<'_>, out: &mut Vec<u8>) -> Next {
+        if let Some(dump) = &mut self.answer {
+            if !dump.more(&world.view, out) {
+                self.answer = None;
+                self.end_answer(world, out);
+            }
+            return Next::More;
+        }
+        if self.payload.is_some() {
+            return self.take_payload(out);
+        }
+        if let Some(command) = self.commands.pop_front() {
+            let answer = table::run(&command.words, self.level, world);
+            return self.give(answer, world, out);
+        }
+        match self.input.iter().position(|&b| b == b'\n') {
+            Some(end) if end < LINE_BYTES => {
+                let line: Vec<u8> = self.input.drain(..=end).collect();
+                self.take_line(&line[..end], out);
+                Next::More
+            }
+            Some(_) => refuse(out, "Command line is too long."),
+            None if self.input.len() >= LINE_BYTES => refuse(out, "Command line is too long."),
+            None if self.served && self.mode == Mode::Single && self.input.is_empty() => {
+                Next::Close
+            }
+            None => Next::Read,
+        }
+    }
+
+    fn take_line(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        self.served = true;
+        let (commands, ending) = parse::line(line);
+        self.commands = commands.into();
+        if let Ending::Payload(until) = ending {
+            self.payload = Some(Payload { until, bytes: 0 });
+            self.ask_for_payload(out);
+        }
+    }
+
+    fn take_payload(&mut self, out: &mut Vec<u8>) -> Next {
+        let Some(payload) = &mut self.payload else {
+            return Next::More;
+        };
+        match payload.take(&mut self.input) {
+            Taken::Line => self.ask_for_payload(out),
+            Taken::End => self.payload = None,
+            Taken::Nothing => return Next::Read,
+            Taken::TooLong => return refuse(out, "Payload is too long."),
+        }
+        Next::More
+    }
+
+    fn ask_for_payload(&self, out: &mut Vec<u8>) {
+        if self.mode == Mode::Prompt {
+            out.extend_from_slice(b"+ ");
+        }
+    }
+
+    /// Writes an answer and obeys what it says about the connection.
+    fn give(&mut self, answer: Answer, world: &World<'_>, out: &mut Vec<u8>) -> Next {
+        match answer {
+            Answer::Long(dump) => {
+                self.answer = Some(dump);
+                return Next::More;
+            }
+            Answer::Quit => return Next::Close,
+            Answer::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Answer::Bytes(bytes) => out.extend_from_slice(&bytes),
+            Answer::Error(text) => {
+                out.extend_from_slice(text.as_bytes());
+                out.push(b'\n');
+            }
+            Answer::Level(level) => self.level = level,
+            Answer::Timeout(ms) => self.timeout_ms = ms,
+            Answer::Prompt(prompt) => self.set_prompt(prompt),
+        }
+        self.end_answer(world, out);
+        Next::More
+    }
+
+    fn set_prompt(&mut self, prompt: Prompt) {
+        match prompt {
+            Prompt::Toggle if self.mode == Mode::Prompt => self.mode = Mode::Single,
+            Prompt::Toggle => self.mode = Mode::Prompt,
+            Prompt::Set(mode) => self.mode = mode,
+            Prompt::ToggleTime => self.timed = !self.timed,
+        }
+    }
+
+    /// The empty line, and the prompt if there is one.
+    fn end_answer(&self, world: &World<'_>, out: &mut Vec<u8>) {
+        out.push(b'\n');
+        if self.mode != Mode::Prompt {
+            return;
+        }
+        if self.timed {
+            let s = world.view.now.0 / 1000;
+            write!(
+                out,
+                "[{}:{:02}:{:02}:{:02}]",
+                s / 86_400,
+                s / 3600 % 24,
+                s / 60 % 60,
+                s % 60
+            )
+            .expect("a vector takes every byte");
+        }
+        out.extend_from_slice(b"> ");
+    }
+}
+
+fn refuse(out: &mut Vec<u8>, why: &str) -> Next {
+    out.extend_from_slice(why.as_bytes());
+    out.extend_from_slice(b"\n\n");
+    Next::Close
+}
+
+enum Taken {
+    Line,
+    End,
+    Nothing,
+    TooLong,
+}
+
+impl Payload {
+    /// Takes one line of the payload off `input`. No command here uses payloads yet: their bytes
+    /// are counted and dropped.
+    fn take(&mut self, input: &mut Vec<u8>) -> Taken {
+        let Some(end) = input.iter().position(|&b| b == b'\n') else {
+            let held = self.bytes + input.len();
+            return if held > PAYLOAD_BYTES {
+                Taken::TooLong
+            } else {
+                Taken::Nothing
+            };
+        };
+        let line: Vec<u8> = input.drain(..=end).collect();
+        self.bytes += line.len();
+        let line = &line[..end];
+        if line.strip_suffix(b"\r").unwrap_or(line) == self.until {
+            Taken::End
+        } else if self.bytes > PAYLOAD_BYTES {
+            Taken::TooLong
+        } else {
+            Taken::Line
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,213 @@
+//! Commands that only look, and those about the connection itself.
+
+use super::admin::backend_of;
+use super::{Answer, Mode, Prompt, World};
+use crate::config::{BindAddress, CliLevel};
+use crate::lang::value::{Unit, time_ms};
+use crate::observe::log::clock::LocalClock;
+use crate::observe::log::line::push_date;
+use crate::observe::stats::servers::{List, ServersDump};
+use crate::observe::stats::stat::{Filter, StatDump, find_proxy};
+use crate::observe::stats::value::Form;
+use crate::observe::stats::{activity, info};
+
+/// The form that the words ask for; the last one wins.
+fn form(words: &[String]) -> Form {
+    let named = |word: &String| match word.as_str() {
+        "typed" => Some(Form::Typed),
+        "json" => Some(Form::Json),
+        _ => None,
+    };
+    words.iter().rev().find_map(named).unwrap_or_default()
+}
+
+fn has(words: &[String], wanted: &str) -> bool {
+    words.iter().any(|word| word == wanted)
+}
+
+pub(super) fn info(words: &[String], world: &World<'_>) -> Answer {
+    let mut out = Vec::new();
+    info::push(
+        &world.view,
+        &world.extra,
+        form(words),
+        has(words, "desc"),
+        &mut out,
+    );
+    Answer::Bytes(out)
+}
+
+/// `show stat [domain <d>] [<proxy> <types> <sid>] [typed|json] [up|no-maint]`.
+pub(super) fn stat(words: &[String], world: &World<'_>) -> Answer {
+    let (domain, words) = match words {
+        [word, domain, rest @ ..] if word == "domain" => (domain.as_str(), rest),
+        _ => ("proxy", words),
+    };
+    let mut filter = Filter {
+        form: form(words),
+        no_maint: has(words, "no-maint"),
+        up: has(words, "up"),
+        ..Filter::default()
+    };
+    match domain {
+        "proxy" => {}
+        "resolvers" => filter.nothing = true,
+        _ => return Answer::error("Invalid statistics domain."),
+    }
+    if let [proxy, kinds, sid, ..] = words {
+        if proxy != "-1" {
+            match find_proxy(&world.view.shared.config, proxy) {
+                Some(id) => filter.iid = Some(world.view.shared.config.proxy(id).iid),
+                None => return Answer::error("No such proxy."),
+            }
+        }
+        // -1 is no filter; what is no number is haproxy's 0.
+        let number = |word: &String| u32::try_from(word.parse::<i64>().unwrap_or(0)).ok();
+        filter.kinds = number(kinds);
+        filter.sid = number(sid);
+    }
+    Answer::Long(Box::new(StatDump::new(filter)))
+}
+
+pub(super) fn activity(_: &[String], world: &World<'_>) -> Answer {
+    let mut out = Vec::new();
+    activity::push(&world.view, &mut out);
+    Answer::Bytes(out)
+}
+
+/// Only HTTP captures errors; there are none yet, and the count says so.
+pub(super) fn errors(words: &[String], world: &World<'_>) -> Answer {
+    let known = |word: &String| find_proxy(&world.view.shared.config, word).is_some();
+    if words
+        .first()
+        .is_some_and(|word| word != "-1" && !known(word))
+    {
+        return Answer::error("No such proxy.");
+    }
+    let mut out = b"Total events captured on [".to_vec();
+    push_date(
+        &mut out,
+        world.view.wall_us,
+        &mut LocalClock::new(world.view.offset_at),
+    );
+    out.extend_from_slice(b"] : 0\n");
+    Answer::Bytes(out)
+}
+
+pub(super) fn version(_: &[String], world: &World<'_>) -> Answer {
+    Answer::Text(format!("{}\n", world.view.facts.version))
+}
+
+pub(super) fn env(words: &[String], world: &World<'_>) -> Answer {
+    let env = &world.view.facts.env;
+    let wanted = words.first();
+    if wanted.is_some_and(|name| !env.iter().any(|(known, _)| known == name)) {
+        return Answer::error("Variable not found");
+    }
+    let shown = env
+        .iter()
+        .filter(|(name, _)| wanted.is_none_or(|wanted| wanted == name));
+    Answer::Text(
+        shown
+            .map(|(name, value)| format!("{name}={value}\n"))
+            .collect(),
+    )
+}
+
+pub(super) fn startup_logs(_: &[String], world: &World<'_>) -> Answer {
+    let text = &world.view.facts.startup_log;
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    Answer::Text(format!("{text}{end}"))
+}
+
+pub(super) fn servers_state(words: &[String], world: &World<'_>) -> Answer {
+    servers(List::State, words, world)
+}
+
+pub(super) fn servers_conn(words: &[String], world: &World<'_>) -> Answer {
+    servers(List::Connections, words, world)
+}
+
+fn servers(list: List, words: &[String], world: &World<'_>) -> Answer {
+    let only = match words.first() {
+        None => None,
+        Some(name) => match backend_of(&world.view.shared.config, name) {
+            Some(backend) => Some(backend),
+            None => return Answer::error("Can't find backend."),
+        },
+    };
+    Answer::Long(Box::new(ServersDump::new(list, only)))
+}
+
+pub(super) fn backend(_: &[String], world: &World<'_>) -> Answer {
+    let proxies = world.view.shared.config.proxies.iter();
+    let shown = proxies.filter(|proxy| proxy.backend.is_some() && !proxy.disabled);
+    let names: String = shown.map(|proxy| format!("{}\n", proxy.name)).collect();
+    Answer::Text(format!("# name\n{names}"))
+}
+
+pub(super) fn cli_sockets(_: &[String], world: &World<'_>) -> Answer {
+    let mut text = String::from("# socket lvl processes\n");
+    for socket in &world.view.shared.config.global.stats_sockets {
+        text += &format!(
+            "{} {} all\n",
+            address(&socket.address),
+            level_name(socket.level)
+        );
+    }
+    Answer::Text(text)
+}
+
+fn address(address: &BindAddress) -> String {
+    match address {
+        BindAddress::Ip(ip) if ip.is_ipv4() => format!("ipv4@{ip}"),
+        BindAddress::Ip(ip) => format!("ipv6@{ip}"),
+        BindAddress::Unix(path) => format!("unix@{}", path.display()),
+        BindAddress::Abns(name) => format!("abns@{}", String::from_utf8_lossy(name)),
+        BindAddress::Abnsz(name) => format!("abnsz@{}", String::from_utf8_lossy(name)),
+        BindAddress::Fd(fd) => format!("fd@{fd}"),
+    }
+}
+
+/// A level in the words of the configuration.
+pub fn level_name(level: CliLevel) -> &'static str {
+    match level {
+        CliLevel::User => "user",
+        CliLevel::Operator => "operator",
+        CliLevel::Admin => "admin",
+    }
+}
+
+pub(super) fn echo(words: &[String], _: &World<'_>) -> Answer {
+    Answer::Text(format!("{}\n", words.join(" ")))
+}
+
+pub(super) fn quit(_: &[String], _: &World<'_>) -> Answer {
+    Answer::Quit
+}
+
+/// Seconds where no unit is given.
+pub(super) fn set_timeout(words: &[String], _: &World<'_>) -> Answer {
+    match words.first().map(|word| time_ms(word.as_bytes(), Unit::S)) {
+        Some(Ok(ms)) if ms > 0 => Answer::Timeout(ms),
+        _ => Answer::error("Expects an integer value."),
+    }
+}
+
+pub(super) fn prompt(words: &[String], _: &World<'_>) -> Answer {
+    Answer::Prompt(match words.first().map(String::as_str) {
+        None => Prompt::Toggle,
+        Some("n") => Prompt::Set(Mode::Single),
+        Some("i") => Prompt::Set(Mode::Interactive),
+        Some("p") => Prompt::Set(Mode::Prompt),
+        Some("timed") => Prompt::ToggleTime,
+        Some("help") => return Answer::Text(PROMPT_HELP.into()),
+        Some(_) => return Answer::error("Unknown prompt mode: expects n, i, p, timed or help."),
+    })
+}
+
+const PROMPT_HELP: &str = "  n      close after the answer
+  i      stay open without a prompt
+  p      stay open with a prompt
+  timed  show the time since start in the prompt, or no longer
+";

@@ -1,0 +1,315 @@
+//! The commands of the admin socket, one item each: words, arguments, level, help, function; and
+//! the names of those that haproxy has and this program has not yet.
+
+use super::{Answer, World, admin, show};
+use crate::config::CliLevel;
+
+/// One command.
+#[derive(Debug)]
+struct Item {
+    words: &'static [&'static str],
+    /// Shown behind the words.
+    arguments: &'static str,
+    help: &'static str,
+    /// Least level that may use it.
+    level: CliLevel,
+    run: Run,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Run {
+    /// Gets the words behind the command's own.
+    Do(fn(&[String], &World<'_>) -> Answer),
+    Help,
+    TellLevel,
+    /// Gives rights up.
+    Lower(CliLevel),
+}
+
+/// A table line: words, arguments, level, help, what it does.
+macro_rules! commands {
+    ($([$($word:literal)*] $arguments:literal $level:ident $help:literal => $run:expr;)*) => {
+        &[$(Item {
+            words: &[$($word),*],
+            arguments: $arguments,
+            help: $help,
+            level: CliLevel::$level,
+            run: $run,
+        },)*]
+    };
+}
+
+const COMMANDS: &[Item] = commands! {
+    ["clear" "counters"] "" Operator "let maxima of the statistics start again" => Run::Do(admin::clear_maxima);
+    ["disable" "server"] "<bk>/<srv>" Admin "put a server into maintenance" => Run::Do(admin::disable_server);
+    ["echo"] "[text]" User "answer with the text" => Run::Do(show::echo);
+    ["enable" "server"] "<bk>/<srv>" Admin "take a server out of maintenance and drain" => Run::Do(admin::enable_server);
+    ["get" "weight"] "<bk>/<srv>" User "weight of a server, now and as configured" => Run::Do(admin::get_weight);
+    ["operator"] "" Operator "lower this connection's level to operator" => Run::Lower(CliLevel::Operator);
+    ["set" "maxconn" "frontend"] "<frontend> <value>" Admin "limit of a frontend's connections" => Run::Do(admin::set_maxconn_frontend);
+    ["set" "maxconn" "global"] "<value>" Admin "limit of the process' connections" => Run::Do(admin::set_maxconn_global);
+    ["set" "server"] "<bk>/<srv> [opts]" Admin "state, health or weight of a server" => Run::Do(admin::set_server);
+    ["set" "timeout" "cli"] "<delay>" User "how long this connection may be idle" => Run::Do(show::set_timeout);
+    ["set" "weight"] "<bk>/<srv> <weight>[%]" Admin "weight of a server" => Run::Do(admin::set_weight);
+    ["show" "activity"] "" User "what each shard did" => Run::Do(show::activity);
+    ["show" "backend"] "" User "names of the backends" => Run::Do(show::backend);
+    ["show" "cli" "level"] "" User "level of this connection" => Run::TellLevel;
+    ["show" "cli" "sockets"] "" User "admin sockets and their levels" => Run::Do(show::cli_sockets);
+    ["show" "env"] "[var]" Operator "environment of the process" => Run::Do(show::env);
+    ["show" "errors"] "[<px>]" Operator "protocol errors captured last" => Run::Do(show::errors);
+    ["show" "info"] "[desc|json|typed]*" User "what the process is and does" => Run::Do(show::info);
+    ["show" "servers" "conn"] "[<backend>]" User "connections to servers" => Run::Do(show::servers_conn);
+    ["show" "servers" "state"] "[<backend>]" User "servers in the format of a state file" => Run::Do(show::servers_state);
+    ["show" "startup-logs"] "" Operator "what was said while starting" => Run::Do(show::startup_logs);
+    ["show" "stat"] "[json|no-maint|typed|up]*" User "counters of proxies and servers" => Run::Do(show::stat);
+    ["show" "version"] "" User "version of the process" => Run::Do(show::version);
+    ["user"] "" User "lower this connection's level to user" => Run::Lower(CliLevel::User);
+    ["help"] "[<command>]" User "this list, or the part of it that fits" => Run::Help;
+    ["prompt"] "[help|n|i|p|timed]" User "stay open and ask for commands, or no longer" => Run::Do(show::prompt);
+    ["quit"] "" User "close the connection" => Run::Do(show::quit);
+};
+
+/// The items at the end of the table that every list ends with.
+const ALWAYS_LISTED: usize = 3;
+
+/// Commands of haproxy 3.4 that are not here yet, by the words that tell them apart.
+const NOT_YET: &[&str] = &[
+    "abort ssl ca-file",
+    "abort ssl cert",
+    "abort ssl crl-file",
+    "acme",
+    "add acl",
+    "add backend",
+    "add map",
+    "add server",
+    "add ssl ca-file",
+    "add ssl crt-list",
+    "clear acl",
+    "clear map",
+    "clear table",
+    "commit acl",
+    "commit map",
+    "commit ssl ca-file",
+    "commit ssl cert",
+    "commit ssl crl-file",
+    "debug",
+    "del acl",
+    "del backend",
+    "del map",
+    "del server",
+    "del ssl ca-file",
+    "del ssl cert",
+    "del ssl crl-file",
+    "del ssl crt-list",
+    "disable agent",
+    "disable dynamic-cookie backend",
+    "disable frontend",
+    "disable health",
+    "dump ssl cert",
+    "dump stats-file",
+    "enable agent",
+    "enable dynamic-cookie backend",
+    "enable frontend",
+    "enable health",
+    "experimental-mode",
+    "expert-mode",
+    "get acl",
+    "get map",
+    "get var",
+    "hard-reload",
+    "httpclient",
+    "mcli-debug-mode",
+    "new ssl ca-file",
+    "new ssl cert",
+    "new ssl crl-file",
+    "prepare acl",
+    "prepare map",
+    "publish backend",
+    "release-pools",
+    "reload",
+    "reopen logs",
+    "set anon",
+    "set dynamic-cookie-key backend",
+    "set map",
+    "set maxconn server",
+    "set profiling",
+    "set rate-limit",
+    "set severity-output",
+    "set ssl ca-file",
+    "set ssl cert",
+    "set ssl crl-file",
+    "set ssl ocsp-response",
+    "set ssl tls-key",
+    "set table",
+    "set var",
+    "show acl",
+    "show anon",
+    "show cache",
+    "show dev",
+    "show events",
+    "show fd",
+    "show libs",
+    "show map",
+    "show peers",
+    "show pools",
+    "show proc",
+    "show profiling",
+    "show quic",
+    "show resolvers",
+    "show schema json",
+    "show sess",
+    "show ssl ca-file",
+    "show ssl cert",
+    "show ssl crl-file",
+    "show ssl crt-list",
+    "show ssl ocsp-response",
+    "show ssl ocsp-updates",
+    "show ssl providers",
+    "show ssl sni",
+    "show table",
+    "show tasks",
+    "show threads",
+    "show tls-keys",
+    "show trace",
+    "shutdown frontend",
+    "shutdown session",
+    "shutdown sessions server",
+    "trace",
+    "unpublish backend",
+    "update ssl ocsp-response",
+    "wait",
+];
+
+/// Runs the command that `words` name.
+pub fn run(words: &[String], level: CliLevel, world: &World<'_>) -> Answer {
+    let Some(item) = find(words) else {
+        return unknown(words, level);
+    };
+    if level < item.level {
+        return Answer::error("Permission denied");
+    }
+    let arguments = &words[item.words.len()..];
+    match item.run {
+        Run::Do(run) => run(arguments, world),
+        Run::Help => Answer::Text(format!(
+            "The following commands are valid at this level:\n{}",
+            list(&fitting(arguments, level))
+        )),
+        Run::TellLevel => Answer::Text(format!("{}\n", show::level_name(level))),
+        Run::Lower(to) => Answer::Level(to),
+    }
+}
+
+/// The command whose words all stand at the front.
+fn find(words: &[String]) -> Option<&'static Item> {
+    let fits = |item: &&Item| {
+        item.words.len() <= words.len() && item.words.iter().zip(words).all(|(a, b)| a == b)
+    };
+    COMMANDS
+        .iter()
+        .filter(fits)
+        .max_by_key(|item| item.words.len())
+}
+
+fn unknown(words: &[String], level: CliLevel) -> Answer {
+    let Some(first) = words.first() else {
+        return Answer::Text(format!(
+            "Unknown command. Please enter one of the following commands only:\n{}",
+            list(&fitting(&[], level))
+        ));
+    };
+    let begins = |name: &&&str| {
+        name.split(' ').zip(words).filter(|(a, b)| a == b).count() == name.split(' ').count()
+    };
+    if let Some(name) = NOT_YET.iter().find(begins) {
+        return Answer::error(format!("'{name}' is not supported yet."));
+    }
+    let near = fitting(words, level);
+    if near.len() == ALWAYS_LISTED {
+        let all = list(&fitting(&[], level));
+        return Answer::Text(format!(
+            "Unknown command: '{first}'. Please enter one of the following commands only:\n{all}"
+        ));
+    }
+    Answer::Text(format!(
+        "Unknown command: '{first}', but maybe one of the following ones is a better match:\n{}",
+        list(&near)
+    ))
+}
+
+/// Commands that begin with these words, else those that look like them, and the last three always.
+fn fitting(words: &[String], level: CliLevel) -> Vec<&'static Item> {
+    let (table, always) = COMMANDS.split_at(COMMANDS.len() - ALWAYS_LISTED);
+    let allowed: Vec<&Item> = table.iter().filter(|item| item.level <= level).collect();
+    let common = |item: &Item| {
+        item.words
+            .iter()
+            .zip(words)
+            .take_while(|(a, b)| a == b)
+            .count()
+    };
+    let most = allowed.iter().map(|item| common(item)).max().unwrap_or(0);
+    let mut found: Vec<&Item> = if words.is_empty() {
+        allowed
+    } else if most > 0 {
+        let whole = allowed.iter().filter(|item| common(item) == most).copied();
+        let fits = |item: &&Item| {
+            words
+                .get(most)
+                .is_none_or(|word| looks_like(item.words.get(most), word))
+        };
+        let near: Vec<&Item> = whole.clone().filter(fits).collect();
+        if near.is_empty() {
+            whole.collect()
+        } else {
+            near
+        }
+    } else {
+        let text = words.join(" ");
+        allowed
+            .into_iter()
+            .filter(|item| strsim::jaro_winkler(&item.words.join(" "), &text) > 0.8)
+            .collect()
+    };
+    found.extend(always);
+    found
+}
+
+/// Is the word meant, perhaps misspelt or not yet complete?
+fn looks_like(meant: Option<&&str>, word: &str) -> bool {
+    meant.is_some_and(|meant| meant.starts_with(word) || strsim::jaro_winkler(meant, word) > 0.85)
+}
+
+/// Two columns, as haproxy's help.
+fn list(items: &[&Item]) -> String {
+    let line = |item: &&Item| {
+        let usage = format!("{} {}", item.words.join(" "), item.arguments);
+        format!("  {:<40}: {}\n", usage.trim_end(), item.help)
+    };
+    items.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_both_there_and_not_yet_there() {
+        for item in COMMANDS {
+            let name = item.words.join(" ");
+            assert!(
+                !NOT_YET
+                    .iter()
+                    .any(|n| *n == name || name.starts_with(&format!("{n} "))),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_table_is_in_order_for_readers() {
+        let names: Vec<String> = COMMANDS.iter().map(|item| item.words.join(" ")).collect();
+        assert!(names[..names.len() - ALWAYS_LISTED].is_sorted());
+        assert!(NOT_YET.is_sorted());
+    }
+}
