@@ -1,1 +1,118 @@
-//! Stub.
+//! The control thread: the admin sockets, beside the shards and never in their way.
+//!
+//! It is written against a small [`executor::Executor`]: glommio first, a plain poll(2) loop where
+//! glommio cannot start (io_uring forbidden, too little lockable memory). Connections are bounded by
+//! `stats maxconn` and each socket's own `maxconn`; each holds one piece of its answer at a time, so
+//! a client that does not read stops nobody else, and is closed after `stats timeout`.
+//!
+//! The thread reads `shared` and acts through `backend`; it never touches a shard's slots.
+
+pub mod executor;
+mod glommio;
+mod poll;
+mod sockets;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use crate::observe::stats::Facts;
+use crate::proxy::logs::LogOutputs;
+use crate::shared::Shared;
+
+/// What the control thread starts with.
+#[derive(Debug)]
+pub struct ControlSetup {
+    pub shared: Arc<Shared>,
+    /// Listening sockets, each with its index in `global.stats_sockets`.
+    pub sockets: Vec<(OwnedFd, usize)>,
+    pub logs: LogOutputs,
+    /// What `show info` and its like tell; `control_poller` is put in place here.
+    pub facts: Facts,
+    pub poller: Wanted,
+}
+
+/// Which executor to run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Wanted {
+    /// glommio, or poll(2) where it cannot start.
+    #[default]
+    Best,
+    Glommio,
+    Poll,
+}
+
+/// The running control thread.
+#[derive(Debug)]
+pub struct ControlHandle {
+    poller: String,
+    /// Closing it tells the thread to end.
+    stop: UnixStream,
+    thread: JoinHandle<()>,
+}
+
+impl ControlHandle {
+    /// `glommio`, or `poll` and why.
+    pub fn poller_name(&self) -> &str {
+        &self.poller
+    }
+
+    /// Closes the admin sockets and waits for the thread, which never blocks.
+    pub fn stop(self) {
+        drop(self.stop);
+        let _ = self.thread.join();
+    }
+}
+
+/// Starts the control thread. Call before `chroot`: it keeps `/proc/self/statm` open.
+///
+/// # Errors
+/// No thread or socket pair can be made, or the executor that was asked for cannot start.
+pub fn spawn(setup: ControlSetup) -> io::Result<ControlHandle> {
+    let (stop, stopped) = UnixStream::pair()?;
+    let (tell, told) = channel();
+    let thread = thread::Builder::new()
+        .name("control".into())
+        .spawn(move || run(setup, stopped, &tell))?;
+    let poller = told
+        .recv()
+        .unwrap_or_else(|_| Err(io::Error::other("the control thread ended at its start")))?;
+    Ok(ControlHandle {
+        poller,
+        stop,
+        thread,
+    })
+}
+
+/// The thread: tries one executor after the other, tells which one serves, and serves.
+fn run(mut setup: ControlSetup, stopped: UnixStream, tell: &Sender<io::Result<String>>) {
+    let statm = File::open("/proc/self/statm").ok();
+    let stopped = OwnedFd::from(stopped);
+    let why_not = match setup.poller {
+        Wanted::Poll => None,
+        Wanted::Best | Wanted::Glommio => match glommio::Runtime::new() {
+            Ok(runtime) => {
+                "glommio".clone_into(&mut setup.facts.control_poller);
+                let _ = tell.send(Ok(setup.facts.control_poller.clone()));
+                runtime.run(|executor| sockets::serve(executor, setup, statm, stopped));
+                return;
+            }
+            Err(why) if setup.poller == Wanted::Glommio => {
+                let _ = tell.send(Err(why));
+                return;
+            }
+            Err(why) => Some(why),
+        },
+    };
+    setup.facts.control_poller =
+        why_not.map_or_else(|| "poll".into(), |why| format!("poll (no glommio: {why})"));
+    let _ = tell.send(Ok(setup.facts.control_poller.clone()));
+    poll::run(|executor| sockets::serve(executor, setup, statm, stopped));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! The admin sockets: who may connect, how long a conversation may take.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use futures_lite::future::yield_now;
+
+use super::ControlSetup;
+use super::executor::Executor;
+use crate::backend::change::Change;
+use crate::config::CliLevel;
+use crate::io::sys::{localtime, net};
+use crate::observe::cli::admin::Tell;
+use crate::observe::cli::{Cli, Next, World};
+
+use crate::observe::stats::{Extra, PIECE_BYTES, View};
+use crate::proxy::logs::ShardLogs;
+use crate::shared::Shared;
+
+/// Pause after an accept that failed (no descriptors left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a closed connection is read on, and how much, so that its last answer is not cut off
+/// by a reset for what the client sent in vain.
+const LINGER: Duration = Duration::from_millis(200);
+const LINGER_BYTES: usize = 256 << 10;
+const READ_BYTES: usize = 4096;
+
+/// Serves until `stopped` is closed by the other side.
+pub(super) async fn serve<E: Executor>(
+    executor: E,
+    mut setup: ControlSetup,
+    statm: Option<File>,
+    stopped: OwnedFd,
+) {
+    let sockets = std::mem::take(&mut setup.sockets);
+    let all = Places::new(setup.shared.config.global.stats_maxconn);
+    let teller = Teller {
+        logs: RefCell::new(setup.logs.process(Some(&setup.shared))),
+        shared: Arc::clone(&setup.shared),
+    };
+    let desk = Rc::new(Desk {
+        setup,
+        statm,
+        all,
+        teller,
+    });
+    for (fd, index) in sockets {
+        let configured = desk.setup.shared.config.global.stats_sockets.get(index);
+        let level = configured.map_or(CliLevel::User, |socket| socket.level);
+        let own = Places::new(
+            configured
+                .and_then(|socket| socket.maxconn)
+                .unwrap_or(u32::MAX),
+        );
+        if let Ok(listener) = executor.listener(fd) {
+            executor.spawn(listen(
+                executor.clone(),
+                Rc::clone(&desk),
+                listener,
+                level,
+                own,
+            ));
+        }
+    }
+    if let Ok(mut stopped) = executor.stream(stopped) {
+        let _ = executor.read(&mut stopped, &mut [0]).await;
+    }
+}
+
+/// What all connections look at.
+struct Desk {
+    setup: ControlSetup,
+    statm: Option<File>,
+    all: Rc<Places>,
+    teller: Teller,
+}
+
+/// Says changes in the logs of their backends and on the console.
+#[derive(Debug)]
+struct Teller {
+    logs: RefCell<ShardLogs>,
+    shared: Arc<Shared>,
+}
+
+impl Tell for Teller {
+    fn tell(&self, change: &Change) {
+        let mut logs = self.logs.borrow_mut();
+        for line in &change.lines {
+            let backend = self.shared.config.backend(line.backend);
+            let tag = backend.log_tag.as_deref();
+            logs.push(
+                &backend.log,
+                line.level,
+                tag,
+                localtime::wall_us(),
+                line.text.as_bytes(),
+            );
+            let (label, text) = line.on_stderr(&self.shared.config);
+            logs.console(label, &text);
+        }
+    }
+}
+
+impl Desk {
+    /// Does steps of a conversation until there is something to write, or to wait for.
+    fn advance(&self, cli: &mut Cli, out: &mut Vec<u8>) -> Next {
+        let view = View {
+            shared: &self.setup.shared,
+            now: net::tick(),
+            wall_us: localtime::wall_us(),
+            facts: &self.setup.facts,
+            offset_at: localtime::offset_s,
+        };
+        let extra = Extra {
+            logs_dropped: self.setup.logs.dropped(),
+            resident: self.resident(),
+        };
+        let world = World {
+            view,
+            extra,
+            tell: &self.teller,
+        };
+        loop {
+            let next = cli.advance(&world, out);
+            if next != Next::More || out.len() >= PIECE_BYTES {
+                return next;
+            }
+        }
+    }
+
+    /// Bytes of resident memory, from `/proc/self/statm`; 0 where that cannot be read.
+    fn resident(&self) -> u64 {
+        let mut text = [0; 128];
+        let Some(Ok(length)) = self.statm.as_ref().map(|file| file.read_at(&mut text, 0)) else {
+            return 0;
+        };
+        let text = std::str::from_utf8(&text[..length]).unwrap_or("");
+        let pages = text
+            .split(' ')
+            .nth(1)
+            .and_then(|pages| pages.parse::<u64>().ok());
+        pages.unwrap_or(0) * PAGE_BYTES
+    }
+}
+
+/// Pages of the machines this runs on.
+const PAGE_BYTES: u64 = 4096;
+
+/// Accepts on one socket for ever. A connection beyond a limit waits, and with it the backlog.
+async fn listen<E: Executor>(
+    executor: E,
+    desk: Rc<Desk>,
+    listener: E::Listener,
+    level: CliLevel,
+    own: Rc<Places>,
+) {
+    loop {
+        let Ok(mut stream) = executor.accept(&listener).await else {
+            executor.sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let places = (Places::take(&own).await, Places::take(&desk.all).await);
+        let (executor, desk) = (executor.clone(), Rc::clone(&desk));
+        executor.clone().spawn(async move {
+            let _ = converse(&executor, &desk, &mut stream, level).await;
+            finish(&executor, &mut stream).await;
+            drop(places);
+        });
+    }
+}
+
+/// One connection, until it is done, fails, or makes us wait for longer than it may.
+async fn converse<E: Executor>(
+    executor: &E,
+    desk: &Desk,
+    stream: &mut E::Stream,
+    level: CliLevel,
+) -> io::Result<()> {
+    let mut cli = Cli::new(level, desk.setup.shared.config.global.stats_timeout_ms);
+    let mut out = Vec::new();
+    let mut space = [0; READ_BYTES];
+    loop {
+        let next = desk.advance(&mut cli, &mut out);
+        let limit = cli.timeout_ms().map(|ms| Duration::from_millis(ms.into()));
+        write_all(executor, stream, &out, limit).await?;
+        out.clear();
+        match next {
+            // Others have their turn between two pieces.
+            Next::More => yield_now().await,
+            Next::Close => return Ok(()),
+            Next::Read => match executor
+                .within(limit, executor.read(stream, &mut space))
+                .await
+            {
+                Some(Ok(count)) if count > 0 => cli.feed(&space[..count]),
+                _ => return Ok(()),
+            },
+        }
+    }
+}
+
+/// Writes everything; each part within `limit`.
+async fn write_all<E: Executor>(
+    executor: &E,
+    stream: &mut E::Stream,
+    mut bytes: &[u8],
+    limit: Option<Duration>,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match executor.within(limit, executor.write(stream, bytes)).await {
+            Some(Ok(count)) if count > 0 => bytes = &bytes[count..],
+            Some(Err(error)) => return Err(error),
+            _ => return Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Closes towards the client, then takes in what it still sends.
+async fn finish<E: Executor>(executor: &E, stream: &mut E::Stream) {
+    executor.close_write(stream).await;
+    let drain = async {
+        let mut space = [0; READ_BYTES];
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match executor.read(stream, &mut space).await {
+                Ok(count) if count > 0 => left = left.saturating_sub(count),
+                _ => return,
+            }
+        }
+    };
+    let _ = executor.within(Some(LINGER), drain).await;
+}
+
+/// A number of connections that may be served at once.
+struct Places {
+    left: Cell<u32>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Places {
+    fn new(count: u32) -> Rc<Self> {
+        Rc::new(Self {
+            left: Cell::new(count.max(1)),
+            waiting: RefCell::default(),
+        })
+    }
+
+    /// Waits for a place and holds it.
+    async fn take(this: &Rc<Self>) -> Place {
+        poll_fn(|cx| {
+            if this.left.get() == 0 {
+                this.waiting.borrow_mut().push(cx.waker().clone());
+                return Poll::Pending;
+            }
+            this.left.set(this.left.get() - 1);
+            Poll::Ready(())
+        })
+        .await;
+        Place(Rc::clone(this))
+    }
+}
+
+/// One place, given back when dropped.
+struct Place(Rc<Places>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.left.set(self.0.left.get() + 1);
+        self.0.waiting.borrow_mut().drain(..).for_each(Waker::wake);
+    }
+}
