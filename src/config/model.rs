@@ -342,7 +342,7 @@ pub struct KeepAlive {
 pub struct Bind {
     pub frontend: FrontendId,
     pub address: BindAddress,
-    /// `name`, else haproxy's `sock-N` in statistics (N counts binds of the frontend from 1).
+    /// `name`, else haproxy's `sock-N` in statistics (N is `luid`).
     pub name: Option<String>,
     /// `id`, else counted from 1 within the frontend.
     pub luid: u32,
