@@ -1357,6 +1357,8 @@ fn log_session(local: &mut Local, key: Key, termination: [u8; 2], asap: bool) {
     let unix = Peer::Unix {
         bind: local.config.bind(relay.bind).luid,
     };
+    // At the end of a session its backend and server are left already, its frontend is not (as haproxy counts).
+    let left = u32::from(!asap);
     let record = TcpRecord {
         client: relay.peer.map_or(unix, Peer::Ip),
         accepted_us: shared.wall_us(relay.accepted),
@@ -1373,10 +1375,13 @@ fn log_session(local: &mut Local, key: Key, termination: [u8; 2], asap: bool) {
         termination,
         process_connections: shared.process.connections.load(Relaxed),
         frontend_connections: shared.frontend(relay.frontend).connections.load(Relaxed),
-        backend_connections: relay
-            .backend
-            .map_or(0, |b| shared.sum(|s| &s.backends[b.index()].current) as u32),
-        server_connections: relay.server.map_or(0, |id| shared.server_connections(id)),
+        backend_connections: relay.backend.map_or(0, |b| {
+            let all = shared.sum(|s| &s.backends[b.index()].current) as u32;
+            all.saturating_sub(u32::from(relay.counted) * left)
+        }),
+        server_connections: relay
+            .server
+            .map_or(0, |id| shared.server_connections(id).saturating_sub(left)),
         retries: relay.retries,
         redispatched: relay.redispatched,
         server_queue: relay.queue_position.server,
