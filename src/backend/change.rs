@@ -135,7 +135,7 @@ fn weight_of(text: &str, initial: u32) -> Result<u32, &'static str> {
     if digits == 0 {
         return Err("Empty weight string empty or preceded by garbage");
     }
-    let number: u64 = unsigned[..digits].parse().unwrap_or(u64::from(u32::MAX));
+    let number: u64 = unsigned[..digits].parse().unwrap_or(1 << 32);
     let negative = text.starts_with('-') && number > 0;
     match &unsigned[digits..] {
         "" if negative || number > 256 => {

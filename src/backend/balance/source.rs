@@ -45,7 +45,8 @@ impl SourceMap {
         self.map = round_of(entries);
     }
 
-    /// The client's server. With `avoid` the next one of the round that is another.
+    /// The client's server. With `avoid` the next one of the round that is another; there haproxy 2.6
+    /// tries the same server until the retries are used up, which helps nobody.
     pub fn of(&self, client: IpAddr, avoid: Option<ServerId>) -> Option<ServerId> {
         let slots = self.map.len();
         if slots == 0 {
