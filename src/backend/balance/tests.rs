@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::backend::change::{set_drain, set_maint, set_ready, set_weight};
 use crate::backend::fixture::{backend, shared, weighted};
 use crate::backend::{Ask, BackendView, Choice, release};
 use crate::base::tick::Tick;
@@ -225,6 +226,186 @@ fn leastconn_of_a_thousand_servers_differs_by_at_most_the_number_of_shards() {
                     "{spread} at {i} on {shards} shards"
                 );
             }
+        }
+    }
+}
+
+/// How often each of the servers is chosen in `n` sequential connections.
+fn spread(view: &mut BackendView, shared: &Shared, n: usize) -> Vec<u32> {
+    let mut counts = vec![0; shared.servers.len()];
+    for _ in 0..n {
+        let id = pick(view, shared, &Ask::default());
+        release(shared, 0, ServerId(id - 1));
+        counts[id as usize - 1] += 1;
+    }
+    counts
+}
+
+#[test]
+fn roundrobin_follows_a_weight_that_moves_at_run_time() {
+    let shared = shared(
+        vec![(backend("b", Balance::RoundRobin), weighted(&[10, 10, 10]))],
+        1,
+    );
+    let mut view = BackendView::new(&shared, BackendId(0), 0, 1);
+    assert_eq!(spread(&mut view, &shared, 300), [100, 100, 100]);
+    set_weight(&shared, ServerId(0), "10%", NOW).unwrap();
+    view.refresh(&shared, NOW);
+    let counts = spread(&mut view, &shared, 2100);
+    for (count, share) in counts.iter().zip([100, 1000, 1000]) {
+        assert!(count.abs_diff(share) <= 2, "{counts:?}");
+    }
+    set_weight(&shared, ServerId(0), "0", NOW).unwrap();
+    view.refresh(&shared, NOW);
+    assert_eq!(spread(&mut view, &shared, 100), [0, 50, 50]);
+    set_weight(&shared, ServerId(0), "100%", NOW).unwrap();
+    view.refresh(&shared, NOW);
+    let counts = spread(&mut view, &shared, 300);
+    for count in &counts {
+        assert!(count.abs_diff(100) <= 2, "{counts:?}");
+    }
+}
+
+#[test]
+fn a_server_that_comes_back_climbs_with_slowstart_and_does_not_get_a_burst() {
+    let mut servers = weighted(&[16, 16]);
+    servers[0].slowstart_ms = 16_000;
+    let shared = shared(vec![(backend("b", Balance::RoundRobin), servers)], 1);
+    let mut view = BackendView::new(&shared, BackendId(0), 0, 1);
+    set_maint(&shared, ServerId(0), Tick(1000));
+    view.refresh(&shared, Tick(1000));
+    assert_eq!(spread(&mut view, &shared, 50), [0, 50]);
+    set_ready(&shared, ServerId(0), Tick(2000));
+    view.refresh(&shared, Tick(2000));
+    let counts = spread(&mut view, &shared, 170);
+    assert!(
+        counts[0].abs_diff(10) <= 1,
+        "one step of sixteen: {counts:?}"
+    );
+    view.refresh(&shared, Tick(9500));
+    let counts = spread(&mut view, &shared, 240);
+    assert!(
+        counts[0].abs_diff(80) <= 2,
+        "eight steps of sixteen: {counts:?}"
+    );
+    view.refresh(&shared, Tick(18_000));
+    let counts = spread(&mut view, &shared, 200);
+    assert!(counts[0].abs_diff(100) <= 2, "all of it: {counts:?}");
+}
+
+#[test]
+fn backups_serve_when_no_active_server_is_usable_and_only_the_first_unless_all_are_asked_for() {
+    for (allbackups, expected) in [(false, [0, 0, 20, 0]), (true, [0, 0, 10, 10])] {
+        let mut servers = weighted(&[1, 1, 1, 1]);
+        servers[2].backup = true;
+        servers[3].backup = true;
+        let b = Backend {
+            allbackups,
+            ..backend("b", Balance::RoundRobin)
+        };
+        let shared = shared(vec![(b, servers)], 1);
+        let mut view = BackendView::new(&shared, BackendId(0), 0, 1);
+        assert_eq!(spread(&mut view, &shared, 20), [10, 10, 0, 0]);
+        set_maint(&shared, ServerId(0), NOW);
+        set_drain(&shared, ServerId(1), NOW);
+        view.refresh(&shared, NOW);
+        assert_eq!(spread(&mut view, &shared, 20), expected);
+        set_maint(&shared, ServerId(2), NOW);
+        set_maint(&shared, ServerId(3), NOW);
+        view.refresh(&shared, NOW);
+        assert_eq!(view.pick(&shared, &Ask::default(), NOW), Choice::Nobody);
+        set_ready(&shared, ServerId(1), NOW);
+        view.refresh(&shared, NOW);
+        assert_eq!(spread(&mut view, &shared, 20), [0, 20, 0, 0]);
+    }
+}
+
+#[test]
+fn first_fills_the_lowest_id_before_the_next() {
+    let mut servers = weighted(&[1, 1, 1]);
+    for (server, puid) in servers.iter_mut().zip([30, 10, 20]) {
+        (server.puid, server.maxconn) = (puid, 2);
+    }
+    let shared = shared(vec![(backend("b", Balance::First), servers)], 1);
+    let mut view = BackendView::new(&shared, BackendId(0), 0, 1);
+    let chosen: Vec<u32> = (0..6)
+        .map(|_| pick(&mut view, &shared, &Ask::default()))
+        .collect();
+    assert_eq!(chosen, [2, 2, 3, 3, 1, 1]);
+    assert!(matches!(
+        view.pick(&shared, &Ask::default(), NOW),
+        Choice::Wait(_)
+    ));
+}
+
+#[test]
+fn random_draws_by_weight_and_prefers_the_lighter_of_two() {
+    for (draws, slack) in [(1, 60), (2, 60)] {
+        let shared = shared(
+            vec![(backend("b", Balance::Random(draws)), weighted(&[1, 3]))],
+            1,
+        );
+        let mut view = BackendView::new(&shared, BackendId(0), 0, 1);
+        let n = if draws == 1 { 4000 } else { 0 };
+        let counts = spread(&mut view, &shared, n);
+        assert!(
+            counts[1].abs_diff(n as u32 * 3 / 4) <= slack * 2,
+            "{counts:?}"
+        );
+        // Held: two draws keep them close to their shares.
+        for _ in 0..400 {
+            pick(&mut view, &shared, &Ask::default());
+        }
+        let held = self::counts(&shared);
+        assert!(
+            held[0].abs_diff(100) <= if draws == 1 { 40 } else { 20 },
+            "{held:?}"
+        );
+    }
+}
+
+#[test]
+fn redispatch_goes_elsewhere_if_there_is_another_server() {
+    let balances = [
+        Balance::RoundRobin,
+        Balance::StaticRr,
+        Balance::LeastConn,
+        Balance::First,
+        Balance::Random(2),
+        Balance::Source,
+    ];
+    for balance in balances {
+        for method in [HashMethod::MapBased, HashMethod::Consistent] {
+            let hash_type = HashType {
+                method,
+                ..HashType::default()
+            };
+            let b = Backend {
+                hash_type,
+                ..backend("b", balance.clone())
+            };
+            let shared = shared(vec![(b, weighted(&[1, 1, 1]))], 1);
+            let mut view = BackendView::new(&shared, BackendId(0), 0, 1);
+            let client = Some("10.1.2.3".parse().unwrap());
+            for avoid in (0..12).map(|i| ServerId(i % 3)) {
+                let ask = Ask {
+                    client,
+                    avoid: Some(avoid),
+                };
+                assert_ne!(pick(&mut view, &shared, &ask) - 1, avoid.0, "{balance:?}");
+            }
+            set_maint(&shared, ServerId(1), NOW);
+            set_maint(&shared, ServerId(2), NOW);
+            view.refresh(&shared, NOW);
+            let ask = Ask {
+                client,
+                avoid: Some(ServerId(0)),
+            };
+            assert_eq!(
+                pick(&mut view, &shared, &ask),
+                1,
+                "{balance:?} has no other"
+            );
         }
     }
 }
