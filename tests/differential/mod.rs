@@ -34,7 +34,7 @@ impl Side {
     #[track_caller]
     fn start(&self, defaults: &str, body: &str) -> Daemon {
         let config = format!(
-            "global\n log 127.0.0.1:{} local0\n log stdout format raw local1\ndefaults\n mode tcp\n log global\n \
+            "global\n nbthread 1\n log 127.0.0.1:{} local0\n log stdout format raw local1\ndefaults\n mode tcp\n log global\n \
              balance roundrobin\n timeout connect 2s\n timeout client 5s\n timeout server 5s\n{defaults}\
              listen l\n bind 127.0.0.1:{}\n{body}",
             self.log.port, self.front
@@ -53,10 +53,10 @@ impl Side {
         within(Duration::from_secs(8), || self.log.all().len() >= n);
         std::thread::sleep(Duration::from_millis(150));
         let said = daemon.output();
-        // What the start itself says there is not a log line: alerts, warnings, notices.
+        // What the start says there (alerts, warnings, notices, excerpts of the file) is no log line.
         let printed = said
             .lines()
-            .filter(|line| !line.starts_with('['))
+            .filter(|line| !line.starts_with(['[', ' ']))
             .map(|line| format!("stdout: {line}"));
         let sent = self.log.all();
         let sent = sent.iter().map(|line| format!("udp: {}", line.trim_end()));
@@ -64,6 +64,8 @@ impl Side {
         names.push((self.front, "FRONT"));
         sent.chain(printed)
             .map(|line| mask(&line, &names))
+            // haproxy's own HTTP client is a proxy of its own; Ringway has none.
+            .filter(|line| !line.contains("<HTTPCLIENT>"))
             .collect()
     }
 }
