@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::socket::{getsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::config::{Bind, BindAddress, BindId, Config};
+use crate::config::{Bind, BindAddress, BindId, Config, FrontendId, StatsSocket};
 use crate::io::sys::process;
 use crate::lang::source::{Sources, Span};
 
@@ -20,7 +20,15 @@ use crate::lang::source::{Sources, Span};
 #[derive(Debug)]
 pub struct Bound {
     sockets: Vec<Prepared>,
+    /// Admin sockets, in order of `global.stats_sockets`; their bind and shard mean nothing.
+    admin: Vec<Prepared>,
     inherited: Vec<i32>,
+}
+
+/// Who a listening socket is for.
+enum Owner<'a> {
+    Frontend(&'a Bind),
+    Admin(&'a StatsSocket),
 }
 
 #[derive(Debug)]
@@ -64,6 +72,7 @@ pub fn bind_all(
 ) -> Result<Bound, Vec<BindError>> {
     let mut bound = Bound {
         sockets: Vec::new(),
+        admin: Vec::new(),
         inherited: Vec::new(),
     };
     let mut errors = Vec::new();
@@ -77,22 +86,53 @@ pub fn bind_all(
                         bound.sockets.push(prepared);
                     }
                     Err(failure) => {
-                        errors.push(failure.told(config, sources, bind));
+                        errors.push(failure.told(config, sources, &Owner::Frontend(bind)));
                         break;
                     }
                 }
             }
-            if let BindAddress::Fd(fd) = bind.address
-                && !bound.inherited.contains(&fd)
-            {
-                bound.inherited.push(fd);
-            }
+            bound.note_inherited(&bind.address);
         }
+    }
+    for socket in &config.global.stats_sockets {
+        match prepare(&admin_bind(socket), manner) {
+            Ok(prepared) => bound.admin.push(prepared),
+            Err(failure) => errors.push(failure.told(config, sources, &Owner::Admin(socket))),
+        }
+        bound.note_inherited(&socket.address);
     }
     if errors.is_empty() {
         Ok(bound)
     } else {
         Err(errors)
+    }
+}
+
+/// A `stats socket` line as a bind line with the same options.
+fn admin_bind(socket: &StatsSocket) -> Bind {
+    Bind {
+        frontend: FrontendId(u32::MAX),
+        address: socket.address.clone(),
+        name: None,
+        luid: 0,
+        backlog: socket.backlog.unwrap_or(0),
+        maxconn: 0,
+        accept_proxy: false,
+        transparent: false,
+        interface: None,
+        mode: socket.mode,
+        uid: socket.uid,
+        gid: socket.gid,
+        v4v6: false,
+        v6only: false,
+        defer_accept: false,
+        tfo: false,
+        mss: None,
+        tcp_ut_ms: None,
+        shards: None,
+        threads: Vec::new(),
+        nice: 0,
+        span: socket.span,
     }
 }
 
@@ -131,9 +171,12 @@ fn failed(step: &'static str) -> impl Fn(io::Error) -> Failure {
 }
 
 impl Failure {
-    fn told(self, config: &Config, sources: &Sources, bind: &Bind) -> BindError {
+    fn told(self, config: &Config, sources: &Sources, owner: &Owner<'_>) -> BindError {
         let reason = reason(&self.error);
-        let address = &bind.address;
+        let (address, span) = match owner {
+            Owner::Frontend(bind) => (&bind.address, bind.span),
+            Owner::Admin(socket) => (&socket.address, socket.span),
+        };
         let (protocol, place) = match address {
             BindAddress::Ip(SocketAddr::V4(a)) => {
                 ("tcpv4", format!("for [{}:{}]", a.ip(), a.port()))
@@ -157,16 +200,18 @@ impl Failure {
             BindAddress::Unix(_) => "cannot bind UNIX socket",
             _ => self.step,
         };
-        let frontend = config.frontend(bind.frontend);
-        let kind = if config.proxy(frontend.proxy).backend.is_some() {
-            "proxy"
-        } else {
-            "frontend"
+        let whose = match owner {
+            Owner::Frontend(bind) => {
+                let frontend = config.frontend(bind.frontend);
+                let both = config.proxy(frontend.proxy).backend.is_some();
+                let kind = if both { "proxy" } else { "frontend" };
+                format!("{kind} {}", frontend.name)
+            }
+            Owner::Admin(_) => "frontend GLOBAL".to_owned(),
         };
         let text = format!(
-            "Binding [{}] for {kind} {}: protocol {protocol}: {step} ({reason}) {place}.",
-            place_of(sources, bind.span),
-            frontend.name
+            "Binding [{}] for {whose}: protocol {protocol}: {step} ({reason}) {place}.",
+            place_of(sources, span),
         );
         BindError {
             text,
@@ -387,7 +432,13 @@ impl Bound {
         let mut errors = Vec::new();
         for prepared in &mut self.sockets {
             if let Err(failure) = prepared.listen() {
-                errors.push(failure.told(config, sources, config.bind(prepared.bind)));
+                let owner = Owner::Frontend(config.bind(prepared.bind));
+                errors.push(failure.told(config, sources, &owner));
+            }
+        }
+        for (prepared, socket) in self.admin.iter_mut().zip(&config.global.stats_sockets) {
+            if let Err(failure) = prepared.listen() {
+                errors.push(failure.told(config, sources, &Owner::Admin(socket)));
             }
         }
         if errors.is_empty() {
@@ -395,6 +446,21 @@ impl Bound {
         } else {
             Err(errors)
         }
+    }
+
+    fn note_inherited(&mut self, address: &BindAddress) {
+        if let BindAddress::Fd(fd) = *address
+            && !self.inherited.contains(&fd)
+        {
+            self.inherited.push(fd);
+        }
+    }
+
+    /// The admin sockets, each with its index in `global.stats_sockets`. Once.
+    pub fn take_admin(&mut self) -> Vec<(OwnedFd, usize)> {
+        let all = std::mem::take(&mut self.admin).into_iter().enumerate();
+        all.map(|(index, prepared)| (prepared.socket.into(), index))
+            .collect()
     }
 
     /// The sockets of each of `shards` shards.
@@ -444,7 +510,12 @@ impl Prepared {
 impl Drop for Bound {
     /// A start that failed leaves no temporary path behind.
     fn drop(&mut self) {
-        for (temporary, _) in self.sockets.iter().filter_map(|p| p.place.as_ref()) {
+        for (temporary, _) in self
+            .sockets
+            .iter()
+            .chain(&self.admin)
+            .filter_map(|p| p.place.as_ref())
+        {
             if temporary.as_os_str().as_bytes().ends_with(b".tmp") {
                 let _ = std::fs::remove_file(temporary);
             }

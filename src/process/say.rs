@@ -2,6 +2,7 @@
 //! `[WARNING]  (4242) : text`, after a banner that precedes the first of them during start.
 
 use std::io::Write;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::version;
@@ -9,6 +10,10 @@ use super::version;
 static QUIET: AtomicBool = AtomicBool::new(false);
 /// The banner was shown, or the time for it is over.
 static INTRODUCED: AtomicBool = AtomicBool::new(false);
+
+/// What was said while starting, up to [`START_LOG_BYTES`].
+static START_LOG: Mutex<String> = Mutex::new(String::new());
+const START_LOG_BYTES: usize = 64 << 10;
 
 /// `-q`, `quiet`: nothing at all is said, not even errors (as haproxy; the exit status tells).
 pub fn set_quiet(quiet: bool) {
@@ -43,6 +48,11 @@ pub fn banner_pending() -> bool {
     !INTRODUCED.load(Relaxed)
 }
 
+/// What was said so far, for `show startup-logs`.
+pub fn start_log() -> String {
+    START_LOG.lock().map(|log| log.clone()).unwrap_or_default()
+}
+
 /// Plain text on standard output, for answers that were asked for.
 pub fn out(text: &str) {
     if !is_quiet() {
@@ -52,6 +62,11 @@ pub fn out(text: &str) {
 
 /// `text` without a head of its own: excerpts, carets.
 pub fn raw(text: &str) {
+    if let Ok(mut log) = START_LOG.lock()
+        && log.len() + text.len() <= START_LOG_BYTES
+    {
+        log.push_str(text);
+    }
     if !is_quiet() {
         // Nobody left to tell if stderr is closed.
         let _ = std::io::stderr().write_all(text.as_bytes());

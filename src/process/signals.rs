@@ -18,6 +18,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::say;
 use super::worker::{Ended, Workers};
 use crate::config::{FrontendId, Level, LogTarget, Proxy};
+use crate::control::ControlHandle;
 use crate::io::sys::net;
 use crate::io::sys::process::die_by;
 use crate::proxy::logs::{LogOutputs, ShardLogs};
@@ -57,6 +58,8 @@ pub struct Watch {
     pub workers: Workers,
     pub logs: LogOutputs,
     log: ShardLogs,
+    /// Taken when the process ends.
+    control: Option<ControlHandle>,
     /// SIGUSR1 was seen, the stop begins then (`grace`).
     soft_stop_at: Option<Instant>,
     hard_stop_at: Option<Instant>,
@@ -69,7 +72,13 @@ impl std::fmt::Debug for Watch {
 }
 
 impl Watch {
-    pub fn new(shared: Arc<Shared>, signals: SignalFd, workers: Workers, logs: LogOutputs) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        signals: SignalFd,
+        workers: Workers,
+        logs: LogOutputs,
+        control: ControlHandle,
+    ) -> Self {
         let log = logs.process(Some(&shared));
         Self {
             shared,
@@ -77,6 +86,7 @@ impl Watch {
             workers,
             logs,
             log,
+            control: Some(control),
             soft_stop_at: None,
             hard_stop_at: None,
         }
@@ -93,7 +103,7 @@ impl Watch {
             }
             self.on_time(Instant::now());
             if let Some(code) = self.on_ended() {
-                self.logs.drain(DRAIN);
+                self.leave();
                 return code;
             }
         }
@@ -136,8 +146,16 @@ impl Watch {
     fn stop_by(&mut self, signal: Signal) {
         self.enter(Phase::Stop);
         self.workers.gone_within(STOP_WITHIN);
-        self.logs.drain(DRAIN);
+        self.leave();
         die_by(signal as i32);
+    }
+
+    /// Last things: the admin sockets close, lines under way leave.
+    fn leave(&mut self) {
+        if let Some(control) = self.control.take() {
+            control.stop();
+        }
+        self.logs.drain(DRAIN);
     }
 
     fn ask_soft_stop(&mut self) {

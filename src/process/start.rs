@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -22,12 +22,14 @@ use super::old::Old;
 use super::signals::{self, Watch};
 use super::{privileges, say, version, worker};
 use crate::config::{Config, Input, LoadInputs, Loaded, load};
+use crate::control::{self, ControlSetup};
 use crate::io::sys::process::{self, Fork};
 use crate::io::sys::{localtime, net};
 use crate::io::uring::UringKernel;
 use crate::lang::diag::{Banner, Form, RenderOptions, Severity};
 use crate::lang::env::Env;
 use crate::lang::source::Sources;
+use crate::observe::stats::Facts;
 use crate::proxy::logs::LogOutputs;
 use crate::shard::{PollerKind, ShardSetup};
 use crate::shared::Shared;
@@ -49,7 +51,11 @@ fn refused() -> Refused {
 
 /// Checks or runs; comes back when the process may end.
 pub fn run(args: &Args, program: &str) -> ExitCode {
-    let start = Start { args, program };
+    let start = Start {
+        args,
+        program,
+        begun: Instant::now(),
+    };
     match start.run() {
         Ok(code) => code,
         Err(Refused(code)) => ExitCode::from(code),
@@ -59,6 +65,7 @@ pub fn run(args: &Args, program: &str) -> ExitCode {
 struct Start<'a> {
     args: &'a Args,
     program: &'a str,
+    begun: Instant,
 }
 
 /// A configuration and where it came from.
@@ -164,6 +171,7 @@ impl Start<'_> {
             strict: self.args.strict,
             diagnostics: self.args.diagnostics,
             zero_warning: self.args.zero_warning,
+            tolerate_unresolved: self.args.tolerate_unresolved,
             local_peer: self.args.local_peer.clone().or_else(host_name),
             maxconn: self.args.maxconn,
             frontend_maxconn: self.args.proxy_maxconn,
@@ -424,6 +432,31 @@ impl Start<'_> {
         }
     }
 
+    /// What the admin sockets tell about the process.
+    fn facts(&self, config: &Config, fit: &Fit, poller: PollerKind) -> Facts {
+        Facts {
+            name: "HAProxy".to_owned(),
+            version: version::full(),
+            release_date: version::RELEASED.to_owned(),
+            node: config
+                .global
+                .node
+                .clone()
+                .or_else(host_name)
+                .unwrap_or_default(),
+            poller: match poller {
+                PollerKind::IoUring => "io_uring".to_owned(),
+                PollerKind::Epoll => "epoll".to_owned(),
+            },
+            control_poller: String::new(),
+            startup_log: say::start_log(),
+            env: environment_after(config),
+            memory_max: self.args.memory_mb.unwrap_or(0) << 20,
+            hard_maxconn: fit.maxconn,
+            boot_ms: u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
     fn farewell_signal(&self) -> i32 {
         match self.args.farewell {
             Some(Farewell::Terminate) => libc::SIGTERM,
@@ -484,7 +517,7 @@ impl Worker<'_> {
             read,
             fit,
             poller,
-            bound,
+            mut bound,
             pidfile,
             old,
             logs,
@@ -498,6 +531,21 @@ impl Worker<'_> {
             .map_err(|e| start.fail(&format!("Cannot block signals: {}", e.desc())))?;
         let config = Arc::new(read.config);
         let shared = shared_cells(&config, shards, &fit, poller);
+        let sockets = bound.take_admin();
+        let facts = start.facts(&config, &fit, poller);
+        let control = control::spawn(ControlSetup {
+            shared: Arc::clone(&shared),
+            sockets,
+            logs: logs.clone(),
+            facts,
+            poller: control::Wanted::Best,
+        })
+        .map_err(|e| {
+            start.fail(&format!(
+                "Cannot start the control thread: {}",
+                bind::reason(&e)
+            ))
+        })?;
         let mut pipes = if privileges::will_drop(&config.global) {
             make_pipes(fit.pipes, config.global.tune.pipesize)
         } else {
@@ -539,7 +587,7 @@ impl Worker<'_> {
             // The parent may have been killed; serving goes on.
             let _ = ready.write_all(&[1]);
         }
-        Ok(Watch::new(shared, signals, workers, logs).run())
+        Ok(Watch::new(shared, signals, workers, logs, control).run())
     }
 }
 
@@ -605,6 +653,18 @@ fn allowed_cpus() -> Vec<usize> {
 fn environment() -> Env {
     let text = |s: std::ffi::OsString| s.into_string().ok();
     Env::from_pairs(std::env::vars_os().filter_map(|(n, v)| Some((text(n)?, text(v)?))))
+}
+
+/// The environment with what the configuration changed in it.
+fn environment_after(config: &Config) -> Vec<(String, String)> {
+    let mut env = environment().vars;
+    for (name, value) in &config.global.env {
+        match value {
+            Some(value) => env.insert(name.clone(), value.clone()),
+            None => env.remove(name),
+        };
+    }
+    env.into_iter().collect()
 }
 
 fn host_name() -> Option<String> {

@@ -7,6 +7,9 @@ use crate::lang::cond::Predicates;
 /// haproxy version whose behaviour we follow.
 pub const COMPATIBLE: &str = "3.4.0";
 
+/// Day of this version, as `show info` writes it.
+pub const RELEASED: &str = "2026/11/20";
+
 /// `3.4.0-ringway-0.1.0`, as in `show info` and the first line of `-v`.
 pub fn full() -> String {
     format!("{COMPATIBLE}-ringway-{}", env!("CARGO_PKG_VERSION"))

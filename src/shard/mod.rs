@@ -184,6 +184,7 @@ impl<K: Kernel> Shard<K> {
     pub fn end(&mut self) {
         check::stop(&mut self.local, &mut self.engine);
         self.drive();
+        self.close_doors();
         self.publish();
         self.local.cells().alive.store(false, Release);
         self.local.shared.process.shards_alive.fetch_sub(1, AcqRel);
