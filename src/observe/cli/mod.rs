@@ -238,7 +238,7 @@ impl Cli {
             return;
         }
         if self.timed {
-            let s = world.view.now.0 / 1000;
+            let s = world.view.since(0) / 1000;
             write!(
                 out,
                 "[{}:{:02}:{:02}:{:02}]",

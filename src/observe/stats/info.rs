@@ -96,7 +96,7 @@ fn activity(view: &View<'_>, of: impl Fn(&ActivityCounters) -> &Counter) -> u64 
 
 fn add_product<'a>(list: &mut Fields<'a>, view: &View<'a>) {
     let facts = view.facts;
-    let uptime = view.now.0 / 1000;
+    let uptime = view.since(0) / 1000;
     let spelled = format!(
         "{}d {}h{:02}m{:02}s",
         uptime / 86_400,
@@ -185,7 +185,7 @@ fn add_connections<'a>(list: &mut Fields<'a>, view: &View<'a>) {
         .map(|at| shared.sum(|s| &s.frontends[at].sessions))
         .sum();
     let maxconn = process.maxconn.load(Relaxed);
-list.add(
+    list.add(
         "Ulimit-n",
         *b"CLP",
         Value::small(process.ulimit_n.load(Relaxed)),
@@ -481,7 +481,7 @@ fn add_state<'a>(list: &mut Fields<'a>, view: &View<'a>, extra: &Extra) {
         Value::U64(activity(view, |a| &a.buffer_bytes)),
         "Bytes in relay buffers",
     );
-    let started = shared.process.epoch_us.load(Relaxed) / 1_000_000;
+    let started = view.shared.wall_us(view.facts.started) / 1_000_000;
     list.add(
         "Start_time_sec",
         *b"MDP",

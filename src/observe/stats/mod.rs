@@ -28,6 +28,13 @@ pub struct View<'a> {
     pub offset_at: OffsetAt,
 }
 
+impl View<'_> {
+    /// Milliseconds since `then`, or since the start if nothing was ever written there.
+    pub fn since(&self, then_ms: u64) -> u64 {
+        self.now.since(Tick(then_ms).max(self.facts.started))
+    }
+}
+
 /// What does not change while the process runs and is not in the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -47,6 +54,8 @@ pub struct Facts {
     pub memory_max: u64,
     /// The process' `maxconn` at start: the most that `set maxconn global` may ask for.
     pub hard_maxconn: u32,
+    /// Tick when the process started; ticks count from a moment before.
+    pub started: Tick,
     /// Milliseconds from exec to ready.
     pub boot_ms: u64,
 }

@@ -723,7 +723,7 @@ fn set_times<'a>(row: &mut Row<'a>, view: &View<'a>, of: impl Fn(&'a ShardShared
 
 /// Seconds since a tick in ms.
 pub fn seconds_since(view: &View<'_>, then_ms: u64) -> Value<'static> {
-    Value::small(view.now.0.saturating_sub(then_ms) / 1000)
+    Value::small(view.since(then_ms) / 1000)
 }
 
 /// Seconds since the last session of any shard, -1 for never.
