@@ -17,9 +17,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
+use crate::base::tick::Tick;
+use crate::io::sys::net;
 use crate::observe::stats::Facts;
 use crate::proxy::logs::LogOutputs;
 use crate::shared::Shared;
@@ -31,7 +34,8 @@ pub struct ControlSetup {
     /// Listening sockets, each with its index in `global.stats_sockets`.
     pub sockets: Vec<(OwnedFd, usize)>,
     pub logs: LogOutputs,
-    /// What `show info` and its like tell; `control_poller` is put in place here.
+    /// What `show info` and its like tell; `control_poller` is put in place here, and `started`,
+    /// `hard_maxconn`, `node` and `env` where they are not set.
     pub facts: Facts,
     pub poller: Wanted,
 }
@@ -72,7 +76,8 @@ impl ControlHandle {
 ///
 /// # Errors
 /// No thread or socket pair can be made, or the executor that was asked for cannot start.
-pub fn spawn(setup: ControlSetup) -> io::Result<ControlHandle> {
+pub fn spawn(mut setup: ControlSetup) -> io::Result<ControlHandle> {
+    complete(&mut setup);
     let (stop, stopped) = UnixStream::pair()?;
     let (tell, told) = channel();
     let thread = thread::Builder::new()
@@ -86,6 +91,34 @@ pub fn spawn(setup: ControlSetup) -> io::Result<ControlHandle> {
         stop,
         thread,
     })
+}
+
+/// Fills in what follows from the process itself.
+fn complete(setup: &mut ControlSetup) {
+    let (facts, global) = (&mut setup.facts, &setup.shared.config.global);
+    if facts.started == Tick::default() {
+        facts.started = net::tick();
+    }
+    if facts.hard_maxconn == 0 {
+        facts.hard_maxconn = setup.shared.process.maxconn.load(Relaxed);
+    }
+    if facts.node.is_empty() {
+        let own = || nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+        facts.node = global
+            .node
+            .clone()
+            .or_else(|| own().ok())
+            .unwrap_or_default();
+    }
+    if facts.env.is_empty() {
+        let text = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
+        facts.env = std::env::vars_os()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect();
+    }
+    if facts.name.is_empty() {
+        facts.name = "HAProxy".into();
+    }
 }
 
 /// The thread: tries one executor after the other, tells which one serves, and serves.

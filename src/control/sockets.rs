@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use futures_lite::future::yield_now;
+use futures_lite::future::{or, yield_now};
 
 use super::ControlSetup;
 use super::executor::Executor;
@@ -51,6 +51,7 @@ pub(super) async fn serve<E: Executor>(
         statm,
         all,
         teller,
+        tasks: Rc::default(),
     });
     for (fd, index) in sockets {
         let configured = desk.setup.shared.config.global.stats_sockets.get(index);
@@ -61,18 +62,14 @@ pub(super) async fn serve<E: Executor>(
                 .unwrap_or(u32::MAX),
         );
         if let Ok(listener) = executor.listener(fd) {
-            executor.spawn(listen(
-                executor.clone(),
-                Rc::clone(&desk),
-                listener,
-                level,
-                own,
-            ));
+            let task = listen(executor.clone(), Rc::clone(&desk), listener, level, own);
+            desk.tasks.spawn(&executor, task);
         }
     }
     if let Ok(mut stopped) = executor.stream(stopped) {
         let _ = executor.read(&mut stopped, &mut [0]).await;
     }
+    desk.tasks.end().await;
 }
 
 /// What all connections look at.
@@ -81,6 +78,7 @@ struct Desk {
     statm: Option<File>,
     all: Rc<Places>,
     teller: Teller,
+    tasks: Rc<Tasks>,
 }
 
 /// Says changes in the logs of their backends and on the console.
@@ -169,7 +167,8 @@ async fn listen<E: Executor>(
         };
         let places = (Places::take(&own).await, Places::take(&desk.all).await);
         let (executor, desk) = (executor.clone(), Rc::clone(&desk));
-        executor.clone().spawn(async move {
+        let tasks = Rc::clone(&desk.tasks);
+        tasks.spawn(&executor.clone(), async move {
             let _ = converse(&executor, &desk, &mut stream, level).await;
             finish(&executor, &mut stream).await;
             drop(places);
@@ -238,6 +237,58 @@ async fn finish<E: Executor>(executor: &E, stream: &mut E::Stream) {
         }
     };
     let _ = executor.within(Some(LINGER), drain).await;
+}
+
+/// Tasks that end when told to: a runtime may forget its tasks, and with them leave sockets open.
+#[derive(Default)]
+struct Tasks {
+    over: Cell<bool>,
+    running: Cell<usize>,
+    /// Of all tasks while they run, then of the one that waits for their end.
+    wakers: RefCell<Vec<(u64, Waker)>>,
+    /// Last number given to a waiting task.
+    key: Cell<u64>,
+}
+
+impl Tasks {
+    fn spawn<E: Executor>(self: &Rc<Self>, executor: &E, work: impl Future<Output = ()> + 'static) {
+        self.running.set(self.running.get() + 1);
+        let this = Rc::clone(self);
+        executor.spawn(async move {
+            or(work, this.until(|| this.over.get())).await;
+            this.running.set(this.running.get() - 1);
+            this.wake();
+        });
+    }
+
+    /// Ends all tasks and waits for that.
+    async fn end(&self) {
+        self.over.set(true);
+        self.wake();
+        self.until(|| self.running.get() == 0).await;
+    }
+
+    async fn until(&self, reached: impl Fn() -> bool) {
+        self.key.set(self.key.get() + 1);
+        let key = self.key.get();
+        poll_fn(|cx| {
+            if reached() {
+                return Poll::Ready(());
+            }
+            let mut wakers = self.wakers.borrow_mut();
+            match wakers.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, waker)) => waker.clone_from(cx.waker()),
+                None => wakers.push((key, cx.waker().clone())),
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn wake(&self) {
+        let wakers: Vec<_> = self.wakers.borrow_mut().drain(..).collect();
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+    }
 }
 
 /// A number of connections that may be served at once.
