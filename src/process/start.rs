@@ -453,6 +453,7 @@ impl Start<'_> {
             env: environment_after(config),
             memory_max: self.args.memory_mb.unwrap_or(0) << 20,
             hard_maxconn: fit.maxconn,
+            started: net::tick(),
             boot_ms: u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         }
     }
