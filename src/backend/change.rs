@@ -177,6 +177,19 @@ pub fn finish_ramp(shared: &Shared, id: ServerId, now: Tick) -> Option<Change> {
     c.change.told()
 }
 
+/// [`finish_ramp`] of all servers: for one shard, once a second.
+pub fn finish_ramps(shared: &Shared, now: Tick) -> Option<Change> {
+    let mut all = Change::default();
+    for (i, server) in shared.config.servers.iter().enumerate() {
+        if server.slowstart_ms > 0 {
+            let id = ServerId(u32::try_from(i).expect("servers are counted in 32 bits"));
+            all.lines
+                .extend(finish_ramp(shared, id, now).unwrap_or_default().lines);
+        }
+    }
+    all.told()
+}
+
 /// The check says that it is down.
 pub(super) fn check_down(shared: &Shared, id: ServerId, result: &CheckResult, now: Tick) -> Change {
     let mut c = Changing::begin(shared, now);

@@ -202,20 +202,23 @@ pub fn next_inter(shared: &Shared, id: ServerId, entropy: u32) -> u64 {
     (inter - spread.min(inter) + 2 * spread * u64::from(entropy) / u64::from(u32::MAX)).max(1)
 }
 
-/// Milliseconds from start to a server's first check: all checked servers are spread over the
-/// shortest interval any of them has, in order of the file.
-pub fn first_check(config: &Config, id: ServerId) -> u64 {
-    let checked = || {
-        config
-            .servers
-            .iter()
-            .enumerate()
-            .filter_map(|(i, s)| Some((i, s.check.as_ref()?)))
-    };
-    let shortest = checked().map(|(_, c)| c.inter_ms).min().unwrap_or(0);
-    let ahead = checked().filter(|(i, _)| *i < id.index()).count() as u64;
+/// Milliseconds from start to each server's first check, by server: all checked servers are spread
+/// over the shortest interval any of them has, in order of the file.
+pub fn first_checks(config: &Config) -> Vec<u64> {
+    let checked = || config.servers.iter().filter_map(|s| s.check.as_ref());
+    let shortest = u64::from(checked().map(|c| c.inter_ms).min().unwrap_or(0));
     let all = checked().count().max(1) as u64;
-    (u64::from(shortest) * ahead / all).max(1)
+    let mut ahead = 0;
+    let mut delay = |checked: bool| {
+        let delay = (shortest * ahead / all).max(1);
+        ahead += u64::from(checked);
+        delay
+    };
+    config
+        .servers
+        .iter()
+        .map(|s| delay(s.check.is_some()))
+        .collect()
 }
 
 /// How long a check may take.

@@ -595,6 +595,7 @@ impl Worker<'_> {
 /// The cells of this process with what only the process knows.
 fn shared_cells(config: &Arc<Config>, shards: usize, fit: &Fit, poller: PollerKind) -> Arc<Shared> {
     let shared = Arc::new(Shared::new(Arc::clone(config), shards));
+    crate::backend::change::at_start(&shared);
     let process = &shared.process;
     process.pid.store(std::process::id(), Relaxed);
     process.maxconn.store(fit.maxconn, Relaxed);

@@ -48,6 +48,7 @@ pub struct Probe {
 pub fn start(local: &mut Local) {
     let shards = local.shared.shards.len();
     let config = std::sync::Arc::clone(&local.config);
+    let firsts = health::first_checks(&config);
     let mine = config
         .servers
         .iter()
@@ -61,7 +62,7 @@ pub fn start(local: &mut Local) {
             CheckKind::SslHello => Dialogue::SslHello,
         };
         let index = local.probes.len() as u32;
-        let first = local.now + health::first_check(&config, server_id);
+        let first = local.now + firsts[i];
         let timer = Some(local.timers.arm(first, Timer::Probe(index)));
         local.probes.push(Probe {
             server: server_id,

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
+use crate::backend::change;
 use crate::base::slots::Key;
 use crate::base::tick::Tick;
 use crate::config::ServerId;
@@ -261,6 +262,9 @@ impl<K: Kernel> Shard<K> {
             .add((wall_ms * 1000).saturating_sub(busy_us));
         self.second = Second { cpu_us, at: now };
         if self.local.shard == 0 {
+            if let Some(change) = change::finish_ramps(&self.local.shared, now) {
+                check::tell(&mut self.local, &change);
+            }
             self.raise_rates();
         }
         self.local.timers.arm(now + 1000, Timer::Second);

@@ -465,3 +465,40 @@ fn verdicts_follow_from_the_status() {
     assert_eq!(result(Status::L6Ok, 0, "").verdict, Verdict::Passed);
     assert_eq!(result(Status::SockErr, 0, "").verdict, Verdict::Failed);
 }
+
+#[test]
+fn first_checks_are_spread_over_the_shortest_interval() {
+    let mut servers = weighted(&[1, 1, 1, 1, 1]);
+    for (i, server) in servers.iter_mut().enumerate() {
+        server.check = checked(2, 3).filter(|_| i != 1);
+    }
+    servers[2].check.as_mut().unwrap().inter_ms = 1000;
+    let shared = shared(vec![(backend("b", Balance::RoundRobin), servers)], 1);
+    let delays = crate::backend::health::first_checks(&shared.config);
+    assert_eq!(delays, [1, 250, 250, 500, 750]);
+}
+
+#[test]
+fn at_start_a_disabled_server_takes_its_trackers_along_and_nothing_is_said() {
+    let b = vec![
+        Server {
+            disabled: true,
+            check: checked(2, 3),
+            ..server("s1", 1)
+        },
+        Server {
+            track: Some(ServerId(0)),
+            ..server("t1", 2)
+        },
+    ];
+    let shared = shared(vec![(backend("a", Balance::RoundRobin), b)], 1);
+    at_start(&shared);
+    let states: Vec<_> = (0..2)
+        .map(|i| server::state_text(&shared, ServerId(i)))
+        .collect();
+    assert_eq!(states, ["MAINT", "MAINT (via a/s1)"]);
+    assert_eq!(shared.server(S).admin(), admin::FMAINT | admin::CMAINT);
+    assert_eq!(shared.server(S).downs.load(Relaxed), 0);
+    assert_eq!(shared.backends[0].downs.load(Relaxed), 1);
+    assert_ne!(shared.backends[0].down_since_ms.load(Relaxed), 0);
+}
