@@ -53,7 +53,8 @@ pub fn start(local: &mut Local) {
         .servers
         .iter()
         .enumerate()
-        .filter(|(i, s)| i % shards == local.shard && s.check.is_some());
+        .filter(|(i, s)| i % shards == local.shard && s.check.is_some())
+        .filter(|(_, s)| !config.backend(s.backend).disabled);
     for (i, server) in mine {
         let server_id = ServerId(i as u32);
         let dialogue = match config.backend(server.backend).check {

@@ -686,7 +686,7 @@ fn sigusr1_under_load_cuts_no_accepted_connection() {
         stop.store(true, Ordering::Release);
         assert_eq!(ended.map(|status| status.code()), Some(Some(0)));
     });
-    assert!(refused(front));
+    until("the port is closed", || refused(front));
     assert!(cut.lock().unwrap().is_empty(), "{:?}", cut.lock().unwrap());
     assert!(
         served.load(Ordering::Acquire) > 50,
