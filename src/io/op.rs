@@ -105,6 +105,8 @@ pub struct Connect {
     pub sndbuf: u32,
     pub user_timeout_ms: Option<u32>,
     pub mark: Option<u32>,
+    /// TCP fast open: the SYN waits for the first bytes and carries them.
+    pub fastopen: bool,
 }
 
 impl Connect {
@@ -120,6 +122,7 @@ impl Connect {
             sndbuf: 0,
             user_timeout_ms: None,
             mark: None,
+            fastopen: false,
         }
     }
 }

@@ -30,6 +30,7 @@ pub fn to_server(config: &Config, id: ServerId, ends: Ends) -> Option<Connect> {
         ends,
     );
     spec.user_timeout_ms = server.tcp_ut_ms;
+    spec.fastopen = server.tfo;
     Some(spec)
 }
 

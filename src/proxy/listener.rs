@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
 use super::local::{Local, Owner, Timer};
@@ -35,13 +36,17 @@ pub struct Listener {
     backlog: u32,
     /// Someone needs the client's address at accept: logs, source hash, PROXY header, monitor-net.
     needs_peer: bool,
-    limited_rate: u32,
+    /// Sessions per second of the frontend and of the process, 0 unlimited.
+    frontend_rate: u32,
+    process_rate: u32,
     open: bool,
     /// A polled listener was reported and not yet emptied.
     acceptable: bool,
     /// Waits for room, for a descriptor, or for the next second of a limited rate.
     starved: bool,
     paused: bool,
+    /// No multishot accept is armed any more: what it delivered after the close would be cut off.
+    leaving: bool,
     /// Accepted by the kernel past a limit: served first, as soon as there is room.
     parked: VecDeque<RawFd>,
 }
@@ -71,11 +76,13 @@ impl Listener {
             shared_out,
             backlog: spec.backlog.max(1),
             needs_peer,
-            limited_rate: frontend.rate_limit_sessions,
+            frontend_rate: frontend.rate_limit_sessions,
+            process_rate: lower(config.global.maxconnrate, config.global.maxsessrate),
             open: false,
             acceptable: false,
             starved: false,
             paused: false,
+            leaving: false,
             parked: VecDeque::new(),
         }
     }
@@ -111,7 +118,11 @@ pub fn needs_local(local: &Local, frontend: FrontendId) -> bool {
 
 /// How the listener should be watched now.
 fn mode(local: &Local, io: &dyn Io, listener: &Listener) -> AcceptMode {
-    if !io.has_multishot_accept() || listener.limited_rate > 0 {
+    let limited = listener.frontend_rate > 0
+        || listener.process_rate > 0
+        || local.config.bind(listener.bind).maxconn > 0
+        || listener.leaving;
+    if !io.has_multishot_accept() || limited {
         return AcceptMode::Poll;
     }
     let shards = local.shared.shards.len() as u32;
@@ -149,11 +160,9 @@ pub fn start(local: &mut Local, io: &mut dyn Io, index: u32) {
 /// The kernel accepted by itself.
 pub fn on_accepted(local: &mut Local, io: &mut dyn Io, index: u32, fd: RawFd) {
     local.cells().activity.accepted.inc();
-    let (frontend, needs_peer) = (
-        local.listeners[index as usize].frontend,
-        local.listeners[index as usize].needs_peer,
-    );
-    if !local.listeners[index as usize].parked.is_empty() || !local.take_room(frontend) {
+    let listener = &local.listeners[index as usize];
+    let (bind, needs_peer) = (listener.bind, listener.needs_peer);
+    if !listener.parked.is_empty() || !local.take_room(bind) {
         local.listeners[index as usize].parked.push_back(fd);
         starve(local, io, index);
         return;
@@ -193,7 +202,7 @@ pub fn retry(local: &mut Local, io: &mut dyn Io, index: u32) {
     }
     listener.starved = false;
     while let Some(fd) = local.listeners[index as usize].parked.pop_front() {
-        if !local.take_room(local.listeners[index as usize].frontend) {
+        if !local.take_room(local.listeners[index as usize].bind) {
             local.listeners[index as usize].parked.push_front(fd);
             starve(local, io, index);
             return;
@@ -214,13 +223,13 @@ fn accept_some(local: &mut Local, io: &mut dyn Io, index: u32) {
     if !listener.open || listener.starved {
         return;
     }
-    let (sock, frontend) = (listener.sock, listener.frontend);
+    let (sock, bind) = (listener.sock, listener.bind);
     for _ in 0..local.config.global.tune.maxaccept.max(1) {
         if !rate_allows(local, index) {
             starve_until(local, io, index, 1000 - local.now.0 % 1000);
             return;
         }
-        if !local.take_room(frontend) {
+        if !local.take_room(bind) {
             starve(local, io, index);
             return;
         }
@@ -231,7 +240,7 @@ fn accept_some(local: &mut Local, io: &mut dyn Io, index: u32) {
                 place(local, io, index, fd, peer);
             }
             Err(errno) => {
-                local.give_room(frontend);
+                local.give_room(bind);
                 if errno.exhausted() {
                     pause_exhausted(local, io, index);
                     return;
@@ -248,35 +257,46 @@ fn accept_some(local: &mut Local, io: &mut dyn Io, index: u32) {
     local.timers.arm(local.now, Timer::Listener(index));
 }
 
-/// `rate-limit sessions`: one packed word over all shards, second and count.
+/// The lower of two limits of which 0 is none. (A TCP session begins with its connection, so that
+/// `maxconnrate` and `maxsessrate` limit the same here.)
+fn lower(a: u32, b: u32) -> u32 {
+    match (a, b) {
+        (0, other) | (other, 0) => other,
+        (a, b) => a.min(b),
+    }
+}
+
+/// `rate-limit sessions`, `maxconnrate`, `maxsessrate`: one packed word each over all shards, second and count.
 fn rate_allows(local: &Local, index: u32) -> bool {
     let listener = &local.listeners[index as usize];
-    if listener.limited_rate == 0 {
-        return true;
-    }
-    let word = local
-        .shared
-        .frontend(listener.frontend)
-        .limited_rate
-        .load(Acquire);
     let second = local.now.0 / 1000;
-    word >> 32 != second || (word & 0xffff_ffff) < u64::from(listener.limited_rate)
+    let allows = |cell: &AtomicU64, limit: u32| {
+        let word = cell.load(Acquire);
+        limit == 0 || word >> 32 != second || (word & 0xffff_ffff) < u64::from(limit)
+    };
+    let front = &local.shared.frontend(listener.frontend).limited_rate;
+    allows(front, listener.frontend_rate)
+        && allows(&local.shared.process.limited_rate, listener.process_rate)
 }
 
 fn count_rate(local: &Local, index: u32) {
     let listener = &local.listeners[index as usize];
-    if listener.limited_rate == 0 {
-        return;
-    }
     let second = local.now.0 / 1000;
-    let cell = &local.shared.frontend(listener.frontend).limited_rate;
-    let _ = cell.fetch_update(AcqRel, Acquire, |word| {
-        Some(if word >> 32 == second {
-            word + 1
-        } else {
-            second << 32 | 1
-        })
-    });
+    let count = |cell: &AtomicU64| {
+        let _ = cell.fetch_update(AcqRel, Acquire, |word| {
+            Some(if word >> 32 == second {
+                word + 1
+            } else {
+                second << 32 | 1
+            })
+        });
+    };
+    if listener.frontend_rate > 0 {
+        count(&local.shared.frontend(listener.frontend).limited_rate);
+    }
+    if listener.process_rate > 0 {
+        count(&local.shared.process.limited_rate);
+    }
 }
 
 /// Waits until somebody closes a connection; looks once more after saying so, lest a close slips between.
@@ -284,12 +304,12 @@ fn starve(local: &mut Local, io: &mut dyn Io, index: u32) {
     let listener = &mut local.listeners[index as usize];
     listener.starved = true;
     listener.acceptable = true;
-    let (sock, frontend) = (listener.sock, listener.frontend);
+    let (sock, bind) = (listener.sock, listener.bind);
     io.listen(sock, Some(AcceptMode::Poll));
     local.shared.process.maxconn_reached.fetch_add(1, Relaxed);
     local.shared.process.room_wanted.store(true, SeqCst);
-    if local.take_room(frontend) {
-        local.give_room(frontend);
+    if local.take_room(bind) {
+        local.give_room(bind);
         local.timers.arm(local.now, Timer::Listener(index));
     }
 }
@@ -314,7 +334,7 @@ fn place(local: &mut Local, io: &mut dyn Io, index: u32, fd: RawFd, peer: Option
     let (bind, frontend) = (listener.bind, listener.frontend);
     if is_monitor(local, frontend, peer) {
         io.drop_fd(fd);
-        local.give_room(frontend);
+        local.give_room(bind);
         return;
     }
     let to = lightest(local, listener.shared_out);
@@ -422,8 +442,10 @@ pub fn resume(local: &mut Local, io: &mut dyn Io, index: u32) {
 
 /// First step of leaving: handshakes under way finish, new ones do not begin.
 pub fn refuse_new(local: &mut Local, io: &mut dyn Io, index: u32) {
-    let listener = &local.listeners[index as usize];
+    let listener = &mut local.listeners[index as usize];
     if listener.open {
+        listener.leaving = true;
+        io.listen(listener.sock, Some(AcceptMode::Poll));
         io.refuse_handshakes(listener.sock);
     }
 }
@@ -443,25 +465,14 @@ pub fn leave(local: &mut Local, io: &mut dyn Io, index: u32) {
 
 /// Accepts everything that completed its handshake; limits are passed over, nobody is cut off.
 fn drain_backlog(local: &mut Local, io: &mut dyn Io, index: u32) {
-    let (sock, frontend) = (
-        local.listeners[index as usize].sock,
-        local.listeners[index as usize].frontend,
-    );
+    let listener = &mut local.listeners[index as usize];
+    let (sock, bind) = (listener.sock, listener.bind);
+    let parked: Vec<_> = listener.parked.drain(..).map(|fd| (fd, None)).collect();
+    let bound = listener.backlog.saturating_add(1);
     io.listen(sock, None);
-    let bound = local.listeners[index as usize].backlog.saturating_add(1);
-    let parked: Vec<_> = local.listeners[index as usize]
-        .parked
-        .drain(..)
-        .map(|fd| (fd, None))
-        .collect();
     let waiting: Vec<_> = (0..bound).map_while(|_| io.accept_now(sock).ok()).collect();
     for (fd, peer) in parked.into_iter().chain(waiting) {
-        local.shared.process.connections.fetch_add(1, SeqCst);
-        local
-            .shared
-            .frontend(frontend)
-            .connections
-            .fetch_add(1, SeqCst);
+        local.force_room(bind);
         let peer = peer.or_else(|| io.peer_of_fd(fd));
         place(local, io, index, fd, peer);
     }

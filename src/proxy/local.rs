@@ -1,6 +1,7 @@
 //! What the drivers of one shard share: configuration, cells, views, timers, slots.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use super::check::Probe;
@@ -11,7 +12,7 @@ use crate::backend::{BackendView, WaitRoom};
 use crate::base::slots::{Key, Slots};
 use crate::base::tick::Tick;
 use crate::base::wheel::Wheel;
-use crate::config::{Config, FrontendId};
+use crate::config::{BindId, Config};
 use crate::shared::{Message, ShardShared, Shared};
 
 /// Whom a timer wakes.
@@ -120,8 +121,8 @@ impl Local {
         &self.shared.shards[self.shard]
     }
 
-    /// Takes a place of the process and of the frontend for one more connection, or neither.
-    pub fn take_room(&self, frontend: FrontendId) -> bool {
+    /// Takes a place of the process, the frontend and the bind for one more connection, or none of them.
+    pub fn take_room(&self, bind: BindId) -> bool {
         let process = &self.shared.process;
         if !take(
             &process.connections,
@@ -130,20 +131,41 @@ impl Local {
         ) {
             return false;
         }
-        let front = self.shared.frontend(frontend);
+        let spec = self.config.bind(bind);
+        let front = self.shared.frontend(spec.frontend);
         let limit = front.maxconn.load(Relaxed);
         let limit = if limit == 0 { u32::MAX } else { limit };
         if !take(&front.connections, &front.connections_max, limit) {
             process.connections.fetch_sub(1, SeqCst);
             return false;
         }
+        if spec.maxconn > 0 && !raise(&self.shared.binds[bind.index()], spec.maxconn) {
+            front.connections.fetch_sub(1, SeqCst);
+            process.connections.fetch_sub(1, SeqCst);
+            return false;
+        }
         true
     }
 
-    /// Gives both back. Waiters are told once, at the end of the turn.
-    pub fn give_room(&mut self, frontend: FrontendId) {
+    /// [`Local::take_room`] past every limit, for what a listener that is left still holds.
+    pub fn force_room(&self, bind: BindId) {
+        let spec = self.config.bind(bind);
+        let (process, front) = (&self.shared.process, self.shared.frontend(spec.frontend));
+        take(&process.connections, &process.connections_max, u32::MAX);
+        take(&front.connections, &front.connections_max, u32::MAX);
+        if spec.maxconn > 0 {
+            self.shared.binds[bind.index()].fetch_add(1, SeqCst);
+        }
+    }
+
+    /// Gives the places back. Waiters are told once, at the end of the turn.
+    pub fn give_room(&mut self, bind: BindId) {
+        let spec = self.config.bind(bind);
+        if spec.maxconn > 0 {
+            self.shared.binds[bind.index()].fetch_sub(1, SeqCst);
+        }
         self.shared
-            .frontend(frontend)
+            .frontend(spec.frontend)
             .connections
             .fetch_sub(1, SeqCst);
         self.shared.process.connections.fetch_sub(1, SeqCst);
@@ -160,20 +182,21 @@ impl Local {
     }
 }
 
-fn take(
-    gauge: &std::sync::atomic::AtomicU32,
-    max: &std::sync::atomic::AtomicU32,
-    limit: u32,
-) -> bool {
-    match gauge.fetch_update(SeqCst, SeqCst, |n| (n < limit).then_some(n + 1)) {
-        Ok(before) => {
-            if before + 1 > max.load(Relaxed) {
-                max.fetch_max(before + 1, Relaxed);
-            }
-            true
+fn take(gauge: &AtomicU32, max: &AtomicU32, limit: u32) -> bool {
+    let taken = raise(gauge, limit);
+    if taken {
+        let now = gauge.load(Relaxed);
+        if now > max.load(Relaxed) {
+            max.fetch_max(now.min(limit), Relaxed);
         }
-        Err(_) => false,
     }
+    taken
+}
+
+fn raise(gauge: &AtomicU32, limit: u32) -> bool {
+    gauge
+        .fetch_update(SeqCst, SeqCst, |n| (n < limit).then_some(n + 1))
+        .is_ok()
 }
 
 #[cfg(test)]

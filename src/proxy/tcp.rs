@@ -206,14 +206,14 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: O
         broke: false,
     };
     let Ok(key) = local.relays.insert(relay) else {
-        refuse(local, io, frontend_id, fd);
+        refuse(local, io, bind, fd);
         return;
     };
     let client = match io.adopt(fd, Owner::Relay(key).pack()) {
         Ok(client) => client,
         Err(fd) => {
             local.relays.remove(key);
-            refuse(local, io, frontend_id, fd);
+            refuse(local, io, bind, fd);
             return;
         }
     };
@@ -237,10 +237,10 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: O
 }
 
 /// Out of slots: the limits computed at start make this impossible unless they were lowered by hand.
-fn refuse(local: &mut Local, io: &mut dyn Io, frontend: FrontendId, fd: RawFd) {
+fn refuse(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd) {
     io.drop_fd(fd);
     local.cells().connections.fetch_sub(1, AcqRel);
-    local.give_room(frontend);
+    local.give_room(bind);
 }
 
 fn splice_modes(local: &Local, frontend: FrontendId) -> (Splice, Splice) {
@@ -1251,7 +1251,7 @@ fn finish(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause, reached: S
     if let (true, Some(backend)) = (relay.counted, relay.backend) {
         cells.backends[backend.index()].current.sub(1);
     }
-    local.give_room(relay.frontend);
+    local.give_room(relay.bind);
 }
 
 fn count_end(local: &Local, key: Key, cause: Cause, reached: StageReached) {

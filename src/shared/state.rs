@@ -37,6 +37,8 @@ pub struct Shared {
     pub frontends: Box<[FrontendShared]>,
     pub backends: Box<[BackendShared]>,
     pub servers: Box<[ServerCell]>,
+    /// Connections now open through each bind; counted only where `maxconn` of the bind limits them.
+    pub binds: Box<[CachePadded<AtomicU32>]>,
     pub shards: Box<[CachePadded<ShardShared>]>,
 }
 
@@ -60,6 +62,8 @@ pub struct ProcessShared {
     pub ulimit_n: AtomicU64,
     pub maxsock: AtomicU64,
     pub maxpipes: AtomicU64,
+    /// `maxconnrate` and `maxsessrate` over all shards, packed as [`FrontendShared::limited_rate`].
+    pub limited_rate: AtomicU64,
     /// Shards with listening sockets still open; at 0 no connection can come any more.
     pub listening: AtomicU32,
     /// Panics that the test command wants injected into drivers.
@@ -221,6 +225,7 @@ impl Shared {
             downs: AtomicU64::new(0),
         });
         let servers = config.servers.iter().map(ServerCell::new).collect();
+        let binds = many(config.binds.len(), |_| CachePadded::default());
         let shard_cells = many(shards, |_| CachePadded::new(ShardShared::new(&config)));
         Self {
             process: ProcessShared {
@@ -235,6 +240,7 @@ impl Shared {
                 ulimit_n: AtomicU64::new(0),
                 maxsock: AtomicU64::new(0),
                 maxpipes: AtomicU64::new(0),
+                limited_rate: AtomicU64::new(0),
                 listening: AtomicU32::new(0),
                 panics_wanted: AtomicU32::new(0),
                 shards_alive: AtomicU32::new(0),
@@ -250,6 +256,7 @@ impl Shared {
             frontends,
             backends,
             servers,
+            binds,
             shards: shard_cells,
         }
     }

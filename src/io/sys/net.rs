@@ -302,6 +302,9 @@ fn connect_socket(fd: RawFd, domain: i32, spec: &Connect) -> Result<bool, Errno>
         if let Some(ms) = spec.user_timeout_ms {
             let _ = set(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, &ms);
         }
+        if spec.fastopen {
+            let _ = set(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, &1i32);
+        }
         if let Some(mark) = spec.mark {
             set(fd, libc::SOL_SOCKET, libc::SO_MARK, &mark)?;
         }
