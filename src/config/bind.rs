@@ -78,6 +78,8 @@ pub(super) static TABLE: &[Keyword<BindOptions>] = &[
                 );
                 return Err(a.fail(word.span, text));
             }
+            let text = "'expose-fd listeners' has no effect yet: no process takes listening sockets over so far.";
+            a.cx.notice(a.head, text);
             b.expose_fd = true;
             Ok(())
         },
@@ -184,12 +186,13 @@ pub(super) static TABLE: &[Keyword<BindOptions>] = &[
         "nice",
         ONE,
         "<-1024..1024>",
-        "urgency of its connections",
+        "the order of haproxy's tasks",
         |b, a| {
             b.nice = i32::try_from(a.number(-1024..=1024)?).expect("within the range");
             Ok(())
         },
-    ),
+    )
+    .no_meaning(),
     opt(
         "shards",
         ONE,

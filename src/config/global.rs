@@ -176,17 +176,6 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         },
     ),
     kw(
-        "insecure-fork-wanted",
-        NONE,
-        "",
-        "the process may start others",
-        |g, a| {
-            g.out.insecure_fork_wanted = a.on();
-            Ok(())
-        },
-    )
-    .invertible(),
-    kw(
         "log",
         (0, MANY),
         "<address> [len <n>] [format <f>] [sample <r>:<n>] <facility> [<max> [<min>]]",
@@ -214,16 +203,6 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         text!(log_tag, "a tag for use in syslog"),
     ),
     kw(
-        "max-spread-checks",
-        ONE,
-        "<time>",
-        "most that probes are spread over",
-        |g, a| {
-            g.out.max_spread_checks_ms = Some(a.time_ms(Unit::Ms)?);
-            Ok(())
-        },
-    ),
-    kw(
         "maxconn",
         ONE,
         "<number>",
@@ -234,27 +213,11 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         },
     )
     .once("'maxconn'"),
-    kw(
-        "maxconnrate",
-        ONE,
-        "<number>",
-        "connections per second of the process",
-        count!(maxconnrate, 0),
-    )
-    .once("'maxconnrate'"),
     kw("maxpipes", ONE, "<number>", "pipes for splicing", |g, a| {
         g.out.maxpipes = Some(a.count(0)?);
         Ok(())
     })
     .once("'maxpipes'"),
-    kw(
-        "maxsessrate",
-        ONE,
-        "<number>",
-        "sessions per second of the process",
-        count!(maxsessrate, 0),
-    )
-    .once("'maxsessrate'"),
     kw(
         "nbproc",
         ONE,
@@ -537,6 +500,11 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
     hint("cpu-affinity", "how haproxy ties threads to CPUs"),
     hint("cpu-policy", "which CPUs haproxy takes by itself"),
     hint("cpu-set", "which CPUs haproxy looks at"),
+    hint(
+        "insecure-fork-wanted",
+        "what haproxy lets its checks and Lua do",
+    )
+    .invertible(),
     hint("insecure-setuid-wanted", "haproxy's no-new-privileges"),
     hint("max-threads-per-group", "haproxy's thread groups"),
     hint("no-memory-trimming", "haproxy's allocator"),

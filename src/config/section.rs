@@ -537,6 +537,8 @@ fn run<T>(
         );
         return Err(args.fail(extra.span, text));
     }
+    let given = args.rest();
+    (keyword.parse)(target, &mut args)?;
     match keyword.kind {
         Kind::Supported | Kind::NotYet => {}
         Kind::NoMeaning => {
@@ -547,11 +549,9 @@ fn run<T>(
             args.cx.notice(head, text);
         }
         Kind::Obsolete(now) => {
-            let now = spelled(now, args.rest());
-            (keyword.parse)(target, &mut args)?;
+            let now = spelled(now, given);
             args.cx.obsolete(head, &format!("'{}'", keyword.name), &now);
-            return Ok(());
         }
     }
-    (keyword.parse)(target, &mut args)
+    Ok(())
 }

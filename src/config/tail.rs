@@ -1,6 +1,6 @@
 //! The options that end a `bind`, `stats socket`, `server` or `default-server` line.
 
-use super::keyword::Keyword;
+use super::keyword::{Keyword, Kind};
 use super::known::Known;
 use super::raw::NotYetRaw;
 use super::words::{Args, Said};
@@ -68,5 +68,12 @@ fn one<T>(
     };
     let outcome = (keyword.parse)(options, &mut own);
     (args.at, args.prefix) = (own.at, own.prefix);
+    if keyword.kind == Kind::NoMeaning && outcome.is_ok() {
+        let text = format!(
+            "'{}' has no meaning here: it tunes {}.",
+            keyword.name, keyword.doc
+        );
+        args.cx.notice(word.span, text);
+    }
     outcome
 }

@@ -77,19 +77,15 @@ fn addresses(config: &Config) -> Vec<BindAddress> {
 fn global_keywords_reach_the_model() {
     let global = config(
         "global\ndaemon\nquiet\npidfile /run/lb.pid\nchroot /var/empty\nuser ha\ngroup ha\nulimit-n 5000\n\
-         fd-hard-limit 9000\nmaxconn 100\nmaxpipes 7\nmaxconnrate 8\nmaxsessrate 9\nno strict-limits\nnbthread 2\n\
+         fd-hard-limit 9000\nmaxconn 100\nmaxpipes 7\nno strict-limits\nnbthread 2\n\
          nosplice\nnode n1\ndescription a b\nlog-tag t\nlog-send-hostname h\nhard-stop-after 5s\ngrace 2s\n\
-         stats timeout 1m\nstats maxconn 3\nspread-checks 5\nmax-spread-checks 10s\ntune.bufsize 32k\n\
+         stats timeout 1m\nstats maxconn 3\nspread-checks 5\ntune.bufsize 32k\n\
          tune.pipesize 64k\ntune.maxaccept -1\ntune.rcvbuf.client 1\ntune.rcvbuf.server 2\ntune.sndbuf.client 3\n\
-         tune.sndbuf.server 4\ntune.relay-memory 64m\ninsecure-fork-wanted\n",
+         tune.sndbuf.server 4\ntune.relay-memory 64m\n",
     )
     .global;
     assert!(
-        global.daemon
-            && global.quiet
-            && global.nosplice
-            && global.strict_limits == Some(false)
-            && global.insecure_fork_wanted
+        global.daemon && global.quiet && global.nosplice && global.strict_limits == Some(false)
     );
     assert_eq!(global.pidfile, Some(PathBuf::from("/run/lb.pid")));
     assert_eq!((global.uid, global.gid), (Some(1000), Some(1001)));
@@ -97,10 +93,7 @@ fn global_keywords_reach_the_model() {
         (global.ulimit_n, global.fd_hard_limit, global.maxconn),
         (Some(5000), Some(9000), Some(100))
     );
-    assert_eq!(
-        (global.maxpipes, global.maxconnrate, global.maxsessrate),
-        (Some(7), 8, 9)
-    );
+    assert_eq!((global.maxpipes, global.spread_checks), (Some(7), 5));
     assert_eq!(
         (
             global.nbthread,
@@ -121,10 +114,6 @@ fn global_keywords_reach_the_model() {
         (Some(5000), Some(2000))
     );
     assert_eq!((global.stats_timeout_ms, global.stats_maxconn), (60_000, 3));
-    assert_eq!(
-        (global.spread_checks, global.max_spread_checks_ms),
-        (5, Some(10_000))
-    );
     let tune = global.tune;
     assert_eq!(
         (
