@@ -591,7 +591,7 @@ fn nearest(word: &str) -> String {
         .map(|f| (strsim::damerau_levenshtein(word, f.name), f.name))
         .min_by_key(|&(distance, name)| (distance, name.len().abs_diff(word.len())));
     match best {
-        Some((distance, name)) if distance <= word.len().div_ceil(2).min(3) => {
+        Some((distance, name)) if distance <= (word.len() / 3).clamp(1, 3) => {
             format!("; did you mean '{name}' maybe ?")
         }
         _ => String::new(),

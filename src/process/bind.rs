@@ -274,7 +274,10 @@ fn prepare(bind: &Bind, manner: Manner) -> Result<Prepared, Failure> {
             (abstract_unix(&padded)?, None, false)
         }
         BindAddress::Abnsz(name) => (abstract_unix(name)?, None, false),
-        BindAddress::Fd(fd) => inherited(*fd)?,
+        BindAddress::Fd(fd) => {
+            let (socket, listening) = inherited(*fd)?;
+            (socket, None, listening)
+        }
     };
     Ok(Prepared {
         bind: BindId(0),
@@ -410,7 +413,7 @@ fn abstract_unix(name: &[u8]) -> Result<Socket, Failure> {
     Ok(socket)
 }
 
-fn inherited(fd: i32) -> Result<(Socket, Option<(PathBuf, PathBuf)>, bool), Failure> {
+fn inherited(fd: i32) -> Result<(Socket, bool), Failure> {
     let step = "cannot use file descriptor";
     let owned = process::take_inherited(fd).map_err(failed(step))?;
     let kind = getsockopt(&owned, sockopt::SockType).map_err(|e| failed(step)(e.into()))?;
@@ -420,7 +423,7 @@ fn inherited(fd: i32) -> Result<(Socket, Option<(PathBuf, PathBuf)>, bool), Fail
     let listening = getsockopt(&owned, sockopt::AcceptConn).map_err(|e| failed(step)(e.into()))?;
     let socket = Socket::from(owned);
     socket.set_nonblocking(true).map_err(failed(step))?;
-    Ok((socket, None, listening))
+    Ok((socket, listening))
 }
 
 impl Bound {

@@ -87,9 +87,9 @@ impl Needs {
     }
 }
 
-/// Most pipes the process may hold: `maxpipes`, else 256 and no more than a pipe for each fourth connection
-/// (haproxy's proportion). None where nothing may splice.
-pub fn pipes(config: &Config, no_splice: bool) -> u64 {
+/// Most pipes the process may hold: `maxpipes`, else 256, but no more than a pipe for each fourth connection
+/// (haproxy's proportion) and an eighth of the `usable` descriptors. None where nothing may splice.
+pub fn pipes(config: &Config, no_splice: bool, usable: u64) -> u64 {
     let never = |s: Splice| s == Splice::Never;
     let unused = config
         .frontends
@@ -102,11 +102,11 @@ pub fn pipes(config: &Config, no_splice: bool) -> u64 {
     if no_splice || config.global.nosplice || unused {
         return 0;
     }
-    match (config.global.maxpipes, config.global.maxconn) {
-        (Some(n), _) => u64::from(n),
-        (None, Some(maxconn)) => (u64::from(maxconn) / 4).clamp(2, PIPES_DEFAULT),
-        (None, None) => PIPES_DEFAULT,
+    if let Some(n) = config.global.maxpipes {
+        return u64::from(n);
     }
+    let by_connections = config.global.maxconn.map_or(u64::MAX, |n| u64::from(n) / 4);
+    by_connections.min(usable / 16).clamp(2, PIPES_DEFAULT)
 }
 
 /// The descriptors a process may come to have: its hard limit, cut by `fd-hard-limit`.
@@ -214,16 +214,17 @@ mod tests {
     fn pipes_follow_maxconn_and_the_switches() {
         let mut config = Config::default();
         config.global.maxconn = Some(100);
-        assert_eq!(pipes(&config, false), 0, "nothing would splice");
+        assert_eq!(pipes(&config, false, 20_000), 0, "nothing would splice");
         config.frontends.push(front());
-        assert_eq!(pipes(&config, false), 25);
+        assert_eq!(pipes(&config, false, 20_000), 25);
         config.global.maxconn = None;
-        assert_eq!(pipes(&config, false), 256);
+        assert_eq!(pipes(&config, false, 20_000), 256);
+        assert_eq!(pipes(&config, false, 1024), 64, "two descriptors each");
         config.global.maxpipes = Some(7);
-        assert_eq!(pipes(&config, false), 7);
-        assert_eq!(pipes(&config, true), 0);
+        assert_eq!(pipes(&config, false, 20_000), 7);
+        assert_eq!(pipes(&config, true, 20_000), 0);
         config.global.nosplice = true;
-        assert_eq!(pipes(&config, false), 0);
+        assert_eq!(pipes(&config, false, 20_000), 0);
     }
 
     fn front() -> crate::config::Frontend {

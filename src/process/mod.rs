@@ -10,10 +10,12 @@
 //! | [`worker`] | the shards' threads |
 //! | [`signals`] | the main thread while shards serve |
 //! | [`old`] | the processes before this one (`-sf`, `-st`) |
+//! | [`demo`] | `ringway demo` |
 //! | [`say`], [`version`] | what is printed |
 
 pub mod args;
 pub mod bind;
+pub mod demo;
 pub mod limits;
 pub mod old;
 pub mod privileges;
@@ -37,6 +39,10 @@ pub fn main() -> ExitCode {
         || "ringway".to_owned(),
         |w| w.to_string_lossy().into_owned(),
     );
+    let mut words = words.peekable();
+    if words.next_if(|w| w == "demo").is_some() {
+        return demo::main(words);
+    }
     match args::parse(words) {
         Ok(Command::Run(args)) => start::run(&args, &program),
         Ok(Command::Version) => show(&version::banner()),

@@ -289,11 +289,11 @@ impl Start<'_> {
 
     fn fit(&self, read: &Checked) -> Step<Fit> {
         let global = &read.config.global;
-        let pipes = limits::pipes(&read.config, self.args.no_splice);
-        let needs = Needs::of(&read.config, read.shards, pipes);
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)
             .map_err(|e| self.fail(&format!("Cannot read the FD limit: {}", e.desc())))?;
         let usable = limits::usable_fds(hard, global.fd_hard_limit);
+        let pipes = limits::pipes(&read.config, self.args.no_splice, usable);
+        let needs = Needs::of(&read.config, read.shards, pipes);
         let plan = limits::plan(&needs, global.maxconn, global.ulimit_n, usable);
         let have = raise(Resource::RLIMIT_NOFILE, plan.ask, soft, hard);
         raise_memlock();

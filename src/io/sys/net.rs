@@ -459,10 +459,10 @@ pub fn pipe(size: u32) -> Result<Pipe, Errno> {
         }
         wanted /= 2;
     };
-    // SAFETY: no memory is handed over.
     let size = if size > 0 {
         size
     } else {
+        // SAFETY: no memory is handed over.
         unsafe { libc::fcntl(fds[1], libc::F_GETPIPE_SZ) }
     };
     Ok(Pipe {
