@@ -148,6 +148,7 @@ impl BackendView {
             shared.server(id).queued.load(SeqCst) == 0 && take(shared, id, in_backend, now)
         };
         if let Some(id) = self.choose(shared, ask.avoid, take) {
+            self.count_chosen(shared, id);
             return Choice::Server(id);
         }
         let room = |id: ServerId| {
@@ -155,7 +156,10 @@ impl BackendView {
             Some(id) != ask.avoid && queued < shared.config.server(id).maxqueue
         };
         match self.algorithm.lightest_queue(room) {
-            Some(id) => Choice::Wait(Queue::Server(id)),
+            Some(id) => {
+                self.count_chosen(shared, id);
+                Choice::Wait(Queue::Server(id))
+            }
             None => Choice::Wait(Queue::Backend(self.backend)),
         }
     }
@@ -165,13 +169,15 @@ impl BackendView {
         let behind = server::is_limited(shared, id)
             && (queued > 0 || shared.backend(self.backend).queued.load(SeqCst) > 0);
         if !behind && take(shared, id, in_backend, now) {
-            self.count(shared, id);
+            server::count_up(shared, self.shard, id);
+            self.count_chosen(shared, id);
             return Choice::Server(id);
         }
         let most = shared.config.server(id).maxqueue;
         if most > 0 && queued >= most {
             Choice::Full
         } else {
+            self.count_chosen(shared, id);
             Choice::Wait(Queue::Server(id))
         }
     }
@@ -210,12 +216,13 @@ impl BackendView {
                 .algorithm
                 .choose(shared, &mut |id| id == last && take(id));
         }
-        self.count(shared, chosen?);
+        server::count_up(shared, self.shard, chosen?);
         chosen
     }
 
-    fn count(&self, shared: &Shared, id: ServerId) {
-        server::count_up(shared, self.shard, id);
+    /// `lbtot`: a server was determined for a stream. One that comes from the backend's queue is not
+    /// counted, as in haproxy.
+    fn count_chosen(&self, shared: &Shared, id: ServerId) {
         let own = &shared.shards[self.shard];
         own.servers[id.index()].chosen.inc();
         own.backends[self.backend.index()].chosen.inc();

@@ -348,7 +348,12 @@ fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
     match local.views[backend_id.index()].pick(&local.shared, &ask, local.now) {
         Choice::Server(server) => assigned(local, io, key, server),
         Choice::Wait(queue) => wait(local, key, queue),
-        Choice::Full => finish(local, io, key, Cause::Server, StageReached::Queue),
+        Choice::Full => {
+            let view = &local.views[backend_id.index()];
+            let relay = local.relays.get_mut(key).expect("driven while alive");
+            relay.last_server = view.determined(&ask);
+            finish(local, io, key, Cause::Server, StageReached::Queue);
+        }
         Choice::Nobody => finish(local, io, key, Cause::Server, StageReached::Connect),
     }
 }
@@ -370,11 +375,23 @@ fn count_backend(local: &Local, backend: BackendId) {
 fn wait(local: &mut Local, key: Key, queue: Queue) {
     let ticket = local.waits.join(&local.shared, queue, key);
     let relay = local.relays.get_mut(key).expect("driven while alive");
-    relay.queue_position = local.waits.position(&local.shared, ticket);
+    if let Queue::Server(server) = queue {
+        // It is that server's already: the log line names it whatever becomes of the wait.
+        relay.last_server = Some(server);
+    }
     relay.ticket = Some(ticket);
     relay.stage = Stage::Queue;
     relay.stage_since = local.now;
     rearm(local, key);
+}
+
+/// The wait ends, one way or the other: how many were admitted meanwhile.
+pub fn note_position(relay: &mut Relay, shared: &crate::shared::Shared) {
+    if let Some(ticket) = relay.ticket {
+        let position = ticket.position(shared);
+        relay.queue_position.server += position.server;
+        relay.queue_position.backend += position.backend;
+    }
 }
 
 /// A place came free for one that waited; its place and row are taken.
@@ -411,17 +428,8 @@ fn count_assigned(local: &Local, server: ServerId) {
     let cells = local.cells();
     let cell = &cells.servers[server.index()];
     cell.sessions.inc();
-    cell.chosen.inc();
     cell.session_rate.hit(local.now);
     cell.last_session_s.set(local.now.0 / 1000);
-    cells.backends[local.config.server(server).backend.index()]
-        .chosen
-        .inc();
-    let total = local.shared.server_connections(server);
-    let max = &local.shared.server(server).current_max;
-    if total > max.load(Relaxed) {
-        max.fetch_max(total, Relaxed);
-    }
 }
 
 // ---------------------------------------------------------------- connecting
@@ -1208,6 +1216,7 @@ pub fn stage_name(local: &Local, key: Key) -> &'static str {
 fn finish(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause, reached: StageReached) {
     flush_bytes(local, key);
     let relay = local.relays.get_mut(key).expect("ended once");
+    note_position(relay, &local.shared);
     if let Some(ticket) = relay.ticket.take() {
         local.waits.leave(&local.shared, ticket);
         if cause == Cause::ServerTimeout {
@@ -1379,9 +1388,10 @@ fn log_session(local: &mut Local, key: Key, termination: [u8; 2], asap: bool) {
             let all = shared.sum(|s| &s.backends[b.index()].current) as u32;
             all.saturating_sub(u32::from(relay.counted) * left)
         }),
-        server_connections: relay
-            .server
-            .map_or(0, |id| shared.server_connections(id).saturating_sub(left)),
+        server_connections: relay.last_server.map_or(0, |id| {
+            let own = left * u32::from(relay.server.is_some());
+            shared.server_connections(id).saturating_sub(own)
+        }),
         retries: relay.retries,
         redispatched: relay.redispatched,
         server_queue: relay.queue_position.server,

@@ -217,10 +217,14 @@ impl<K: Kernel> Shard<K> {
         }
         let mut admitted = std::mem::take(&mut self.admitted);
         let local = &mut self.local;
+        let (relays, shared) = (&mut local.relays, &local.shared);
         local
             .waits
-            .serve(&local.shared, &mut local.views, local.now, |key, server| {
-                admitted.push((key, server))
+            .serve(shared, &mut local.views, local.now, |key, server| {
+                if let Some(relay) = relays.get_mut(key) {
+                    tcp::note_position(relay, shared);
+                }
+                admitted.push((key, server));
             });
         for (key, server) in admitted.drain(..) {
             self.guard(key, |local, io| tcp::on_admitted(local, io, key, server));
