@@ -424,6 +424,7 @@ fn assigned(local: &mut Local, io: &mut dyn Io, key: Key, server: ServerId) {
     connect_server(local, io, key);
 }
 
+/// Counts a session of the server; that it was chosen was counted where it was picked.
 fn count_assigned(local: &Local, server: ServerId) {
     let cells = local.cells();
     let cell = &cells.servers[server.index()];
@@ -1273,7 +1274,7 @@ fn count_end(local: &Local, key: Key, cause: Cause, reached: StageReached) {
         cell.total_time_max.raise(total_ms);
         match (cause, reached) {
             (
-                Cause::Client,
+                Cause::Client | Cause::ClientTimeout,
                 StageReached::Data
                 | StageReached::Last
                 | StageReached::Connect
@@ -1281,7 +1282,7 @@ fn count_end(local: &Local, key: Key, cause: Cause, reached: StageReached) {
             ) => {
                 cell.client_aborts.inc();
             }
-            (Cause::Server, StageReached::Data) => cell.server_aborts.inc(),
+            (Cause::Server | Cause::ServerTimeout, StageReached::Data) => cell.server_aborts.inc(),
             (Cause::Server, StageReached::Queue) => cell.connect_errors.inc(),
             _ => {}
         }
@@ -1295,8 +1296,10 @@ fn count_end(local: &Local, key: Key, cause: Cause, reached: StageReached) {
         slide(&cell.total_time, total_ms);
         cell.total_time_max.raise(total_ms);
         match (cause, reached) {
-            (Cause::Client, StageReached::Data | StageReached::Last) => cell.client_aborts.inc(),
-            (Cause::Server, StageReached::Data) => cell.server_aborts.inc(),
+            (Cause::Client | Cause::ClientTimeout, StageReached::Data | StageReached::Last) => {
+                cell.client_aborts.inc()
+            }
+            (Cause::Server | Cause::ServerTimeout, StageReached::Data) => cell.server_aborts.inc(),
             _ => {}
         }
     }
