@@ -10,6 +10,7 @@
 pub mod executor;
 mod glommio;
 mod poll;
+mod rates;
 mod sockets;
 
 use std::fs::File;

@@ -15,6 +15,7 @@ use futures_lite::future::{or, yield_now};
 
 use super::ControlSetup;
 use super::executor::Executor;
+use super::rates;
 use crate::backend::change::Change;
 use crate::config::CliLevel;
 use crate::io::sys::{localtime, net};
@@ -66,6 +67,8 @@ pub(super) async fn serve<E: Executor>(
             desk.tasks.spawn(&executor, task);
         }
     }
+    let rates = rates::watch(executor.clone(), Arc::clone(&desk.setup.shared));
+    desk.tasks.spawn(&executor, rates);
     if let Ok(mut stopped) = executor.stream(stopped) {
         let _ = executor.read(&mut stopped, &mut [0]).await;
     }

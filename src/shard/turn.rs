@@ -269,46 +269,8 @@ impl<K: Kernel> Shard<K> {
             if let Some(change) = change::finish_ramps(&self.local.shared, now) {
                 check::tell(&mut self.local, &change);
             }
-            self.raise_rates();
         }
         self.local.timers.arm(now + 1000, Timer::Second);
-    }
-
-    /// Highest rates so far, seen over all shards.
-    fn raise_rates(&self) {
-        let (shared, now) = (&self.local.shared, self.local.now);
-        let mut process = (0, 0);
-        for (i, front) in shared.frontends.iter().enumerate() {
-            let sessions: u64 = shared
-                .shards
-                .iter()
-                .map(|s| s.frontends[i].session_rate.rate(now))
-                .sum();
-            let connections: u64 = shared
-                .shards
-                .iter()
-                .map(|s| s.frontends[i].connection_rate.rate(now))
-                .sum();
-            front.session_rate_max.fetch_max(sessions, Relaxed);
-            front.connection_rate_max.fetch_max(connections, Relaxed);
-            process = (process.0 + sessions, process.1 + connections);
-        }
-        shared
-            .process
-            .session_rate_max
-            .fetch_max(process.0, Relaxed);
-        shared
-            .process
-            .connection_rate_max
-            .fetch_max(process.1, Relaxed);
-        for (i, back) in shared.backends.iter().enumerate() {
-            let rate: u64 = shared
-                .shards
-                .iter()
-                .map(|s| s.backends[i].session_rate.rate(now))
-                .sum();
-            back.session_rate_max.fetch_max(rate, Relaxed);
-        }
     }
 
     /// What the engine counted, for everybody to read.

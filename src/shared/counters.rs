@@ -67,6 +67,15 @@ impl FreqCounter {
         self.current.store(self.current.load(Relaxed) + 1, Relaxed);
     }
 
+    /// Events in the last whole second before `now`.
+    pub fn last_second(&self, now: Tick) -> u64 {
+        match (now.0 / 1000).saturating_sub(self.second.load(Relaxed)) {
+            0 => self.previous.load(Relaxed),
+            1 => self.current.load(Relaxed),
+            _ => 0,
+        }
+    }
+
     /// Events in the last second as seen at `now`.
     pub fn rate(&self, now: Tick) -> u64 {
         let second = now.0 / 1000;
@@ -97,8 +106,6 @@ pub struct FrontendCounters {
     pub request_errors: Counter,
     pub session_rate: FreqCounter,
     pub connection_rate: FreqCounter,
-    pub session_rate_max: Counter,
-    pub connection_rate_max: Counter,
 }
 
 /// Counters of one bind in one shard.
@@ -135,7 +142,6 @@ pub struct BackendCounters {
     pub denied_responses: Counter,
     pub connects: Counter,
     pub session_rate: FreqCounter,
-    pub session_rate_max: Counter,
     /// Sums in ms for the averages `qtime ctime rtime ttime` over the last 1,024 sessions (sliding as haproxy's).
     pub queue_time: Counter,
     pub connect_time: Counter,
@@ -163,7 +169,6 @@ pub struct ServerCounters {
     pub connects: Counter,
     pub denied_responses: Counter,
     pub session_rate: FreqCounter,
-    pub session_rate_max: Counter,
     pub queue_time: Counter,
     pub connect_time: Counter,
     pub total_time: Counter,

@@ -69,6 +69,8 @@ pub struct ServerCell {
     pub last_check: Mutex<LastCheck>,
     /// Places taken; compare-and-swap against the limit. Own cache line: every session of a limited server writes it.
     pub places: CachePadded<AtomicU32>,
+    /// Most sessions in a second, over all shards.
+    pub session_rate_max: AtomicU64,
     /// Streams waiting in this server's own queue, and the most there ever were.
     pub queued: AtomicU32,
     pub queued_max: AtomicU32,
@@ -113,6 +115,7 @@ impl ServerCell {
             downs: AtomicU64::new(0),
             last_check: Mutex::default(),
             places: CachePadded::new(AtomicU32::new(0)),
+            session_rate_max: AtomicU64::new(0),
             queued: AtomicU32::new(0),
             queued_max: AtomicU32::new(0),
             admitted: AtomicU64::new(0),

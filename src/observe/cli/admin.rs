@@ -178,6 +178,7 @@ pub(super) fn clear_maxima(words: &[String], world: &World<'_>) -> Answer {
         back.session_rate_max.store(0, Relaxed);
     }
     for server in &shared.servers {
+        server.session_rate_max.store(0, Relaxed);
         server.queued_max.store(0, Relaxed);
         server.current_max.store(0, Relaxed);
     }
@@ -185,28 +186,14 @@ pub(super) fn clear_maxima(words: &[String], world: &World<'_>) -> Answer {
     let clear = |counters: &[&Counter]| counters.iter().for_each(|counter| counter.set(0));
     for shard in &shared.shards {
         shard
-            .frontends
-            .iter()
-            .for_each(|c| clear(&[&c.session_rate_max, &c.connection_rate_max]));
-        shard
             .listeners
             .iter()
             .for_each(|c| clear(&[&c.current_max]));
         for c in &shard.backends {
-            clear(&[
-                &c.session_rate_max,
-                &c.queue_time_max,
-                &c.connect_time_max,
-                &c.total_time_max,
-            ]);
+            clear(&[&c.queue_time_max, &c.connect_time_max, &c.total_time_max]);
         }
         for c in &shard.servers {
-            clear(&[
-                &c.session_rate_max,
-                &c.queue_time_max,
-                &c.connect_time_max,
-                &c.total_time_max,
-            ]);
+            clear(&[&c.queue_time_max, &c.connect_time_max, &c.total_time_max]);
         }
     }
     Answer::done()

@@ -210,17 +210,17 @@ pub fn frontend<'a>(view: &View<'a>, id: FrontendId) -> Row<'a> {
     row.set(Col::Status, Value::text(frontend_status(shared.phase())));
     let session_rate = rate(|c| &c.session_rate);
     let connection_rate = rate(|c| &c.connection_rate);
-    let session_max = most(view, &state.session_rate_max, |s| {
-        &s.frontends[id.index()].session_rate_max
-    });
-    let connection_max = most(view, &state.connection_rate_max, |s| {
-        &s.frontends[id.index()].connection_rate_max
-    });
     row.set(Col::Rate, Value::small(session_rate));
     row.set(Col::RateLim, Value::U32(config.rate_limit_sessions));
-    row.set(Col::RateMax, Value::small(session_max));
+    row.set(
+        Col::RateMax,
+        Value::small(state.session_rate_max.load(Relaxed)),
+    );
     row.set(Col::ConnRate, Value::small(connection_rate));
-    row.set(Col::ConnRateMax, Value::small(connection_max));
+    row.set(
+        Col::ConnRateMax,
+        Value::small(state.connection_rate_max.load(Relaxed)),
+    );
     row.set(Col::ReqRate, Value::U32(0));
     row.set(Col::ReqRateMax, Value::U32(0));
     row
@@ -338,7 +338,7 @@ pub fn server<'a>(view: &View<'a>, id: ServerId) -> Row<'a> {
     );
     row.set(
         Col::RateMax,
-        Value::small(shared.sum(|s| &s.servers[id.index()].session_rate_max)),
+        Value::small(cell.session_rate_max.load(Relaxed)),
     );
     row.set(
         Col::LastSess,
@@ -550,10 +550,10 @@ pub fn backend<'a>(view: &View<'a>, id: BackendId, hiding: bool) -> Row<'a> {
         Col::Rate,
         Value::small(rate(view, |s| &each(s).session_rate)),
     );
-    let rate_max = most(view, &state.session_rate_max, |s| {
-        &s.backends[id.index()].session_rate_max
-    });
-    row.set(Col::RateMax, Value::small(rate_max));
+    row.set(
+        Col::RateMax,
+        Value::small(state.session_rate_max.load(Relaxed)),
+    );
     row.set(
         Col::LastChg,
         seconds_since(view, state.changed_ms.load(Relaxed)),
@@ -669,18 +669,6 @@ fn rate<'a>(view: &View<'a>, of: impl Fn(&'a ShardShared) -> &'a FreqCounter) ->
         .iter()
         .map(|s| of(s).rate(view.now))
         .sum()
-}
-
-/// The highest rate: that of all shards together where it was recorded, else the sum of theirs.
-fn most(
-    view: &View<'_>,
-    together: &std::sync::atomic::AtomicU64,
-    of: impl Fn(&ShardShared) -> &Counter,
-) -> u64 {
-    match together.load(Relaxed) {
-        0 => view.shared.sum(of),
-        most => most,
-    }
 }
 
 /// Counters behind the time columns of one shard: queue, connect, total.

@@ -117,12 +117,12 @@ fn an_unchecked_server_row() {
         (&counters.connect_errors, 1),
         (&counters.redispatches, 1),
         (&counters.connects, 2),
-        (&counters.session_rate_max, 2),
         (&counters.last_session_s, 3),
     ] {
         counter.add(n);
     }
     world.shared.servers[0].current_max.store(1, Relaxed);
+    world.shared.servers[0].session_rate_max.store(2, Relaxed);
     let old = "refused,r1,0,0,0,1,,2,5,0,,0,,1,0,0,1,no check,1,1,0,,,53,,,1,4,1,,2,,2,0,,2,,,,,,,,,,,,,,0,0,,,,,50,,,0,0,0,0,,,,,,,,,,,,127.0.0.1:27990,,tcp,,,,,,,,0,2,0,,,0,,0,0,0,0,0,0,0,0,1,1,,,,-,0,0,0,,,,,,,,,,,,,,,,,,,,,,";
     assert_eq!(
         line_of(&world, "refused/r1"),
