@@ -20,6 +20,8 @@ pub enum Command {
     Build,
     /// `-h`, `--help`.
     Help,
+    /// `--keywords`.
+    Keywords,
     /// `-cc <condition>`.
     Condition(String),
 }
@@ -149,6 +151,7 @@ enum Act {
     Version,
     Build,
     Help,
+    Keywords,
     Condition,
     /// Accepted, told without effect because of this.
     Moot(&'static str),
@@ -350,6 +353,13 @@ const FLAGS: &[Flag] = &[
         Act::Build,
         "show the version, pollers, features",
     ),
+    flag(
+        "--keywords",
+        Takes::Nothing,
+        "",
+        Act::Keywords,
+        "list the keywords of the configuration",
+    ),
     flag("-h", Takes::Nothing, "", Act::Help, "show this"),
     flag("--help", Takes::Nothing, "", Act::Help, ""),
     flag("--version", Takes::Nothing, "", Act::Version, ""),
@@ -473,6 +483,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Usage
                 Act::Version => asked = asked.or(Some(Command::Version)),
                 Act::Build => asked = Some(Command::Build),
                 Act::Help => asked = asked.or(Some(Command::Help)),
+                Act::Keywords => asked = Some(Command::Keywords),
                 Act::Condition => asked = Some(Command::Condition(text_of(flag.name, value)?)),
                 act => record(&mut args, flag, act, value)?,
             }
@@ -529,6 +540,7 @@ fn record(args: &mut Args, flag: &Flag, act: Act, value: OsString) -> Result<(),
         | Act::Version
         | Act::Build
         | Act::Help
+        | Act::Keywords
         | Act::Condition => {
             unreachable!("handled where the words are read")
         }

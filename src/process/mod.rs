@@ -55,6 +55,7 @@ pub fn main() -> ExitCode {
             ))
         }
         Ok(Command::Help) => show(&args::usage(&program)),
+        Ok(Command::Keywords) => show(&keyword::table_text()),
         Ok(Command::Condition(text)) => condition(&text),
         Err(error) => {
             say::alert(&error.message);
