@@ -19,6 +19,7 @@ mod proxy_header;
 mod relay;
 mod seeds;
 mod servers;
+mod start;
 mod stress;
 
 #[path = "../differential/mod.rs"]
