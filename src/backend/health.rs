@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::*;
 
 use super::change::{self, Change, Line, full_name};
 use crate::base::tick::Tick;
-use crate::config::{Config, Level, ServerId};
+use crate::config::{Config, Level, Server, ServerId};
 use crate::proto::check::{Answer, Status};
 use crate::shared::Shared;
 use crate::shared::server_cell::{LastCheck, OpState, admin};
@@ -202,23 +202,22 @@ pub fn next_inter(shared: &Shared, id: ServerId, entropy: u32) -> u64 {
     (inter - spread.min(inter) + 2 * spread * u64::from(entropy) / u64::from(u32::MAX)).max(1)
 }
 
-/// Milliseconds from start to each server's first check, by server: all checked servers are spread
-/// over the shortest interval any of them has, in order of the file.
+/// Milliseconds from start to each server's first check, by server: the checked servers, in order of
+/// the file, are spread evenly, each over its own `inter`. (haproxy spreads all over the longest
+/// interval any of them has, so that one slow check delays the first look at everybody.)
 pub fn first_checks(config: &Config) -> Vec<u64> {
-    let checked = || config.servers.iter().filter_map(|s| s.check.as_ref());
-    let shortest = u64::from(checked().map(|c| c.inter_ms).min().unwrap_or(0));
-    let all = checked().count().max(1) as u64;
+    let inter = |s: &Server| s.check.as_ref().map(|c| u64::from(c.inter_ms));
+    let all = config.servers.iter().filter_map(inter).count().max(1) as u64;
     let mut ahead = 0;
-    let mut delay = |checked: bool| {
-        let delay = (shortest * ahead / all).max(1);
-        ahead += u64::from(checked);
-        delay
+    let mut delay = |inter: u64| {
+        ahead += 1;
+        (inter * (ahead - 1) / all).max(1)
     };
-    config
+    let delays = config
         .servers
         .iter()
-        .map(|s| delay(s.check.is_some()))
-        .collect()
+        .map(|s| inter(s).map_or(1, &mut delay));
+    delays.collect()
 }
 
 /// How long a check may take.

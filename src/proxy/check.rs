@@ -44,7 +44,7 @@ pub struct Probe {
     random: u32,
 }
 
-/// Arms the probes of this shard's servers, the first ones spread over the shortest interval.
+/// Arms the probes of this shard's servers, the first ones spread over their intervals.
 pub fn start(local: &mut Local) {
     let shards = local.shared.shards.len();
     let config = std::sync::Arc::clone(&local.config);

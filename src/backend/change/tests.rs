@@ -467,7 +467,7 @@ fn verdicts_follow_from_the_status() {
 }
 
 #[test]
-fn first_checks_are_spread_over_the_shortest_interval() {
+fn first_checks_are_spread_each_over_its_own_interval() {
     let mut servers = weighted(&[1, 1, 1, 1, 1]);
     for (i, server) in servers.iter_mut().enumerate() {
         server.check = checked(2, 3).filter(|_| i != 1);
@@ -475,7 +475,7 @@ fn first_checks_are_spread_over_the_shortest_interval() {
     servers[2].check.as_mut().unwrap().inter_ms = 1000;
     let shared = shared(vec![(backend("b", Balance::RoundRobin), servers)], 1);
     let delays = crate::backend::health::first_checks(&shared.config);
-    assert_eq!(delays, [1, 250, 250, 500, 750]);
+    assert_eq!(delays, [1, 1, 250, 1000, 1500]);
 }
 
 #[test]
