@@ -9,6 +9,7 @@ pub mod turn;
 
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::Ordering::{AcqRel, Release};
 
 use crate::base::tick::Tick;
@@ -55,24 +56,43 @@ const RING_ENTRIES: u32 = 1024;
 /// Runs one shard until the phase is `Stop`, or `SoftStop` and the last session of the process ended.
 ///
 /// # Errors
-/// The ring or epoll cannot be set up: names the call and the remedy.
+/// Neither a ring nor epoll can be set up.
 pub fn run(setup: ShardSetup) -> std::io::Result<()> {
     pin(&setup.cpus);
     let bell = net::eventfd().map_err(|e| std::io::Error::from_raw_os_error(e.0))?;
     setup.shared.shards[setup.index]
         .bell
         .install(move || net::ring(bell));
-    match setup.poller {
-        PollerKind::IoUring => {
-            let kernel = UringKernel::new(RING_ENTRIES, bell).map_err(|error| {
-                let text = format!("io_uring: {error} (check the sysctl kernel.io_uring_disabled and seccomp filters)");
-                std::io::Error::new(error.kind(), text)
-            })?;
-            serve(setup, kernel);
+    if setup.poller == PollerKind::IoUring {
+        match UringKernel::new(RING_ENTRIES, bell) {
+            Ok(kernel) => {
+                serve(setup, kernel);
+                return Ok(());
+            }
+            // The probe's small ring fitted into the lockable memory that is left, this one does not.
+            Err(error) => tell_epoll(&setup, &error),
         }
-        PollerKind::Epoll => serve(setup, EpollKernel::new(bell)?),
     }
+    let kernel = EpollKernel::new(bell)?;
+    setup.shared.shards[setup.index].epoll.store(true, Relaxed);
+    serve(setup, kernel);
     Ok(())
+}
+
+/// Says that this shard serves with epoll although the process could have rings.
+fn tell_epoll(setup: &ShardSetup, error: &std::io::Error) {
+    let remedy = match error.raw_os_error() {
+        Some(libc::ENOMEM) => "'ulimit -l unlimited' would change that",
+        _ => "check the sysctl kernel.io_uring_disabled and seccomp filters",
+    };
+    let text = format!(
+        "shard {} has no io_uring ({error}; {remedy}): epoll serves it.",
+        setup.index
+    );
+    setup
+        .logs
+        .process(Some(&setup.shared))
+        .console("WARNING", &text);
 }
 
 fn pin(cpus: &[usize]) {

@@ -144,6 +144,8 @@ pub struct ShardShared {
     pub servers: Box<[ServerCounters]>,
     pub activity: ActivityCounters,
     pub alive: AtomicBool,
+    /// It waits with epoll, by choice or for want of a ring.
+    pub epoll: AtomicBool,
     pub cpu: AtomicI32,
 }
 
@@ -194,6 +196,7 @@ impl ShardShared {
             servers: many(servers, |_| ServerCounters::default()),
             activity: ActivityCounters::default(),
             alive: AtomicBool::new(false),
+            epoll: AtomicBool::new(false),
             cpu: AtomicI32::new(-1),
         }
     }

@@ -60,6 +60,11 @@ pub fn push(view: &View<'_>, out: &mut Vec<u8>) {
     push_list(out, "cpu", shards.iter().map(|s| s.cpu.load(Relaxed)));
     push_list(
         out,
+        "epoll",
+        shards.iter().map(|s| i32::from(s.epoll.load(Relaxed))),
+    );
+    push_list(
+        out,
         "alive",
         shards.iter().map(|s| i32::from(s.alive.load(Relaxed))),
     );

@@ -559,6 +559,17 @@ fn add_since_2_6<'a>(list: &mut Fields<'a>, view: &View<'a>) {
     );
 }
 
+/// What the shards wait with; where some had to do without a ring, how many.
+fn poller<'a>(view: &View<'a>) -> std::borrow::Cow<'a, str> {
+    let shards = &view.shared.shards;
+    let epoll = shards.iter().filter(|s| s.epoll.load(Relaxed)).count();
+    match &view.facts.poller {
+        own if epoll == 0 || own == "epoll" => own.as_str().into(),
+        _ if epoll == shards.len() => "epoll".into(),
+        own => format!("{own}, epoll for {epoll} of {} shards", shards.len()).into(),
+    }
+}
+
 /// What only this program has.
 fn add_ours<'a>(list: &mut Fields<'a>, view: &View<'a>, extra: &Extra) {
     let shared = view.shared;
@@ -566,7 +577,7 @@ fn add_ours<'a>(list: &mut Fields<'a>, view: &View<'a>, extra: &Extra) {
     list.add(
         "Poller",
         *b"SGP",
-        Value::text(view.facts.poller.as_str()),
+        Value::text(poller(view)),
         "What the shards wait with",
     );
     list.add(
