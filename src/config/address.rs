@@ -235,20 +235,6 @@ pub(super) fn socket(args: &mut Args<'_, '_>, word: &Word) -> Result<SocketAddr,
     }
 }
 
-/// An address without a port.
-pub(super) fn ip(args: &mut Args<'_, '_>, word: &Word) -> Result<IpAddr, Said> {
-    let socket = socket(args, word)?;
-    if socket.port() != 0 {
-        let text = format!(
-            "'{}' : port specification not permitted here in '{}'",
-            args.name,
-            word.text()
-        );
-        return Err(args.fail(word.span, text));
-    }
-    Ok(socket.ip())
-}
-
 /// A network, for `monitor-net`.
 pub(super) fn network(args: &mut Args<'_, '_>, word: &Word) -> Result<ipnet::IpNet, Said> {
     addr::network(&word.text()).map_err(|e| bad(args, word, &e))

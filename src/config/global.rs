@@ -67,6 +67,9 @@ const THREADS_MAX: i64 = 4096;
 /// Least buffer that holds what one read brings and a PROXY header.
 const BUFSIZE_MIN: u32 = 1024;
 
+/// The smallest pipe.
+const PAGE: u32 = 4096;
+
 /// Every keyword of `global`.
 pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
     kw(
@@ -134,7 +137,7 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         "<number>",
         "most descriptors the process asks for",
         |g, a| {
-            g.out.fd_hard_limit = Some(a.count(1)?.into());
+            g.out.fd_hard_limit = Some(u64::from(a.count(0)?)).filter(|&n| n > 0);
             Ok(())
         },
     )
@@ -402,8 +405,14 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         "tune.pipesize",
         ONE,
         "<size>",
-        "bytes of a pipe",
-        tune_size!(pipesize, 4096),
+        "bytes of a pipe (0: as without this line)",
+        |g, a| {
+            // The kernel rounds up to whole pages.
+            if let wanted @ 1.. = a.size(0)? {
+                g.out.tune.pipesize = wanted.max(PAGE);
+            }
+            Ok(())
+        },
     ),
     kw(
         "tune.rcvbuf.client",
@@ -466,7 +475,7 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         "<number>",
         "descriptors the process asks for",
         |g, a| {
-            g.out.ulimit_n = Some(a.count(1)?.into());
+            g.out.ulimit_n = Some(u64::from(a.count(0)?)).filter(|&n| n > 0);
             Ok(())
         },
     )

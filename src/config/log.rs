@@ -168,12 +168,12 @@ fn named<T>(
     ))
 }
 
-/// `<ranges>:<size>`: comma-separated numbers or `low-high`, 1-based, rising, within `size`.
+/// `<ranges>:<size>`: comma-separated numbers or `low-high`, 1-based, apart, within `size`.
 fn sample(args: &mut Args<'_, '_>, word: &Word) -> Result<LogSample, Said> {
     let text = word.text().into_owned();
     read_sample(&text).ok_or(()).map_err(|()| {
         let what = format!(
-            "log : '{text}' is no sampling such as '1,3-5:10' (rising ranges within the size)."
+            "log : '{text}' is no sampling such as '1,3-5:10' (ranges apart and within the size)."
         );
         args.fail(word.span, what)
     })
@@ -185,10 +185,11 @@ fn read_sample(text: &str) -> Option<LogSample> {
     let mut out: Vec<(u32, u32)> = Vec::new();
     for range in ranges.split(',') {
         let (low, high) = range.split_once('-').unwrap_or((range, range));
-        let after = out.last().map_or(0, |r| r.1);
-        let low = value::uint(low.as_bytes(), after + 1..=size).ok()?;
+        let low = value::uint(low.as_bytes(), 1..=size).ok()?;
         let high = value::uint(high.as_bytes(), low..=size).ok()?;
         out.push((low, high));
     }
-    Some(LogSample { ranges: out, size })
+    out.sort_unstable();
+    let apart = out.windows(2).all(|pair| pair[0].1 < pair[1].0);
+    apart.then_some(LogSample { ranges: out, size })
 }

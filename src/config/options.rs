@@ -247,10 +247,10 @@ fn httpchk(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
         [method, uri, ..] => (method.as_str(), uri.as_str()),
     };
     let version = words.get(2).map_or(CHECK_VERSION, String::as_str);
-    if !is_http_version(version) {
+    if !is_one_word(version) {
         let word = &args.rest()[2];
         let text = format!(
-            "'option httpchk' : '{}' is no HTTP version such as HTTP/1.1.",
+            "'option httpchk' : '{}' is more than an HTTP version such as HTTP/1.1.",
             version.escape_default()
         );
         let help =
@@ -266,10 +266,9 @@ fn httpchk(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
     Ok(())
 }
 
-fn is_http_version(text: &str) -> bool {
-    text.strip_prefix("HTTP/").is_some_and(|v| {
-        matches!(v.as_bytes(), [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
-    })
+/// haproxy takes any word; what may not be in it is a second line.
+fn is_one_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 fn redispatch(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {

@@ -44,7 +44,7 @@ macro_rules! timeout {
 macro_rules! keep_alive {
     ($name:expr, $sections:expr, $side:ident, $field:ident, $read:expr, $usage:expr, $doc:expr) => {
         kw($name, $sections, ONE, $usage, $doc, |p, a| {
-            p.set.$side.$field = Some($read(a)?);
+            p.set.$side.$field = Some($read(a)?).filter(|&n| n > 0);
             Ok(())
         })
     };
@@ -84,7 +84,7 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         FRONT,
         client_ka,
         count,
-        |a: &mut Args<'_, '_>| a.count(1),
+        |a: &mut Args<'_, '_>| a.count(0),
         "<count>",
         "keep-alive probes to clients"
     ),
@@ -326,7 +326,7 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         BACK,
         server_ka,
         count,
-        |a: &mut Args<'_, '_>| a.count(1),
+        |a: &mut Args<'_, '_>| a.count(0),
         "<count>",
         "keep-alive probes to servers"
     ),
@@ -466,7 +466,13 @@ fn balance(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
     };
     let text = word.text().into_owned();
     let (name, inside) = match text.split_once('(') {
-        Some((name, rest)) => (name, Some(rest.strip_suffix(')').unwrap_or(rest))),
+        Some((name, rest)) => match rest.strip_suffix(')') {
+            Some(inside) => (name, Some(inside)),
+            None => {
+                let what = format!("balance {name} : missing closing parenthesis.");
+                return Err(args.fail(word.span, what));
+            }
+        },
         None => (&*text, None),
     };
     let chosen = match name {

@@ -32,11 +32,15 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
     opt(
         "addr",
         ONE,
-        "<ip>",
+        "<ip>[:<port>]",
         "address probed, where not the server's own",
         |s, a| {
             let word = a.expect("<addr>")?;
-            s.check_addr = Some(address::ip(a, word)?);
+            let probed = address::socket(a, word)?;
+            s.check_addr = Some(probed.ip());
+            if probed.port() > 0 {
+                s.check_port = Some(probed.port());
+            }
             Ok(())
         },
     ),
@@ -196,8 +200,8 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
         "<port>",
         "port probed, where not the server's own",
         |s, a| {
-            let port = a.number(1..=65_535)?;
-            s.check_port = Some(u16::try_from(port).expect("within the range"));
+            let port = a.number(0..=65_535)?;
+            s.check_port = Some(u16::try_from(port).expect("within the range")).filter(|&p| p > 0);
             Ok(())
         },
     ),

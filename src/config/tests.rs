@@ -404,6 +404,32 @@ fn a_server_without_a_port_is_checked_where_connections_arrive() {
 }
 
 #[test]
+fn zero_is_as_good_as_nothing_where_haproxy_takes_it_so() {
+    let global = config("global\nulimit-n 0\nfd-hard-limit 0\ntune.pipesize 0\nmaxconn 0\n").global;
+    assert_eq!(
+        (global.ulimit_n, global.fd_hard_limit, global.maxconn),
+        (None, None, None)
+    );
+    assert_eq!(global.tune.pipesize, Tune::default().pipesize);
+    let check = config("backend b\nserver s 192.0.2.1:80 check port 0\n").servers[0]
+        .check
+        .clone();
+    assert_eq!(check.map(|c| c.port), Some(80));
+    assert_eq!(listen("srvtcpka-cnt 0").backends[0].tcpka.count, None);
+}
+
+#[test]
+fn the_address_probed_may_carry_its_port() {
+    let server =
+        config("backend b\nserver s 192.0.2.1:80 check addr 192.0.2.2:81\n").servers[0].clone();
+    let check = server.check.unwrap();
+    assert_eq!(
+        (check.addr, check.port),
+        (Some("192.0.2.2".parse().unwrap()), 81)
+    );
+}
+
+#[test]
 fn probes_carry_a_proxy_header_where_they_go_the_way_of_the_traffic() {
     let of = |options: &str| {
         config(&format!(
