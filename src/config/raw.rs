@@ -163,7 +163,7 @@ pub(super) struct Settings {
 }
 
 /// Milliseconds; `None` is no limit.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Timeouts {
     pub(super) client: Option<u32>,
     pub(super) client_fin: Option<u32>,

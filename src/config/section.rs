@@ -356,13 +356,14 @@ fn proxy_line(proxy: &mut ProxyRaw, line: &Line, cx: &mut Cx<'_>) {
         if misplaced(keyword, proxy, head, cx) {
             return;
         }
-        overwritten(keyword, proxy, head, cx);
+        let before = (proxy.set.timeout.clone(), proxy.set.rate_limit_sessions);
         let name = proxy.name.clone();
         let owner = Owner {
             kind: proxy.kind.word(),
             name: &name,
         };
         let _: Result<(), Said> = run(keyword, proxy, line, (sense, from, count), owner, cx);
+        overwritten(keyword.name, &before, proxy, head, cx);
     } else if let Some(known) = known::proxy(&texts) {
         let name = known.name.to_owned();
         let last = line.words[from + name.matches(' ').count()].span;
@@ -427,24 +428,23 @@ fn unknown_in_proxy(proxy: &ProxyRaw, line: &Line, texts: &[&str], from: usize, 
     let _: Said = cx.alert(span, text);
 }
 
-/// Says so if a section sets a time or a rate that it has set before.
+/// Says so if a line has changed a time or a rate that its section had set before.
 fn overwritten(
-    keyword: &'static Keyword<ProxyRaw>,
+    name: &'static str,
+    before: &(Timeouts, u32),
     proxy: &mut ProxyRaw,
     head: Span,
     cx: &mut Cx<'_>,
 ) {
-    let name = keyword.name;
     if !name.starts_with("timeout ") && !name.starts_with("rate-limit ") {
         return;
     }
-    if proxy.seen.contains(&name) {
-        cx.warning(
-            head,
-            format!("overwriting '{name}' which was already specified"),
-        );
-    } else {
+    let changed = (&before.0, before.1) != (&proxy.set.timeout, proxy.set.rate_limit_sessions);
+    if !proxy.seen.contains(&name) {
         proxy.seen.push(name);
+    } else if changed {
+        let text = format!("overwriting '{name}' which was already specified");
+        cx.warning(head, text);
     }
 }
 
