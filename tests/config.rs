@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ringway::config::{Input, LoadInputs, Loaded, World, load};
 use ringway::lang::cond::Predicates;
-use ringway::lang::diag::{RenderOptions, Severity};
+use ringway::lang::diag::RenderOptions;
 use ringway::lang::env::Env;
 
 /// A machine that is the same everywhere.

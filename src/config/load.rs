@@ -233,11 +233,12 @@ fn read_inputs(inputs: &LoadInputs<'_>, diags: &mut Diags) -> Vec<(String, Vec<u
 const FILES_MAX: usize = 4096;
 
 fn cannot_open(diags: &mut Diags, name: &str, why: &std::io::Error) {
-    diags.push(
-        Severity::Alert,
-        None,
-        format!("Could not open configuration file {name} : {why}"),
+    let reason = why.raw_os_error().map_or_else(
+        || why.to_string(),
+        |code| nix::errno::Errno::from_raw(code).desc().to_owned(),
     );
+    let text = format!("Cannot open configuration file/directory {name} : {reason}");
+    diags.push(Severity::Alert, None, text);
 }
 
 fn below(dir: Option<&Path>, path: &Path) -> PathBuf {

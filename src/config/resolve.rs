@@ -271,7 +271,7 @@ fn later_issues(section: &ProxyRaw, cx: &mut Cx<'_>) {
                 if !ignored.contains(&&*item.name) {
                     ignored.push(&item.name);
                     let text = needs_http(&item.name, section);
-                    cx.warning(item.span, text).form(Form::Config);
+                    cx.warning(item.span, text).form(Form::Bare);
                 }
             }
             (Layer::Rules, false) | (Layer::Any, _) => {
@@ -332,7 +332,7 @@ fn frontend(
             section.kind.called(),
             section.name
         );
-        cx.warning(section.span, text).form(Form::Config);
+        cx.warning(section.span, text).form(Form::Bare);
     }
     let maxconn = set.maxconn.or(inputs.frontend_maxconn).unwrap_or(0);
     let limit = if maxconn > 0 {
@@ -485,13 +485,13 @@ fn default_backends(sections: &[&ProxyRaw], raw: &Raw, out: &mut Config, cx: &mu
         let backend = by_name.get(&*name).copied();
         if section.kind == SectionKind::Listen && *name == section.name {
             let text = format!("Proxy '{name}': loop detected for default_backend: '{name}'.");
-            cx.diags.alert(word.span, text).form(Form::Config);
+            cx.diags.alert(word.span, text).form(Form::Bare);
         } else if section.kind == SectionKind::Listen && !section.servers.is_empty() {
             let text = format!(
                 "In proxy '{}', the 'default_backend' rule always has precedence over the servers, which will never be used.",
                 section.name
             );
-            cx.warning(word.span, text).form(Form::Config);
+            cx.warning(word.span, text).form(Form::Bare);
         }
         let certain = !section.set.disabled && !raw.skipped.iter().any(|s| *s == name);
         if backend.is_none() && certain && said.insert((word.span.file, word.span.line)) {
@@ -500,7 +500,7 @@ fn default_backends(sections: &[&ProxyRaw], raw: &Raw, out: &mut Config, cx: &mu
                 "Proxy '{}': unable to find required default_backend: '{name}'{near}",
                 section.name
             );
-            cx.diags.alert(word.span, text).form(Form::Config);
+            cx.diags.alert(word.span, text).form(Form::Bare);
         }
         found.push((frontend, backend));
     }
@@ -604,7 +604,7 @@ fn balance(section: &ProxyRaw, cx: &mut Cx<'_>) -> Balance {
                     section.kind.called(),
                     section.name
                 );
-                cx.warning(*at, text).form(Form::Config);
+                cx.warning(*at, text).form(Form::Bare);
             }
             Balance::RoundRobin
         }
@@ -620,7 +620,7 @@ fn dispatch(section: &ProxyRaw, cx: &mut Cx<'_>) -> Option<std::net::SocketAddr>
             section.kind.called(),
             section.name
         );
-        cx.warning(at, text).form(Form::Config);
+        cx.warning(at, text).form(Form::Bare);
         return None;
     }
     Some(address)
@@ -678,7 +678,7 @@ fn missing_timeouts(section: &ProxyRaw, cx: &mut Cx<'_>) {
         missing.join(", ")
     );
     cx.warning(section.span, text)
-        .form(Form::Config)
+        .form(Form::Bare)
         .help("without them a silent peer is waited for without end");
 }
 
@@ -697,7 +697,7 @@ fn ignored_log_format(
             section.kind.called(),
             section.name
         );
-        cx.warning(at, text).form(Form::Config);
+        cx.warning(at, text).form(Form::Bare);
     }
 }
 

@@ -670,10 +670,9 @@ fn a_file_that_cannot_be_read_is_named_with_the_reason() {
         i.inputs = vec![Input::Path("/nonexistent/lb.cfg".into())]
     });
     assert!(loaded.config.is_none());
-    assert!(
-        loaded.diags.list[0]
-            .text
-            .starts_with("Could not open configuration file /nonexistent/lb.cfg")
+    assert_eq!(
+        loaded.diags.list[0].text,
+        "Cannot open configuration file/directory /nonexistent/lb.cfg : No such file or directory"
     );
 }
 
