@@ -32,14 +32,27 @@ pub struct Line {
     pub text: String,
 }
 
+/// What haproxy calls the section in this message: a `listen` is a proxy.
+fn kind(config: &Config, backend: &Backend) -> &'static str {
+    if config.proxy(backend.proxy).frontend.is_some() {
+        "proxy"
+    } else {
+        "backend"
+    }
+}
+
 impl Line {
     /// The same on stderr: label and text after `[LABEL]    (pid) : `.
     pub fn on_stderr(&self, config: &Config) -> (&'static str, String) {
         if self.level == Level::Emerg {
-            let name = &config.backend(self.backend).name;
+            let backend = config.backend(self.backend);
             return (
                 "ALERT",
-                format!("backend '{name}' has no server available!"),
+                format!(
+                    "{} '{}' has no server available!",
+                    kind(config, backend),
+                    backend.name
+                ),
             );
         }
         ("WARNING", self.text.clone())
@@ -462,8 +475,13 @@ impl<'a> Changing<'a> {
         // 0 means that it has one: tick 0 counts as 1.
         cell.down_since_ms.store(self.now.0.max(1), Release);
         cell.downs.fetch_add(1, Relaxed);
-        let name = &self.shared.config.backend(id).name;
-        let text = format!("backend {name} has no server available!");
+        let config = &self.shared.config;
+        let backend = config.backend(id);
+        let text = format!(
+            "{} {} has no server available!",
+            kind(config, backend),
+            backend.name
+        );
         self.change.lines.push(Line {
             backend: id,
             level: Level::Emerg,

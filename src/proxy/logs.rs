@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::config::{Config, Level, LogAddress, LogTarget, Mode};
+use crate::config::{Config, Frontend, Level, LogAddress, LogTarget, Mode};
 use crate::io::sys::{localtime, rawfd};
 use crate::observe::log::clock::LocalClock;
 use crate::observe::log::line::{self, Peer, TcpRecord};
@@ -216,6 +216,36 @@ impl ShardLogs {
             targets,
             sink::session_level(record, separate_errors),
             tag,
+            wall_us,
+            &message,
+        );
+        self.message = message;
+    }
+
+    /// A connection that never became a session: `client [date] frontend/bind: text`.
+    pub fn connection_error(
+        &mut self,
+        frontend: &Frontend,
+        from: Peer,
+        to: &str,
+        wall_us: u64,
+        text: &str,
+    ) {
+        let mut message = std::mem::take(&mut self.message);
+        message.clear();
+        line::connection_error(
+            &mut message,
+            from,
+            wall_us,
+            &frontend.name,
+            to,
+            text,
+            &mut self.sink.clock,
+        );
+        self.push(
+            &frontend.log,
+            Level::Info,
+            frontend.log_tag.as_deref(),
             wall_us,
             &message,
         );

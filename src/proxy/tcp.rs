@@ -27,7 +27,7 @@ use crate::io::kernel::Errno;
 use crate::io::op::{Connect, Done, Op, SockKey, What};
 use crate::io::pipe::Pipe;
 use crate::observe::log::line::{NO_SERVER, Peer, TcpRecord};
-use crate::proto::proxy_header;
+use crate::proto::proxy_header::{self, ProxyError};
 
 /// Full reads in a row that earn a pipe, and small splices in a row that lose it.
 const EARN: u8 = 2;
@@ -133,6 +133,9 @@ pub struct Relay {
     client_tx: Tick,
     server_rx: Tick,
     server_tx: Tick,
+    /// Attempts after the first one, by which `retries` is used up.
+    attempts: u32,
+    /// Those on the same server: what the log and the counters call retries.
     retries: u32,
     redispatched: bool,
     /// Next attempt goes elsewhere.
@@ -192,6 +195,7 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: O
         client_tx: now,
         server_rx: now,
         server_tx: now,
+        attempts: 0,
         retries: 0,
         redispatched: false,
         redispatch_now: false,
@@ -479,7 +483,7 @@ fn connect_failed(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause, ti
     let cells = &local.shared.shards[local.shard];
     let backend_id = relay.backend.expect("a server was connected to");
     let backend = local.config.backend(backend_id);
-    if relay.retries >= backend.retries || cause == Cause::Resource {
+    if relay.attempts >= backend.retries || cause == Cause::Resource {
         cells.backends[backend_id.index()].connect_errors.inc();
         if let Some(server) = relay.server {
             cells.servers[server.index()].connect_errors.inc();
@@ -487,12 +491,8 @@ fn connect_failed(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause, ti
         finish(local, io, key, cause, StageReached::Connect);
         return;
     }
-    relay.retries += 1;
-    cells.backends[backend_id.index()].retries.inc();
-    if let Some(server) = relay.server {
-        cells.servers[server.index()].retries.inc();
-    }
-    if may_redispatch(backend.redispatch.0, relay.retries, backend.retries)
+    relay.attempts += 1;
+    if may_redispatch(backend.redispatch.0, relay.attempts, backend.retries)
         && !backend.servers.is_empty()
     {
         relay.redispatch_now = true;
@@ -501,6 +501,11 @@ fn connect_failed(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause, ti
         }
         choose(local, io, key);
         return;
+    }
+    relay.retries += 1;
+    cells.backends[backend_id.index()].retries.inc();
+    if let Some(server) = relay.server {
+        cells.servers[server.index()].retries.inc();
     }
     // A refusal comes fast: without a pause all retries would be spent within a millisecond.
     relay.stage = Stage::Pause;
@@ -957,7 +962,14 @@ fn on_eof(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir) {
     }
     relay.half(dir).flow = Flow::Idle;
     match stage {
-        Stage::Header => finish(local, io, key, Cause::Client, StageReached::Request),
+        Stage::Header => {
+            let text = if relay.header.is_empty() {
+                "Connection closed while waiting for PROXY protocol header"
+            } else {
+                ProxyError::Truncated.log_text()
+            };
+            header_failed(local, io, key, text);
+        }
         Stage::Queue | Stage::Connect | Stage::Pause => {
             let backend = relay.backend.map(|b| local.config.backend(b));
             if backend.is_some_and(|b| b.abortonclose) {
@@ -975,19 +987,24 @@ fn on_eof(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir) {
 
 fn on_recv_failed(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir) {
     let relay = local.relays.get_mut(key).expect("looked up by on_done");
-    let reached = match relay.stage {
-        Stage::Header => StageReached::Request,
-        Stage::Queue => StageReached::Queue,
-        Stage::Connect | Stage::Pause => StageReached::Connect,
-        Stage::Relay => StageReached::Data,
-    };
+    if relay.stage == Stage::Header {
+        header_failed(
+            local,
+            io,
+            key,
+            "Connection error while waiting for PROXY protocol header",
+        );
+        return;
+    }
     relay.broke = dir == Dir::Up;
-    let cause = relay.cause.unwrap_or(if dir == Dir::Up {
+    let side = if dir == Dir::Up {
         Cause::Client
     } else {
         Cause::Server
-    });
-    finish(local, io, key, cause, reached);
+    };
+    let cause = relay.cause.unwrap_or(side);
+    // Seen on haproxy: a reset counts as one in the data stage, wherever the session stands.
+    finish(local, io, key, cause, StageReached::Data);
 }
 
 /// The receiver of `dir` takes no more.
@@ -1047,11 +1064,32 @@ fn on_header_bytes(local: &mut Local, io: &mut dyn Io, key: Key, mut buf: Buf) {
             }
             choose(local, io, key);
         }
-        Ok(proxy_header::Parse::Partial) | Err(_) => {
+        Ok(proxy_header::Parse::Partial) => {
             io.give_buf(buf);
-            finish(local, io, key, Cause::Proxy, StageReached::Request);
+            header_failed(local, io, key, ProxyError::Truncated.log_text());
+        }
+        Err(error) => {
+            io.give_buf(buf);
+            header_failed(local, io, key, error.log_text());
         }
     }
+}
+
+/// The session never began: one line says why, in the place of the session's own.
+fn header_failed(local: &mut Local, io: &mut dyn Io, key: Key, text: &str) {
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    relay.logged = true;
+    let (peer, bind) = (relay.peer, relay.bind);
+    let frontend = local.config.frontend(relay.frontend);
+    if !frontend.log.is_empty() {
+        let spec = local.config.bind(bind);
+        let from = peer.map_or(Peer::Unix { bind: spec.luid }, Peer::Ip);
+        let number = spec.luid.to_string();
+        let to = spec.name.as_deref().unwrap_or(&number);
+        let at = local.shared.wall_us(local.now);
+        local.logs.connection_error(frontend, from, to, at, text);
+    }
+    finish(local, io, key, Cause::Proxy, StageReached::Request);
 }
 
 // ---------------------------------------------------------------- time
@@ -1181,7 +1219,13 @@ pub fn on_timer(local: &mut Local, io: &mut dyn Io, key: Key) {
     match relay.stage {
         Stage::Pause => retry(local, io, key),
         Stage::Connect => connect_failed(local, io, key, Cause::ServerTimeout, true),
-        Stage::Header | Stage::Queue | Stage::Relay => finish(local, io, key, cause, reached),
+        Stage::Header => header_failed(
+            local,
+            io,
+            key,
+            "Timeout while waiting for PROXY protocol header",
+        ),
+        Stage::Queue | Stage::Relay => finish(local, io, key, cause, reached),
     }
 }
 
@@ -1219,6 +1263,7 @@ fn finish(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause, reached: S
     let relay = local.relays.get_mut(key).expect("ended once");
     note_position(relay, &local.shared);
     if let Some(ticket) = relay.ticket.take() {
+        relay.dequeued = Some(local.now);
         local.waits.leave(&local.shared, ticket);
         if cause == Cause::ServerTimeout {
             let cells = &local.shared.shards[local.shard];

@@ -99,6 +99,27 @@ pub fn tcplog(out: &mut Vec<u8>, record: &TcpRecord<'_>, clock: &mut LocalClock)
     push_number(out, record.backend_queue.into());
 }
 
+/// Appends the line of a connection that failed before it became a session (configuration.txt 8.2.5).
+pub fn connection_error(
+    out: &mut Vec<u8>,
+    from: Peer,
+    wall_us: u64,
+    frontend: &str,
+    bind: &str,
+    text: &str,
+    clock: &mut LocalClock,
+) {
+    push_peer(out, from);
+    out.extend_from_slice(b" [");
+    push_date(out, wall_us, clock);
+    out.extend_from_slice(b"] ");
+    out.extend_from_slice(frontend.as_bytes());
+    out.push(b'/');
+    out.extend_from_slice(bind.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(text.as_bytes());
+}
+
 /// Appends the line of a proxy without log options, written when the connection is accepted.
 pub fn connect(out: &mut Vec<u8>, from: Peer, to: Peer, frontend: &str, mode: Mode) {
     match (from, to) {
