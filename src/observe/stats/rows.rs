@@ -9,7 +9,7 @@ use super::columns::{COLUMNS, Col, FIRST_MODULE, SSL_MODULE};
 use super::value::{Tags, Value};
 use crate::backend::server;
 use crate::config::{
-    BackendId, Balance, BindAddress, BindId, Check, FrontendId, Mode, ProxyId, Server,
+    BackendId, Balance, BindAddress, BindId, FrontendId, Mode, ProxyId, Server,
     ServerAddress, ServerId, ServerPort,
 };
 use crate::shared::counters::Counter;
@@ -430,59 +430,8 @@ pub fn check_meaning(status: &str) -> &'static str {
 }
 
 /// `UP`, `DOWN 1/2`, `MAINT (via be/s1)`, `no check` and so on.
-pub fn server_status<'a>(view: &View<'a>, id: ServerId) -> Cow<'a, str> {
-    let shared = view.shared;
-    let (config, cell) = (shared.config.server(id), shared.server(id));
-    let bits = cell.admin();
-    if bits & admin::IMAINT != 0 {
-        return match config.track {
-            Some(tracked) => format!("MAINT (via {})", full_name(view, tracked)).into(),
-            None => "MAINT".into(),
-        };
-    }
-    if bits & admin::RMAINT != 0 {
-        return "MAINT (resolution)".into();
-    }
-    if bits & admin::MAINT != 0 {
-        return "MAINT".into();
-    }
-    let draining = bits & admin::DRAIN != 0;
-    // Health is told by the server whose checks count.
-    let checked = config.track.unwrap_or(id);
-    let Some(check) = &shared.config.server(checked).check else {
-        return match cell.op() {
-            _ if draining => "DRAIN".into(),
-            OpState::Stopping => "NOLB".into(),
-            OpState::Stopped => "DOWN".into(),
-            OpState::Starting | OpState::Running => "no check".into(),
-        };
-    };
-    let health = shared.server(checked).health.load(Relaxed);
-    match cell.op() {
-        OpState::Stopped => falling("DOWN", health, rise(check), health > 0),
-        OpState::Stopping => upper("NOLB", health, check),
-        _ if draining => upper("DRAIN", health, check),
-        OpState::Starting | OpState::Running => upper("UP", health, check),
-    }
-}
-
-fn rise(check: &Check) -> i32 {
-    i32::try_from(check.rise).unwrap_or(i32::MAX)
-}
-
-/// An upper state, with its count of lives while some are lost.
-fn upper(name: &'static str, health: i32, check: &Check) -> Cow<'static, str> {
-    let fall = i32::try_from(check.fall).unwrap_or(i32::MAX);
-    let lives = health - rise(check) + 1;
-    falling(name, lives, fall, lives < fall)
-}
-
-fn falling(name: &'static str, part: i32, whole: i32, shown: bool) -> Cow<'static, str> {
-    if shown {
-        format!("{name} {part}/{whole}").into()
-    } else {
-        name.into()
-    }
+pub fn server_status(view: &View<'_>, id: ServerId) -> Cow<'static, str> {
+    server::state_text(view.shared, id)
 }
 
 /// `backend/server`.
