@@ -1,6 +1,6 @@
 //! How many descriptors, connections and pipes fit: arithmetic only, `start` asks and obeys.
 
-use crate::config::{BindAddress, Config, LogAddress, Splice};
+use crate::config::{Config, LogAddress, Splice};
 
 /// Descriptors kept free for what comes and goes: files read, sockets of the control thread's own.
 const SPARE_FDS: u64 = 16;
@@ -119,6 +119,8 @@ pub fn usable_fds(hard: u64, fd_hard_limit: Option<u64>) -> u64 {
 pub struct Plan {
     /// Soft limit to ask for.
     pub ask: u64,
+    /// `ulimit-n` was written: the limit is set even where it is higher already.
+    pub exact: bool,
     /// Connections that the configuration asks for, or that fit where it does not say.
     pub maxconn: u64,
     /// Descriptors that `maxconn` takes.
@@ -132,6 +134,7 @@ pub fn plan(needs: &Needs, maxconn: Option<u32>, ulimit_n: Option<u64>, usable: 
             let need = needs.total(u64::from(n));
             Plan {
                 ask: ulimit_n.unwrap_or(need),
+                exact: ulimit_n.is_some(),
                 maxconn: u64::from(n),
                 need,
             }
@@ -141,19 +144,12 @@ pub fn plan(needs: &Needs, maxconn: Option<u32>, ulimit_n: Option<u64>, usable: 
             let maxconn = needs.maxconn_within(ask);
             Plan {
                 ask,
+                exact: ulimit_n.is_some(),
                 maxconn,
                 need: needs.total(maxconn),
             }
         }
     }
-}
-
-/// Whether a listening address has a path or name of its own rather than a port.
-pub fn is_unix(address: &BindAddress) -> bool {
-    matches!(
-        address,
-        BindAddress::Unix(_) | BindAddress::Abns(_) | BindAddress::Abnsz(_)
-    )
 }
 
 #[cfg(test)]

