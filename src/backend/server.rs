@@ -143,7 +143,11 @@ pub fn limit(shared: &Shared, id: ServerId, in_backend: u64, now: Tick) -> Optio
         return None;
     }
     let server = shared.config.server(id);
-    let most = server.maxconn.max(server.minconn);
+    let most = match shared.server(id).maxconn.load(Relaxed) {
+        // Limited by the file, but no longer.
+        0 if server.maxconn > 0 => return Some(u32::MAX),
+        most => most.max(server.minconn),
+    };
     let full = u64::from(shared.config.backend(server.backend).fullconn);
     let mut limit = most;
     if server.minconn > 0 && server.minconn < most && in_backend < full {

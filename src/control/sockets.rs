@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -190,7 +191,7 @@ async fn converse<E: Executor>(
     let mut out = Vec::new();
     let mut space = [0; READ_BYTES];
     loop {
-        let next = desk.advance(&mut cli, &mut out);
+        let next = guarded(desk, &mut cli, &mut out);
         let limit = cli.timeout_ms().map(|ms| Duration::from_millis(ms.into()));
         write_all(executor, stream, &out, limit).await?;
         out.clear();
@@ -207,6 +208,12 @@ async fn converse<E: Executor>(
             },
         }
     }
+}
+
+/// [`Desk::advance`]; a mistake of ours in a command ends its connection and not the thread.
+fn guarded(desk: &Desk, cli: &mut Cli, out: &mut Vec<u8>) -> Next {
+    let step = AssertUnwindSafe(|| desk.advance(cli, out));
+    catch_unwind(step).unwrap_or(Next::Close)
 }
 
 /// Writes everything; each part within `limit`.

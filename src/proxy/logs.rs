@@ -550,7 +550,7 @@ impl WriterShared {
     fn sleep(&self) {
         self.asleep.store(true, SeqCst);
         if self.queue.is_empty() {
-            thread::park_timeout(Duration::from_secs(1));
+            thread::park_timeout(Duration::from_secs(60));
         }
         self.asleep.store(false, SeqCst);
     }

@@ -67,6 +67,9 @@ pub struct ServerCell {
     pub checks_failed: AtomicU64,
     pub downs: AtomicU64,
     pub last_check: Mutex<LastCheck>,
+    /// `maxconn` as set by the operator or the file; 0: no limit. Counts only for servers that the
+    /// file limits.
+    pub maxconn: AtomicU32,
     /// Places taken; compare-and-swap against the limit. Own cache line: every session of a limited server writes it.
     pub places: CachePadded<AtomicU32>,
     /// Most sessions in a second, over all shards.
@@ -114,6 +117,7 @@ impl ServerCell {
             checks_failed: AtomicU64::new(0),
             downs: AtomicU64::new(0),
             last_check: Mutex::default(),
+            maxconn: AtomicU32::new(server.maxconn),
             places: CachePadded::new(AtomicU32::new(0)),
             session_rate_max: AtomicU64::new(0),
             queued: AtomicU32::new(0),

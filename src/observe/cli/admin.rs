@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Answer, World};
 use crate::backend::change::{self, Change};
+use crate::backend::server;
 use crate::config::{BackendId, Config, ServerId};
 use crate::observe::stats::stat::find_proxy;
 use crate::shared::{Counter, Message};
@@ -146,6 +147,28 @@ pub(super) fn set_maxconn_global(words: &[String], world: &World<'_>) -> Answer 
         }
         Err(why) => Answer::error(why),
     }
+}
+
+/// A server that the file limits may get another limit, or none with 0.
+pub(super) fn set_maxconn_server(words: &[String], world: &World<'_>) -> Answer {
+    with_server(words, world, |id, rest| {
+        let shared = world.view.shared;
+        let Some(word) = rest.first() else {
+            return Answer::error("Require <maxconn>.");
+        };
+        let Ok(limit) = word.parse::<u32>() else {
+            return Answer::error("maxconn string empty or preceded by garbage");
+        };
+        // Places are counted from the start or not at all.
+        if !server::is_limited(shared, id) {
+            return Answer::error(
+                "The configuration gives this server no maxconn: setting one now is not supported yet.",
+            );
+        }
+        shared.server(id).maxconn.store(limit, Relaxed);
+        shared.bump(shared.config.server(id).backend);
+        Answer::done()
+    })
 }
 
 fn limit(word: Option<&String>, most: u32) -> Result<u32, &'static str> {

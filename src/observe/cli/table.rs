@@ -48,6 +48,7 @@ const COMMANDS: &[Item] = commands! {
     ["operator"] "" Operator "lower this connection's level to operator" => Run::Lower(CliLevel::Operator);
     ["set" "maxconn" "frontend"] "<frontend> <value>" Admin "limit of a frontend's connections" => Run::Do(admin::set_maxconn_frontend);
     ["set" "maxconn" "global"] "<value>" Admin "limit of the process' connections" => Run::Do(admin::set_maxconn_global);
+    ["set" "maxconn" "server"] "<bk>/<srv> <value>" Admin "limit of a server's connections" => Run::Do(admin::set_maxconn_server);
     ["set" "server"] "<bk>/<srv> [opts]" Admin "state, health or weight of a server" => Run::Do(admin::set_server);
     ["set" "timeout" "cli"] "<delay>" User "how long this connection may be idle" => Run::Do(show::set_timeout);
     ["set" "weight"] "<bk>/<srv> <weight>[%]" Admin "weight of a server" => Run::Do(admin::set_weight);
@@ -131,7 +132,6 @@ const NOT_YET: &[&str] = &[
     "set anon",
     "set dynamic-cookie-key backend",
     "set map",
-    "set maxconn server",
     "set profiling",
     "set rate-limit",
     "set severity-output",

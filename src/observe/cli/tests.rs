@@ -1,6 +1,8 @@
 use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
 
+use proptest::strategy::Strategy;
+
 use super::*;
 use crate::backend::change::Change;
 use crate::observe::stats::fixture;
@@ -342,6 +344,11 @@ fn limits_of_connections_move() {
         say("set maxconn frontend\n"),
         "A frontend name is expected.\n\n"
     );
+    assert_eq!(say("set maxconn server q/q1 5\n"), "\n");
+    assert_eq!(world.shared.servers[2].maxconn.load(Relaxed), 5);
+    assert_eq!(say("set maxconn server q/q1\n"), "Require <maxconn>.\n\n");
+    let unlimited = say("set maxconn server be/s1 5\n");
+    assert!(unlimited.starts_with("The configuration gives this server no maxconn"));
     assert_eq!(
         say("set maxconn frontend nope 7\n"),
         "No such frontend.\n\n"
@@ -440,3 +447,70 @@ fn the_idle_time_can_be_set() {
     assert_eq!(cli.timeout_ms(), Some(2_000));
     assert!(out.ends_with(b"Expects an integer value.\n\n> "));
 }
+
+proptest::proptest! {
+    /// Any bytes, in any pieces: no panic, no endless answer, and the input kept stays bounded.
+    #[test]
+    fn whatever_comes_is_answered_or_refused(
+        pieces in proptest::collection::vec(
+            proptest::prop_oneof![
+                proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+                proptest::sample::select(WORDS).prop_map(|s| s.as_bytes().to_vec()),
+            ],
+            0..40,
+        )
+    ) {
+        let world = fixture::world();
+        let told = Told::default();
+        let world = World { view: world.view(), extra: Extra::default(), tell: &told };
+        let mut cli = Cli::new(CliLevel::Admin, 10_000);
+        'talk: for piece in pieces {
+            cli.feed(&piece);
+            let mut out = Vec::new();
+            for step in 0.. {
+                assert!(step < 5_000, "no end");
+                match cli.advance(&world, &mut out) {
+                    Next::More => {}
+                    Next::Read => break,
+                    Next::Close => break 'talk,
+                }
+            }
+            assert!(cli.input.len() < LINE_BYTES + 200);
+        }
+    }
+}
+
+/// Parts of commands, for lines that nearly make sense.
+const WORDS: &[&str] = &[
+    "show stat",
+    "show info typed",
+    "set server be/s1 ",
+    "set weight ",
+    "state ",
+    "be/",
+    "/s1",
+    "-1",
+    "99999999999999999999",
+    "%",
+    " ",
+    ";",
+    "\\",
+    "\n",
+    "<<",
+    " <<X\n",
+    "X\n",
+    "prompt ",
+    "prompt\n",
+    "i\n",
+    "help ",
+    "show servers state ",
+    "show stat be 4 ",
+    "clear counters\n",
+    "quit\n",
+    "set maxconn ",
+    "frontend fe ",
+    "server q/q1 ",
+    "set timeout cli ",
+    "show env ",
+    "operator\n",
+];

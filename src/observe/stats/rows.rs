@@ -293,8 +293,9 @@ pub fn server<'a>(view: &View<'a>, id: ServerId) -> Row<'a> {
     row.set(Col::QMax, Value::U32(cell.queued_max.load(Relaxed)));
     row.set(Col::SCur, Value::U32(current));
     row.set(Col::SMax, Value::U32(cell.current_max.load(Relaxed)));
-    if config.maxconn > 0 {
-        row.set(Col::SLim, Value::U32(config.maxconn));
+    let limit = cell.maxconn.load(Relaxed);
+    if limit > 0 {
+        row.set(Col::SLim, Value::U32(limit));
     }
     if config.maxqueue > 0 {
         row.set(Col::QLimit, Value::U32(config.maxqueue));
