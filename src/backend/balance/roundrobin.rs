@@ -25,6 +25,8 @@ pub struct RoundRobin {
     stamp: u64,
     /// Choices to make in advance, once servers are known.
     head_start: usize,
+    /// Turns taken off the line by the choice under way; kept for its memory.
+    passed: Vec<Turn>,
 }
 
 /// Order on the line: position, then what the remainder lacks to a whole weight, then age.
@@ -95,7 +97,7 @@ impl RoundRobin {
     /// Offers whose turn it is. A server without a place has had its turn, as in haproxy, so that it
     /// does not come in bursts once it has room again.
     pub fn choose(&mut self, take: &mut dyn FnMut(ServerId) -> bool) -> Option<ServerId> {
-        let mut passed = Vec::new();
+        let mut passed = std::mem::take(&mut self.passed);
         let mut chosen = None;
         while let Some(id) = self.next() {
             let turn = self.advance(id);
@@ -105,7 +107,8 @@ impl RoundRobin {
                 break;
             }
         }
-        self.line.extend(passed);
+        self.line.extend(passed.drain(..));
+        self.passed = passed;
         chosen
     }
 

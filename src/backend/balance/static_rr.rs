@@ -2,7 +2,7 @@
 //! do not change it; servers that come and go make a new one. The same map serves `source`.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap, HashSet};
 
 use super::Entry;
 use crate::config::ServerId;
@@ -27,7 +27,7 @@ impl StaticRr {
 
     pub fn choose(&mut self, take: &mut dyn FnMut(ServerId) -> bool) -> Option<ServerId> {
         let slots = self.map.len();
-        let mut refused = Vec::new();
+        let mut refused = HashSet::new();
         for i in 0..slots {
             let at = (self.at + i) % slots;
             let id = self.map[at];
@@ -38,7 +38,7 @@ impl StaticRr {
                 self.at = at + 1;
                 return Some(id);
             }
-            refused.push(id);
+            refused.insert(id);
         }
         None
     }
