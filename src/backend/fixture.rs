@@ -104,6 +104,17 @@ pub(crate) fn shared(backends: Vec<(Backend, Vec<Server>)>, shards: usize) -> Sh
                 ..server
             });
         }
+        backend.proxy = ProxyId(id.0);
+        config.proxies.push(Proxy {
+            name: backend.name.clone(),
+            iid: id.0 + 2,
+            frontend: None,
+            backend: Some(id),
+            mode: backend.mode,
+            disabled: false,
+            description: None,
+            span: NOWHERE,
+        });
         config.backends.push(backend);
     }
     Shared::new(Arc::new(config), shards)

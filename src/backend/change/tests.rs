@@ -502,3 +502,12 @@ fn at_start_a_disabled_server_takes_its_trackers_along_and_nothing_is_said() {
     assert_eq!(shared.backends[0].downs.load(Relaxed), 1);
     assert_ne!(shared.backends[0].down_since_ms.load(Relaxed), 0);
 }
+
+#[test]
+fn a_listen_without_servers_is_called_a_proxy() {
+    let mut config = (*one_checked(1, 1, 0).config).clone();
+    config.proxies[0].frontend = Some(FrontendId(0));
+    let shared = Shared::new(std::sync::Arc::new(config), 1);
+    let change = set_drain(&shared, S, Tick(1));
+    assert_eq!(change.lines[1].text, "proxy b has no server available!");
+}
