@@ -12,7 +12,7 @@ use crate::backend::{BackendView, WaitRoom};
 use crate::base::slots::{Key, Slots};
 use crate::base::tick::Tick;
 use crate::base::wheel::Wheel;
-use crate::config::{BindId, Config};
+use crate::config::{BindId, Config, FrontendId};
 use crate::shared::{Message, ShardShared, Shared};
 
 /// Whom a timer wakes.
@@ -124,18 +124,14 @@ impl Local {
     /// Takes a place of the process, the frontend and the bind for one more connection, or none of them.
     pub fn take_room(&self, bind: BindId) -> bool {
         let process = &self.shared.process;
-        if !take(
-            &process.connections,
-            &process.connections_max,
-            process.maxconn.load(Relaxed),
-        ) {
+        if !raise(&process.connections, process.maxconn.load(Relaxed)) {
             return false;
         }
         let spec = self.config.bind(bind);
         let front = self.shared.frontend(spec.frontend);
         let limit = front.maxconn.load(Relaxed);
         let limit = if limit == 0 { u32::MAX } else { limit };
-        if !take(&front.connections, &front.connections_max, limit) {
+        if !raise(&front.connections, limit) {
             process.connections.fetch_sub(1, SeqCst);
             return false;
         }
@@ -151,11 +147,27 @@ impl Local {
     pub fn force_room(&self, bind: BindId) {
         let spec = self.config.bind(bind);
         let (process, front) = (&self.shared.process, self.shared.frontend(spec.frontend));
-        take(&process.connections, &process.connections_max, u32::MAX);
-        take(&front.connections, &front.connections_max, u32::MAX);
+        process.connections.fetch_add(1, SeqCst);
+        front.connections.fetch_add(1, SeqCst);
         if spec.maxconn > 0 {
             self.shared.binds[bind.index()].fetch_add(1, SeqCst);
         }
+    }
+
+    /// Notes how many connections are open now that one has come. Not when its place was taken: that
+    /// happens before each accept, also before the one that finds nothing.
+    pub fn note_peaks(&self, frontend: FrontendId) {
+        let (process, front) = (&self.shared.process, self.shared.frontend(frontend));
+        note(
+            &process.connections,
+            &process.connections_max,
+            process.maxconn.load(Relaxed),
+        );
+        let limit = match front.maxconn.load(Relaxed) {
+            0 => u32::MAX,
+            limit => limit,
+        };
+        note(&front.connections, &front.connections_max, limit);
     }
 
     /// Gives the places back. Waiters are told once, at the end of the turn.
@@ -182,15 +194,11 @@ impl Local {
     }
 }
 
-fn take(gauge: &AtomicU32, max: &AtomicU32, limit: u32) -> bool {
-    let taken = raise(gauge, limit);
-    if taken {
-        let now = gauge.load(Relaxed);
-        if now > max.load(Relaxed) {
-            max.fetch_max(now.min(limit), Relaxed);
-        }
+fn note(gauge: &AtomicU32, peak: &AtomicU32, limit: u32) {
+    let now = gauge.load(Relaxed).min(limit);
+    if now > peak.load(Relaxed) {
+        peak.fetch_max(now, Relaxed);
     }
-    taken
 }
 
 fn raise(gauge: &AtomicU32, limit: u32) -> bool {

@@ -277,6 +277,7 @@ fn count_open(local: &Local, bind: BindId, frontend: FrontendId) {
     front.sessions.inc();
     front.connection_rate.hit(local.now);
     front.session_rate.hit(local.now);
+    local.note_peaks(frontend);
     let listener = &cells.listeners[bind.index()];
     listener.sessions.inc();
     listener.current.inc();
