@@ -432,15 +432,26 @@ impl Bound {
     /// # Errors
     /// The sockets that refused.
     pub fn listen(&mut self, config: &Config, sources: &Sources) -> Result<(), Vec<BindError>> {
+        // Places are taken last: until then an older process still has its own.
+        self.each(config, sources, Prepared::listen)?;
+        self.each(config, sources, Prepared::take_place)
+    }
+
+    fn each(
+        &mut self,
+        config: &Config,
+        sources: &Sources,
+        step: fn(&mut Prepared) -> Result<(), Failure>,
+    ) -> Result<(), Vec<BindError>> {
         let mut errors = Vec::new();
         for prepared in &mut self.sockets {
-            if let Err(failure) = prepared.listen() {
+            if let Err(failure) = step(prepared) {
                 let owner = Owner::Frontend(config.bind(prepared.bind));
                 errors.push(failure.told(config, sources, &owner));
             }
         }
         for (prepared, socket) in self.admin.iter_mut().zip(&config.global.stats_sockets) {
-            if let Err(failure) = prepared.listen() {
+            if let Err(failure) = step(prepared) {
                 errors.push(failure.told(config, sources, &Owner::Admin(socket)));
             }
         }
@@ -500,6 +511,10 @@ impl Prepared {
                 .listen(self.backlog)
                 .map_err(failed("cannot listen to socket"))?;
         }
+        Ok(())
+    }
+
+    fn take_place(&mut self) -> Result<(), Failure> {
         if let Some((temporary, path)) = &self.place {
             std::fs::rename(temporary, path).map_err(failed(
                 "error when trying to move the UNIX socket into place",
@@ -523,5 +538,54 @@ impl Drop for Bound {
                 let _ = std::fs::remove_file(temporary);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Input, LoadInputs, load};
+
+    /// Shards that get a socket for each bind of a section with these bind lines.
+    fn spread(binds: &str, shards: usize) -> Vec<Vec<usize>> {
+        let text = format!(
+            "global\n nbthread {shards}\ndefaults\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n\
+             listen l\n{binds}\n server s 127.0.0.1:1\n"
+        );
+        let inputs = LoadInputs {
+            inputs: vec![Input::Text {
+                name: "t".into(),
+                bytes: text.into_bytes(),
+            }],
+            ..LoadInputs::default()
+        };
+        let config = load(&inputs).config.expect("valid");
+        let manner = Manner {
+            shards,
+            reuseport: true,
+        };
+        let each = config.binds.iter().enumerate();
+        each.map(|(i, bind)| shards_of(BindId(i as u32), bind, manner))
+            .collect()
+    }
+
+    #[test]
+    fn an_address_has_a_socket_for_each_shard_that_may_serve_it() {
+        assert_eq!(spread(" bind 127.0.0.1:1", 4), [[0, 1, 2, 3]]);
+        assert_eq!(spread(" bind 127.0.0.1:1 thread 2-3", 4), [[1, 2]]);
+    }
+
+    #[test]
+    fn fewer_sockets_than_shards_are_spread_evenly() {
+        assert_eq!(spread(" bind 127.0.0.1:1 shards 2", 4), [[0, 2]]);
+        assert_eq!(spread(" bind 127.0.0.1:1 shards 9", 2), [[0, 1]]);
+    }
+
+    #[test]
+    fn what_cannot_be_sharded_has_one_accepting_shard_by_bind_number() {
+        assert_eq!(
+            spread(" bind /run/a\n bind /run/b\n bind abns@c", 2),
+            [[0], [1], [0]]
+        );
     }
 }

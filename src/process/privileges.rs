@@ -14,6 +14,48 @@ pub fn will_drop(global: &Global) -> bool {
     geteuid().is_root() && global.uid.is_some_and(|uid| uid != 0)
 }
 
+/// Looks whether [`drop_all`] could work, before anything listens.
+///
+/// # Errors
+/// The step that would fail, in haproxy's words.
+pub fn possible(global: &Global) -> Result<(), String> {
+    /// Bits of capabilities(7).
+    const CAP_SETGID: u64 = 1 << 6;
+    const CAP_SETUID: u64 = 1 << 7;
+    const CAP_SYS_CHROOT: u64 = 1 << 18;
+    let Some(caps) = process::effective_capabilities() else {
+        return Ok(());
+    };
+    let denied = nix::errno::Errno::EPERM;
+    if let Some(dir) = &global.chroot {
+        if caps & CAP_SYS_CHROOT == 0 {
+            return Err(chroot_failed(dir, denied));
+        }
+        if !dir.is_dir() {
+            return Err(chroot_failed(dir, nix::errno::Errno::ENOENT));
+        }
+    }
+    match (global.gid, global.uid) {
+        (Some(gid), _) if gid != getegid().as_raw() && caps & CAP_SETGID == 0 => {
+            Err(gid_failed(gid, denied))
+        }
+        (_, Some(uid)) if uid != geteuid().as_raw() && caps & CAP_SETUID == 0 => {
+            Err(uid_failed(uid, denied))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn chroot_failed(dir: &Path, why: nix::errno::Errno) -> String {
+    format!("Cannot chroot({}). ({})", dir.display(), why.desc())
+}
+fn gid_failed(gid: u32, why: nix::errno::Errno) -> String {
+    format!("Cannot set gid {gid}. ({})", why.desc())
+}
+fn uid_failed(uid: u32, why: nix::errno::Errno) -> String {
+    format!("Cannot set uid {uid}. ({})", why.desc())
+}
+
 /// chroot, then groups, group and user; then makes sure that nothing is left.
 ///
 /// # Errors
@@ -32,19 +74,19 @@ pub fn drop_all(global: &Global) -> Result<(), String> {
     if let Some(gid) = global.gid.map(Gid::from_raw)
         && gid != getegid()
     {
-        setgid(gid).map_err(|e| format!("Cannot set gid {gid}: {}", e.desc()))?;
+        setgid(gid).map_err(|e| gid_failed(gid.as_raw(), e))?;
     }
     if let Some(uid) = global.uid.map(Uid::from_raw)
         && uid != geteuid()
     {
-        setuid(uid).map_err(|e| format!("Cannot set uid {uid}: {}", e.desc()))?;
+        setuid(uid).map_err(|e| uid_failed(uid.as_raw(), e))?;
         verify(uid)?;
     }
     Ok(())
 }
 
 fn jail(dir: &Path) -> Result<(), String> {
-    let told = |e: nix::errno::Errno| format!("Cannot chroot({}): {}", dir.display(), e.desc());
+    let told = |e| chroot_failed(dir, e);
     chroot(dir).map_err(told)?;
     chdir("/").map_err(told)
 }

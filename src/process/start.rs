@@ -113,7 +113,8 @@ impl Start<'_> {
         let old = Old::new(&self.args.old_pids, self.farewell_signal());
         let mut bound = self.bind(&read, &old)?;
         let pidfile = self.pidfile(&read.config, daemon)?;
-        self.look_at_jail(&read.config)?;
+        // What would fail after listening is looked at before.
+        privileges::possible(&read.config.global).map_err(|text| self.fail(&text))?;
         bound
             .listen(&read.config, &read.sources)
             .map_err(|errors| self.bind_failed(&errors))?;
@@ -439,16 +440,6 @@ impl Start<'_> {
         })
     }
 
-    /// What would fail after listening is looked at before.
-    fn look_at_jail(&self, config: &Config) -> Step<()> {
-        match &config.global.chroot {
-            Some(dir) if !dir.is_dir() => {
-                Err(self.fail(&format!("Cannot chroot({}).", dir.display())))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// What the admin sockets tell about the process.
     fn facts(&self, config: &Config, fit: &Fit, poller: PollerKind) -> Facts {
         Facts {
@@ -597,6 +588,8 @@ impl Worker<'_> {
             })?;
         }
         old.dismiss();
+        // Not needed any more: handles of old processes, the text of the configuration.
+        drop((old, read.sources));
         say::start_is_over();
         if let Some(mut ready) = ready {
             leave_terminal(null);

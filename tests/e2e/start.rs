@@ -233,6 +233,53 @@ fn nothing_is_left_of_root() {
     assert_eq!(daemon.proc_status("Groups").trim(), "");
 }
 
+// G05, G06: bad input
+#[test]
+fn privileges_that_cannot_be_changed_end_the_start_before_anything_listens() {
+    let server = Server::named("A");
+    let nobody = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+    ];
+    for (global, under, told) in [
+        ("chroot @DIR@/none", &[][..], "Cannot chroot("),
+        ("chroot /", &nobody, "Cannot chroot(/)."),
+        ("gid 1", &nobody, "Cannot set gid 1."),
+        ("uid 1", &nobody, "Cannot set uid 1."),
+    ] {
+        let front = port();
+        let config = format!(
+            "global\n {global}\n{}",
+            listen(front, &server).replace(" stats socket @DIR@/admin mode 600 level admin", "")
+        );
+        let launch = Launch::new(&config).under(under);
+        let dir = launch.dir();
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        let finished = launch.run();
+        assert_eq!(finished.code(), 1, "{}", finished.text);
+        assert_eq!(finished.lines_with(told).len(), 1, "{}", finished.text);
+    }
+}
+
+// G01
+#[test]
+fn a_daemon_has_left_directory_and_terminal() {
+    if on_haproxy() {
+        return; // 2.6 stays in the directory it was started in.
+    }
+    let server = Server::named("A");
+    let launch = Launch::new(&format!("global\n daemon\n{}", listen(port(), &server)));
+    let pidfile = launch.dir().file("pid");
+    let daemon = launch.arg("-p").arg(&pidfile).start_daemon(&pidfile);
+    let link = |name: &str| std::fs::read_link(format!("/proc/{}/{name}", daemon.pid)).unwrap();
+    assert_eq!(link("cwd"), std::path::Path::new("/"));
+    for fd in ["fd/0", "fd/1", "fd/2"] {
+        assert_eq!(link(fd), std::path::Path::new("/dev/null"), "{fd}");
+    }
+}
+
 // process flags: -m
 #[test]
 fn the_switch_m_bounds_the_address_space() {
