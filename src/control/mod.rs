@@ -24,6 +24,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::base::tick::Tick;
 use crate::io::sys::net;
+use crate::observe::cli::show;
 use crate::observe::stats::Facts;
 use crate::proxy::logs::LogOutputs;
 use crate::shared::Shared;
@@ -116,6 +117,14 @@ fn complete(setup: &mut ControlSetup) {
         facts.env = std::env::vars_os()
             .map(|(name, value)| (text(name), text(value)))
             .collect();
+    }
+    const CLI: &str = "HAPROXY_CLI";
+    if !global.stats_sockets.is_empty() && !facts.env.iter().any(|(name, _)| name == CLI) {
+        let sockets = global.stats_sockets.iter();
+        let names: Vec<String> = sockets
+            .map(|socket| show::address(&socket.address))
+            .collect();
+        facts.env.push((CLI.into(), names.join(";")));
     }
     if facts.name.is_empty() {
         facts.name = "HAProxy".into();

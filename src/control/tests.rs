@@ -135,6 +135,12 @@ fn a_command_is_answered_and_the_connection_closed() {
         let rig = rig(poller, 1, |_| {});
         assert_eq!(rig.ask("show version\n"), VERSION);
         assert_eq!(rig.ask("show cli level\n"), "admin\n\n");
+        let cli = format!(
+            "HAPROXY_CLI=unix@{};ipv4@{}\n\n",
+            rig.path.display(),
+            rig.tcp
+        );
+        assert_eq!(rig.ask("show env HAPROXY_CLI\n"), cli);
         let mut tcp = TcpStream::connect(rig.tcp).unwrap();
         tcp.write_all(b"show cli level\n").unwrap();
         let mut answer = String::new();

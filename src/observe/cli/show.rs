@@ -158,7 +158,8 @@ pub(super) fn cli_sockets(_: &[String], world: &World<'_>) -> Answer {
     Answer::Text(text)
 }
 
-fn address(address: &BindAddress) -> String {
+/// A socket's address as `show cli sockets` and `HAPROXY_CLI` have it.
+pub fn address(address: &BindAddress) -> String {
     match address {
         BindAddress::Ip(ip) if ip.is_ipv4() => format!("ipv4@{ip}"),
         BindAddress::Ip(ip) => format!("ipv6@{ip}"),
