@@ -149,6 +149,18 @@ pub(super) fn set_maxconn_global(words: &[String], world: &World<'_>) -> Answer 
     }
 }
 
+/// Lets the next `n` completions panic in the drivers that get them, to show what such a mistake costs: one
+/// session each.
+pub(super) fn inject_panics(words: &[String], world: &World<'_>) -> Answer {
+    let wanted = words.first().map_or(Ok(1), |word| word.parse::<u32>());
+    let Ok(wanted) = wanted else {
+        return Answer::error("A number of panics is expected.");
+    };
+    let shared = world.view.shared;
+    shared.process.panics_wanted.fetch_add(wanted, Relaxed);
+    Answer::done()
+}
+
 /// A server that the file limits may get another limit, or none with 0.
 pub(super) fn set_maxconn_server(words: &[String], world: &World<'_>) -> Answer {
     with_server(words, world, |id, rest| {

@@ -9,8 +9,8 @@ use super::columns::{COLUMNS, Col, FIRST_MODULE, SSL_MODULE};
 use super::value::{Tags, Value};
 use crate::backend::server;
 use crate::config::{
-    BackendId, Balance, BindAddress, BindId, FrontendId, Mode, ProxyId, Server,
-    ServerAddress, ServerId, ServerPort,
+    BackendId, Balance, BindAddress, BindId, FrontendId, Mode, ProxyId, Server, ServerAddress,
+    ServerId, ServerPort,
 };
 use crate::shared::counters::Counter;
 use crate::shared::server_cell::{LastCheck, OpState, ServerCell, admin};
