@@ -125,7 +125,7 @@ fn the_same_traffic_is_counted_alike() {
     same(|side| {
         let (_servers, lines) = behind(&["", "weight 2", "backup"]);
         let config = format!(
-            "global\n maxconn 400\n stats socket @DIR@/admin\ndefaults\n mode tcp\n balance roundrobin\n timeout connect 300\n timeout client 5s\n timeout server 5s\n retries 1\n option redispatch\n\
+            "global\n nbthread 1\n maxconn 400\n stats socket @DIR@/admin\ndefaults\n mode tcp\n balance roundrobin\n timeout connect 300\n timeout client 5s\n timeout server 5s\n retries 1\n option redispatch\n\
              frontend f\n bind 127.0.0.1:{}\n default_backend b\nbackend b\n{lines} server dead 127.0.0.1:1 weight 1\n",
             side.front
         );
@@ -133,7 +133,9 @@ fn the_same_traffic_is_counted_alike() {
         for _ in 0..8 {
             who(side.front);
             // The peak of sessions at a time is compared too.
-            std::thread::sleep(std::time::Duration::from_millis(40));
+            crate::support::until("it is gone", || {
+                daemon.admin().count("f", "FRONTEND", "scur") == 0
+            });
         }
         let admin: Admin = daemon.admin();
         crate::support::until("all are gone", || admin.count("f", "FRONTEND", "scur") == 0);
