@@ -11,7 +11,7 @@ use super::balance::{Algorithm, Entry};
 use super::queue::Queue;
 use super::server;
 use crate::base::tick::Tick;
-use crate::config::{BackendId, ServerId};
+use crate::config::{BackendId, Balance, ServerId};
 use crate::shared::Shared;
 
 /// What one shard knows of one backend: who may be chosen, and the algorithm's own schedule.
@@ -180,6 +180,15 @@ impl BackendView {
             self.count_chosen(shared, id);
             Choice::Wait(Queue::Server(id))
         }
+    }
+
+    /// Whether a stream that failed on one server may be sent to another without a pause: as in
+    /// haproxy, where there are several active ones and none is determined by the client.
+    pub fn has_alternatives(&self, shared: &Shared) -> bool {
+        let config = &shared.config;
+        let active = |e: &&Entry| !config.server(e.id).backup;
+        config.backend(self.backend).balance != Balance::Source
+            && self.entries.iter().filter(active).nth(1).is_some()
     }
 
     /// The server that the client's address determines under `balance source`.

@@ -231,6 +231,11 @@ impl ShardLogs {
         wall_us: u64,
         text: &str,
     ) {
+        let level = if frontend.log_separate_errors {
+            Level::Err
+        } else {
+            Level::Info
+        };
         let mut message = std::mem::take(&mut self.message);
         message.clear();
         line::connection_error(
@@ -244,7 +249,7 @@ impl ShardLogs {
         );
         self.push(
             &frontend.log,
-            Level::Info,
+            level,
             frontend.log_tag.as_deref(),
             wall_us,
             &message,

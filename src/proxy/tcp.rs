@@ -133,8 +133,6 @@ pub struct Relay {
     client_tx: Tick,
     server_rx: Tick,
     server_tx: Tick,
-    /// Attempts after the first one, by which `retries` is used up.
-    attempts: u32,
     /// Those on the same server: what the log and the counters call retries.
     retries: u32,
     redispatched: bool,
@@ -195,7 +193,6 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: O
         client_tx: now,
         server_rx: now,
         server_tx: now,
-        attempts: 0,
         retries: 0,
         redispatched: false,
         redispatch_now: false,
@@ -413,24 +410,28 @@ pub fn on_admitted(local: &mut Local, io: &mut dyn Io, key: Key, server: ServerI
 fn assigned(local: &mut Local, io: &mut dyn Io, key: Key, server: ServerId) {
     let relay = local.relays.get_mut(key).expect("driven while alive");
     relay.dequeued.get_or_insert(local.now);
-    if relay.last_server.is_some_and(|last| last != server) {
-        relay.redispatched = true;
-        let cells = &local.shared.shards[local.shard];
-        if let Some(last) = relay.last_server {
+    let cells = &local.shared.shards[local.shard];
+    let backend = &cells.backends[local.config.server(server).backend.index()];
+    match relay.last_server {
+        Some(last) if last != server => {
+            relay.redispatched = true;
             cells.servers[last.index()].redispatches.inc();
+            backend.redispatches.inc();
         }
-        if let Some(backend) = relay.backend {
-            cells.backends[backend.index()].redispatches.inc();
+        Some(last) => {
+            cells.servers[last.index()].retries.inc();
+            backend.retries.inc();
         }
+        None => {}
     }
     relay.server = Some(server);
     relay.last_server = Some(server);
-    count_assigned(local, server);
     connect_server(local, io, key);
 }
 
-/// Counts a session of the server; that it was chosen was counted where it was picked.
-fn count_assigned(local: &Local, server: ServerId) {
+/// Counts a session of the server, as haproxy does with each attempt; that it was chosen was counted
+/// where it was picked.
+fn count_attempt(local: &Local, server: ServerId) {
     let cells = local.cells();
     let cell = &cells.servers[server.index()];
     cell.sessions.inc();
@@ -441,8 +442,9 @@ fn count_assigned(local: &Local, server: ServerId) {
 // ---------------------------------------------------------------- connecting
 
 fn connect_server(local: &mut Local, io: &mut dyn Io, key: Key) {
-    let relay = local.relays.get_mut(key).expect("driven while alive");
+    let relay = local.relays.get(key).expect("driven while alive");
     let server = relay.server.expect("assigned before");
+    count_attempt(local, server);
     match connect::to_server(&local.config, server, relay.ends()) {
         Some(spec) => attempt(local, io, key, &spec),
         None => connect_failed(local, io, key, Cause::Server, false),
@@ -484,7 +486,7 @@ fn connect_failed(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause, ti
     let cells = &local.shared.shards[local.shard];
     let backend_id = relay.backend.expect("a server was connected to");
     let backend = local.config.backend(backend_id);
-    if relay.attempts >= backend.retries || cause == Cause::Resource {
+    if relay.retries >= backend.retries || cause == Cause::Resource {
         cells.backends[backend_id.index()].connect_errors.inc();
         if let Some(server) = relay.server {
             cells.servers[server.index()].connect_errors.inc();
@@ -492,10 +494,11 @@ fn connect_failed(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause, ti
         finish(local, io, key, cause, StageReached::Connect);
         return;
     }
-    relay.attempts += 1;
-    if may_redispatch(backend.redispatch.0, relay.attempts, backend.retries)
-        && !backend.servers.is_empty()
-    {
+    relay.retries += 1;
+    let interval = backend.redispatch.0;
+    let elsewhere = may_redispatch(interval, relay.retries, backend.retries)
+        || interval != 0 && local.views[backend_id.index()].has_alternatives(&local.shared);
+    if elsewhere && !backend.servers.is_empty() {
         relay.redispatch_now = true;
         if let Some(server) = relay.server.take() {
             backend::release(&local.shared, local.shard, server);
@@ -503,7 +506,6 @@ fn connect_failed(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause, ti
         choose(local, io, key);
         return;
     }
-    relay.retries += 1;
     cells.backends[backend_id.index()].retries.inc();
     if let Some(server) = relay.server {
         cells.servers[server.index()].retries.inc();
@@ -1082,7 +1084,11 @@ fn header_failed(local: &mut Local, io: &mut dyn Io, key: Key, text: &str) {
     relay.logged = true;
     let (peer, bind) = (relay.peer, relay.bind);
     let frontend = local.config.frontend(relay.frontend);
-    if !frontend.log.is_empty() {
+    // haproxy says it in place of the session's line, so only where there is one: with `option tcplog`,
+    // and after at least a byte with `option dontlognull`.
+    let wanted =
+        frontend.log_format == LogFormat::Tcp && !(frontend.dontlognull && relay.header.is_empty());
+    if wanted && !frontend.log.is_empty() {
         let spec = local.config.bind(bind);
         let from = peer.map_or(Peer::Unix { bind: spec.luid }, Peer::Ip);
         let number = spec.luid.to_string();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::same;
+use super::{Side, same};
 use crate::support::client::{closed_within, hold, read_piece, reset};
 use crate::support::server::BlackHole;
 use crate::support::{Server, ask, connect, port, talk};
@@ -23,7 +23,7 @@ fn a_normal_connection() {
     same(|side| {
         let server = Server::named("A");
         let daemon = side.start(LOGGED, &to(&server));
-        for (n, text) in ["x", "some more bytes", ""].into_iter().enumerate() {
+        for (n, text) in ["x", "some more bytes", "xyz"].into_iter().enumerate() {
             ask(side.front, text).unwrap();
             side.settled(n + 1);
         }
@@ -445,4 +445,70 @@ fn a_dump_of_the_servers() {
         daemon.signal(Signal::SIGHUP);
         side.lines(&daemon, 4, &[])
     });
+}
+
+/// Lines of four clients, of which some meet a server that refuses.
+fn past_a_dead_server(side: &Side, balance: &str, redispatch: &str) -> Vec<String> {
+    let (b, c) = (Server::named("B"), Server::named("C"));
+    let daemon = side.start(
+        &format!(
+            " option tcplog\n retries 3\n {redispatch}\n timeout connect 150\n balance {balance}\n"
+        ),
+        &format!(
+            " server a 127.0.0.1:{}\n server b {}\n server c {}\n",
+            port(),
+            b.addr(),
+            c.addr()
+        ),
+    );
+    for n in 1..=4 {
+        let _ = ask(side.front, "x");
+        side.settled(n);
+    }
+    side.lines(&daemon, 4, &[])
+}
+
+#[test]
+fn the_first_retry_already_goes_elsewhere_where_there_is_a_choice() {
+    for balance in ["roundrobin", "static-rr", "leastconn", "first"] {
+        for redispatch in [
+            "option redispatch",
+            "option redispatch 2",
+            "option redispatch -1",
+        ] {
+            same(|side| past_a_dead_server(side, balance, redispatch));
+        }
+    }
+}
+
+#[test]
+fn without_redispatch_all_retries_meet_the_same_server() {
+    same(|side| past_a_dead_server(side, "roundrobin", "no option redispatch"));
+}
+
+#[test]
+fn no_proxy_header_in_time_nor_in_whole() {
+    for option in ["", " option dontlognull\n", " option log-separate-errors\n"] {
+        same(|side| {
+            let server = Server::named("A");
+            let second = port();
+            let daemon = side.start(
+                &format!(" option tcplog\n timeout client 300\n{option}"),
+                &format!(
+                    " bind 127.0.0.1:{second} accept-proxy name named\n{}",
+                    to(&server)
+                ),
+            );
+            let mut silent = connect(second);
+            closed_within(Duration::from_secs(5), &mut silent);
+            let broken = connect(second);
+            std::thread::sleep(Duration::from_millis(50));
+            reset(broken);
+            std::thread::sleep(Duration::from_millis(100));
+            let mut wrong = connect(second);
+            wrong.write_all(b"PROXY TCP4 1.2\r\n").unwrap();
+            closed_within(Duration::from_secs(5), &mut wrong);
+            side.lines(&daemon, 3, &[(second, "SECOND")])
+        });
+    }
 }
