@@ -149,7 +149,7 @@ fn xmpp_clients_log_in_and_talk_through_the_file_as_it_stands() {
     };
     let clients: Vec<_> = ["alice", "bob", "carol"]
         .iter()
-        .map(|user| (*user, talk(user, "2")))
+        .map(|user| (*user, talk(user, "30")))
         .collect();
     for (user, client) in &clients {
         let heard = within(Duration::from_secs(30), || {
@@ -166,16 +166,13 @@ fn xmpp_clients_log_in_and_talk_through_the_file_as_it_stands() {
         .map(|n| admin.count("cluster_clients", &format!("server{n}"), "sid"))
         .collect();
     assert_eq!(ids, [1005, 1006, 1007]);
-    let ss = net
-        .balancer
-        .command("ss")
-        .args(["-tnoH", "state", "established", "sport", "=", ":5222"])
-        .output()
-        .unwrap();
-    assert!(
-        String::from_utf8_lossy(&ss.stdout).contains("keepalive"),
-        "option tcpka"
-    );
+    until("option tcpka, once nothing is under way", || {
+        let mut ss = net.balancer.command("ss");
+        let out = ss
+            .args(["-tnoH", "state", "established", "sport", "=", ":5222"])
+            .output();
+        String::from_utf8_lossy(&out.unwrap().stdout).contains("keepalive")
+    });
     drop(clients);
     if !on_haproxy() {
         // haproxy looks for the log socket inside its jail.

@@ -16,8 +16,8 @@ use crate::support::daemon::listeners;
 use crate::support::pattern::{Dice, Pattern};
 use crate::support::server::listen;
 use crate::support::{
-    Admin, Daemon, Launch, Server, USUAL, connect, full, on_haproxy, port, refused, sized, talk,
-    until, within,
+    Admin, Daemon, Launch, Server, USUAL, UdpLog, connect, full, on_haproxy, port, refused, sized,
+    talk, until, within,
 };
 
 /// A balancer with `threads` threads before `servers`, and `global` added.
@@ -693,4 +693,59 @@ fn sigusr1_under_load_cuts_no_accepted_connection() {
         "{} served",
         served.load(Ordering::Acquire)
     );
+}
+
+// issue: one connection that goes wrong never ends another
+#[test]
+fn a_fault_in_one_connection_ends_no_other() {
+    if on_haproxy() {
+        return; // cannot be asked to fail
+    }
+    let (server, log) = (Server::named("A"), UdpLog::new());
+    // A place that a fault did not give back would be missed at once.
+    let (daemon, front) = balancer(
+        2,
+        &format!(" log 127.0.0.1:{} local0\n", log.port),
+        &format!(
+            " log global\n option tcplog\n server s {} maxconn 20\n",
+            server.addr()
+        ),
+    );
+    let admin = daemon.admin();
+    let (mut held, _) = hold(front);
+    let before = daemon.fds();
+    let faults = sized(200, 1000);
+    admin.run(&format!("debug dev panic {faults}"));
+    let (served, cut) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let end = Instant::now() + Duration::from_secs(60);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while admin.info_number("Panics") < faults && Instant::now() < end {
+                    for _ in 0..20 {
+                        let counter = if who(front) == "A" { &served } else { &cut };
+                        counter.fetch_add(1, Ordering::AcqRel);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(admin.info_number("Panics"), faults);
+    // A fault after the answer, while closing, is not seen by the client.
+    assert!(
+        cut.load(Ordering::Acquire) as u64 <= faults,
+        "{cut:?} were cut by {faults} faults"
+    );
+    for _ in 0..40 {
+        assert_eq!(who(front), "A");
+    }
+    assert_eq!(talk(&mut held, "still here"), "still here");
+    until("only that one is left", || {
+        admin.count("l", "FRONTEND", "scur") == 1
+    });
+    assert_eq!(admin.count("l", "s", "scur"), 1);
+    assert_eq!(admin.count("l", "s", "qcur"), 0);
+    until("descriptors are given back", || daemon.fds() <= before + 20);
+    // The log says of each which connection it was and how far it had come.
+    log.wait_n("ended by an internal error at stage", faults as usize);
 }
