@@ -216,6 +216,22 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         },
     )
     .once("'maxconn'"),
+    kw(
+        "maxconnrate",
+        ONE,
+        "<number>",
+        "connections per second of the process",
+        count!(maxconnrate, 0),
+    )
+    .once("'maxconnrate'"),
+    kw(
+        "maxsessrate",
+        ONE,
+        "<number>",
+        "sessions per second of the process",
+        count!(maxsessrate, 0),
+    )
+    .once("'maxsessrate'"),
     kw("maxpipes", ONE, "<number>", "pipes for splicing", |g, a| {
         g.out.maxpipes = Some(a.count(0)?);
         Ok(())

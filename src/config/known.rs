@@ -87,8 +87,6 @@ pub(super) static GLOBAL: &[&str] = &[
     "max-spread-checks",
     "maxcompcpuusage",
     "maxcomprate",
-    "maxconnrate",
-    "maxsessrate",
     "maxsslconn",
     "maxsslrate",
     "maxzlibmem",
@@ -234,7 +232,6 @@ pub(super) static GLOBAL_PREFIXES: &[&str] = &[
 
 /// Proxy keywords but `option …`.
 pub(super) static PROXY: &[Known] = &[
-    k("acl", 0, Rules),
     k("appsession", 0, Http),
     k("attach-srv", 0, Rules),
     k("bind-process", 0, Any),
@@ -319,7 +316,6 @@ pub(super) static PROXY: &[Known] = &[
     k("unique-id-header", 0, Http),
     k("use-fcgi-app", 0, Http),
     k("use-server", 0, Rules),
-    k("use_backend", 0, Rules),
 ];
 
 /// `option …`.

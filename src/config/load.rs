@@ -18,6 +18,10 @@ use crate::lang::source::Sources;
 pub trait World {
     /// Addresses of a host name as the C library gives them; an error names the reason.
     fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, String>;
+    /// A file that the configuration names, such as one with patterns.
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        std::fs::read(path).map_err(|why| reason(&why))
+    }
     /// Number of a user name.
     fn user(&self, name: &str) -> Option<u32>;
     /// Number of a group name.
@@ -232,11 +236,16 @@ fn read_inputs(inputs: &LoadInputs<'_>, diags: &mut Diags) -> Vec<(String, Vec<u
 /// Files one configuration may have.
 const FILES_MAX: usize = 4096;
 
-fn cannot_open(diags: &mut Diags, name: &str, why: &std::io::Error) {
-    let reason = why.raw_os_error().map_or_else(
+/// The system's words for an error, without its number.
+fn reason(why: &std::io::Error) -> String {
+    why.raw_os_error().map_or_else(
         || why.to_string(),
         |code| nix::errno::Errno::from_raw(code).desc().to_owned(),
-    );
+    )
+}
+
+fn cannot_open(diags: &mut Diags, name: &str, why: &std::io::Error) {
+    let reason = reason(why);
     let text = format!("Cannot open configuration file/directory {name} : {reason}");
     diags.push(Severity::Alert, None, text);
 }

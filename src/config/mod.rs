@@ -5,8 +5,10 @@
 //! word checked. `resolve` and `servers` then apply defaults and references and build the [`Config`].
 //! [`load()`] does both for all files. To add a keyword, add its item to the table of its section.
 
+mod acl;
 mod address;
 mod bind;
+mod fetches;
 mod global;
 pub mod keyword;
 mod known;
@@ -17,6 +19,7 @@ mod options;
 mod proxy;
 mod raw;
 mod resolve;
+pub mod rules;
 mod section;
 mod server;
 mod servers;
@@ -28,3 +31,4 @@ mod tests;
 
 pub use load::{Host, Input, LoadInputs, Loaded, World, load};
 pub use model::*;
+pub use rules::{Condition, Ends, UseBackend};

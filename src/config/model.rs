@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::rules::{Ends, UseBackend};
 use crate::lang::source::Span;
 
 /// Index into [`Config::proxies`].
@@ -45,6 +46,8 @@ pub struct Config {
     pub backends: Vec<Backend>,
     pub servers: Vec<Server>,
     pub binds: Vec<Bind>,
+    /// `use_backend` rules in order, by frontend; frontends without rules at the end may be missing.
+    pub switching: Vec<Vec<UseBackend>>,
 }
 
 /// One section: `frontend` has a front, `backend` a back, `listen` both under one name.
@@ -576,6 +579,23 @@ pub struct Check {
 }
 
 impl Config {
+    /// The `use_backend` rules of a frontend, in order.
+    pub fn switching(&self, id: FrontendId) -> &[UseBackend] {
+        self.switching.get(id.index()).map_or(&[], |rules| rules)
+    }
+    /// Where a connection of `id` between `ends` goes: the first rule that holds, else `default_backend`.
+    pub fn backend_for(&self, id: FrontendId, ends: &Ends) -> Option<BackendId> {
+        let rule = self.switching(id).iter().find(|rule| rule.when.holds(ends));
+        match rule {
+            Some(rule) => Some(rule.backend),
+            None => self.frontend(id).default_backend,
+        }
+    }
+    /// Every backend that connections of a frontend may reach.
+    pub fn backends_of(&self, id: FrontendId) -> impl Iterator<Item = BackendId> + '_ {
+        let switched = self.switching(id).iter().map(|rule| rule.backend);
+        switched.chain(self.frontend(id).default_backend)
+    }
     /// Whether anything is listened on; without it `-c` and the start end with status 2.
     pub fn has_listeners(&self) -> bool {
         self.frontends

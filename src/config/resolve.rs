@@ -9,6 +9,7 @@ use super::load::LoadInputs;
 use super::model::*;
 use super::options;
 use super::raw::*;
+use super::rules::{Condition, Term, UseBackend};
 use super::servers;
 use super::words::{Cx, Said};
 use crate::lang::diag::{Form, Severity, did_you_mean, nearest};
@@ -70,6 +71,7 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
         ignored_log_format(section, &out, front, cx);
     }
     default_backends(&sections, raw, &mut out, cx);
+    out.switching = switching(&sections, raw, &out, cx);
     full_connections(&sections, inputs, &mut out);
     servers::resolve(&sections, &mut out, cx);
     shared_addresses(&out, cx);
@@ -509,6 +511,76 @@ fn default_backends(sections: &[&ProxyRaw], raw: &Raw, out: &mut Config, cx: &mu
     }
 }
 
+/// The `use_backend` rules of each frontend.
+fn switching(
+    sections: &[&ProxyRaw],
+    raw: &Raw,
+    out: &Config,
+    cx: &mut Cx<'_>,
+) -> Vec<Vec<UseBackend>> {
+    let by_name: HashMap<&str, BackendId> = out
+        .backends
+        .iter()
+        .zip(0..)
+        .map(|(b, i)| (&*b.name, BackendId(i)))
+        .collect();
+    let fronts = sections.iter().filter(|s| s.kind.has_front());
+    fronts
+        .map(|section| {
+            let mut rules = Vec::new();
+            for switch in &section.switches {
+                let name = switch.backend.text();
+                let own = section.kind == SectionKind::Listen && *name == section.name;
+                match by_name.get(&*name) {
+                    Some(_) if own => {
+                        let text =
+                            format!("Proxy '{name}': loop detected for use_backend: '{name}'.");
+                        cx.diags.alert(switch.backend.span, text).form(Form::Bare);
+                    }
+                    Some(&backend) => {
+                        let when = condition(&switch.when, &section.acls);
+                        rules.push(UseBackend { backend, when });
+                    }
+                    None if section.set.disabled || raw.skipped.iter().any(|s| *s == name) => {}
+                    None => {
+                        let near = did_you_mean(&nearest(&name, by_name.keys().copied()));
+                        let text = format!(
+                            "Proxy '{}': unable to find required use_backend: '{name}'{near}",
+                            section.name
+                        );
+                        cx.diags.alert(switch.backend.span, text).form(Form::Bare);
+                    }
+                }
+            }
+            rules
+        })
+        .collect()
+}
+
+/// A condition with the lines of its ACLs.
+fn condition(raw: &ConditionRaw, acls: &[AclRaw]) -> Condition {
+    let term = |raw: &TermRaw| Term {
+        negated: raw.negated,
+        tests: match &raw.tests {
+            AclTests::Own(test) => vec![test.clone()],
+            AclTests::Named(name) => acls
+                .iter()
+                .filter(|acl| acl.name == *name)
+                .filter_map(|acl| acl.test.clone())
+                .collect(),
+        },
+    };
+    let any = raw
+        .any
+        .iter()
+        .map(|group| group.iter().map(term).collect())
+        .collect();
+    Condition {
+        negated: raw.negated,
+        any,
+    }
+}
+
 /// Two binds of one address: connections would go to either, so it is said; a unix path has one owner only.
 fn shared_addresses(out: &Config, cx: &mut Cx<'_>) {
     let mut seen: HashMap<(&BindAddress, Option<&str>), &Bind> = HashMap::new();
@@ -630,13 +702,14 @@ fn dispatch(section: &ProxyRaw, cx: &mut Cx<'_>) -> Option<std::net::SocketAddr>
 fn full_connections(sections: &[&ProxyRaw], inputs: &LoadInputs<'_>, out: &mut Config) {
     let process = out.global.maxconn.unwrap_or(inputs.computed_maxconn);
     let mut sums = vec![0u64; out.backends.len()];
-    for frontend in &out.frontends {
-        if let Some(backend) = frontend.default_backend {
-            let most = if frontend.maxconn > 0 {
-                frontend.maxconn
-            } else {
-                process
-            };
+    for (frontend, id) in out.frontends.iter().zip(0..) {
+        let most = if frontend.maxconn > 0 {
+            frontend.maxconn
+        } else {
+            process
+        };
+        let reached: HashSet<BackendId> = out.backends_of(FrontendId(id)).collect();
+        for backend in reached {
             sums[backend.index()] += u64::from(most);
         }
     }
@@ -708,8 +781,14 @@ pub(super) fn first_address(list: &[std::net::IpAddr]) -> Option<std::net::IpAdd
 
 /// What is allowed and probably not meant (`-dD`).
 pub(super) fn diagnostics(config: &Config, cx: &mut Cx<'_>) {
-    for frontend in config.frontends.iter().filter(|f| !f.disabled) {
-        if frontend.default_backend.is_none() {
+    let reaches = |id: u32| config.backends_of(FrontendId(id));
+    for (frontend, id) in config
+        .frontends
+        .iter()
+        .zip(0..)
+        .filter(|(f, _)| !f.disabled)
+    {
+        if reaches(id).next().is_none() {
             let text = format!(
                 "frontend '{}' leads to no backend: its connections are closed.",
                 frontend.name
@@ -718,10 +797,10 @@ pub(super) fn diagnostics(config: &Config, cx: &mut Cx<'_>) {
         }
     }
     for (backend, id) in config.backends.iter().zip(0..).filter(|(b, _)| !b.disabled) {
-        let used = config
-            .frontends
-            .iter()
-            .any(|f| f.default_backend == Some(BackendId(id)));
+        let fronts = 0..index(config.frontends.len());
+        let used = fronts
+            .into_iter()
+            .any(|front| reaches(front).any(|b| b == BackendId(id)));
         if !used {
             let text = format!("backend '{}' is used by no frontend.", backend.name);
             cx.diags.push(Severity::Diag, Some(backend.span), text);

@@ -146,6 +146,8 @@ fn proxy_header(
         id: None,
         description: None,
         dispatch: None,
+        acls: Vec::new(),
+        switches: Vec::new(),
         binds: Vec::new(),
         servers: Vec::new(),
     };

@@ -88,8 +88,8 @@ fn ports_in_front(sections: &[&ProxyRaw], out: &Config, backend: BackendId) -> P
         list: Vec::new(),
         uncertain: false,
     };
-    for (section, frontend) in fronts.zip(&out.frontends) {
-        if frontend.default_backend != Some(backend) || frontend.disabled {
+    for ((section, frontend), id) in fronts.zip(&out.frontends).zip(0..) {
+        if frontend.disabled || !out.backends_of(FrontendId(id)).any(|b| b == backend) {
             continue;
         }
         ports.uncertain |= section.set.mistaken;

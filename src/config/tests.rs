@@ -77,7 +77,7 @@ fn addresses(config: &Config) -> Vec<BindAddress> {
 fn global_keywords_reach_the_model() {
     let global = config(
         "global\ndaemon\nquiet\npidfile /run/lb.pid\nchroot /var/empty\nuser ha\ngroup ha\nulimit-n 5000\n\
-         fd-hard-limit 9000\nmaxconn 100\nmaxpipes 7\nno strict-limits\nnbthread 2\n\
+         fd-hard-limit 9000\nmaxconn 100\nmaxpipes 7\nmaxconnrate 8\nmaxsessrate 9\nno strict-limits\nnbthread 2\n\
          nosplice\nnode n1\ndescription a b\nlog-tag t\nlog-send-hostname h\nhard-stop-after 5s\ngrace 2s\n\
          stats timeout 1m\nstats maxconn 3\nspread-checks 5\ntune.bufsize 32k\n\
          tune.pipesize 64k\ntune.maxaccept -1\ntune.rcvbuf.client 1\ntune.rcvbuf.server 2\ntune.sndbuf.client 3\n\
@@ -93,7 +93,15 @@ fn global_keywords_reach_the_model() {
         (global.ulimit_n, global.fd_hard_limit, global.maxconn),
         (Some(5000), Some(9000), Some(100))
     );
-    assert_eq!((global.maxpipes, global.spread_checks), (Some(7), 5));
+    assert_eq!(
+        (
+            global.maxpipes,
+            global.maxconnrate,
+            global.maxsessrate,
+            global.spread_checks
+        ),
+        (Some(7), 8, 9, 5)
+    );
     assert_eq!(
         (
             global.nbthread,
@@ -518,6 +526,52 @@ fn what_is_not_supported_yet_can_be_switched_off() {
             .config
             .is_some()
     );
+}
+
+#[test]
+fn the_first_rule_that_holds_chooses_the_backend() {
+    let config = config(
+        "frontend f\nbind :1\nacl near src 192.0.2.0/24\nuse_backend a if near { src_port lt 1024 }\n\
+         use_backend b if near or { dst_port 81 }\nuse_backend c unless LOCALHOST\ndefault_backend d\n\
+         acl near src 198.51.100.1\nbackend a\nbackend b\nbackend c\nbackend d\n",
+    );
+    let to = |client: &str, local: &str| {
+        let ends = Ends {
+            client: client.parse().ok(),
+            local: local.parse().ok(),
+        };
+        let id = config.backend_for(FrontendId(0), &ends).unwrap();
+        &*config.backend(id).name
+    };
+    assert_eq!(to("192.0.2.1:80", "10.0.0.1:80"), "a");
+    assert_eq!(to("192.0.2.1:2000", "10.0.0.1:80"), "b");
+    assert_eq!(
+        to("198.51.100.1:2000", "10.0.0.1:80"),
+        "b",
+        "a later line adds to the ACL"
+    );
+    assert_eq!(to("127.0.0.1:2000", "10.0.0.1:81"), "b");
+    assert_eq!(to("127.0.0.1:2000", "10.0.0.1:80"), "d");
+    assert_eq!(to("203.0.113.1:2000", "10.0.0.1:80"), "c");
+    let rules = config.switching(FrontendId(0));
+    assert!(
+        rules[0].when.asks_client() && !rules[0].when.asks_local() && rules[1].when.asks_local()
+    );
+}
+
+#[test]
+fn a_server_of_a_backend_reached_by_a_rule_is_checked_where_connections_arrive() {
+    let text = "frontend f\nbind :70\nuse_backend b if { src 192.0.2.1 }\nbackend b\nserver s 192.0.2.1 check\n";
+    assert_eq!(
+        config(text).servers[0].check.as_ref().map(|c| c.port),
+        Some(70)
+    );
+}
+
+#[test]
+fn in_http_mode_rules_are_not_missing_on_their_own() {
+    let text = "frontend f\nbind :1\ntimeout client 1s\nacl a path_beg /x\nuse_backend b if a\nmode http\nbackend b\n";
+    assert_eq!(loaded(text).diags.list.len(), 1);
 }
 
 #[test]

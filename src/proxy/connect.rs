@@ -3,19 +3,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+pub use crate::config::Ends;
 use crate::config::{
     self, Backend, Config, Server, ServerAddress, ServerId, ServerPort, Source, UseSrc,
 };
 use crate::io::op::{Connect, KeepAlive, Target};
-
-/// Ends of the client's connection, as far as they are known.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Ends {
-    /// Address of the client (from the PROXY header where one came).
-    pub client: Option<SocketAddr>,
-    /// Address it connected to.
-    pub local: Option<SocketAddr>,
-}
 
 /// The connection to `server`. `None`: its address is not known (unresolved).
 pub fn to_server(config: &Config, id: ServerId, ends: Ends) -> Option<Connect> {

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
 use super::local::{Local, Owner, Timer};
 use super::tcp;
-use crate::config::{Balance, BindId, FrontendId, ServerAddress, ServerPort};
+use crate::config::{BackendId, Balance, BindId, FrontendId, ServerAddress, ServerPort};
 use crate::io::engine::Io;
 use crate::io::kernel::{AcceptMode, Errno};
 use crate::io::op::{Op, SockKey};
@@ -57,10 +57,12 @@ impl Listener {
         let config = &local.config;
         let spec = config.bind(bind);
         let frontend = config.frontend(spec.frontend);
-        let backend = frontend.default_backend.map(|b| config.backend(b));
+        let mut backends = config.backends_of(spec.frontend).map(|b| config.backend(b));
+        let rules = config.switching(spec.frontend);
         let needs_peer = !frontend.log.is_empty()
             || frontend.monitor_net.is_some()
-            || backend.is_some_and(|b| {
+            || rules.iter().any(|rule| rule.when.asks_client())
+            || backends.any(|b| {
                 b.balance == Balance::Source
                     || b.source.as_ref().is_some_and(|s| s.usesrc.is_some())
                     || b.servers.iter().any(|id| {
@@ -92,28 +94,29 @@ impl Listener {
     }
 }
 
-/// Does a server of this backend need the address the client connected to?
+/// Does a rule of this frontend, or a server it may lead to, need the address the client connected to?
 pub fn needs_local(local: &Local, frontend: FrontendId) -> bool {
     let config = &local.config;
-    let Some(backend) = config
-        .frontend(frontend)
-        .default_backend
-        .map(|b| config.backend(b))
-    else {
-        return false;
+    let by_rule = config
+        .switching(frontend)
+        .iter()
+        .any(|rule| rule.when.asks_local());
+    let by_backend = |id: BackendId| {
+        let backend = config.backend(id);
+        backend.transparent
+            || backend.servers.iter().any(|id| {
+                let server = config.server(*id);
+                server.send_proxy.is_some()
+                    || matches!(
+                        server.address,
+                        ServerAddress::Ip {
+                            port: ServerPort::Mapped(_),
+                            ..
+                        }
+                    )
+            })
     };
-    backend.transparent
-        || backend.servers.iter().any(|id| {
-            let server = config.server(*id);
-            server.send_proxy.is_some()
-                || matches!(
-                    server.address,
-                    ServerAddress::Ip {
-                        port: ServerPort::Mapped(_),
-                        ..
-                    }
-                )
-        })
+    by_rule || config.backends_of(frontend).any(by_backend)
 }
 
 /// How the listener should be watched now.

@@ -163,7 +163,7 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: O
     let spec = local.config.bind(bind);
     let (frontend_id, accept_proxy) = (spec.frontend, spec.accept_proxy);
     let frontend = local.config.frontend(frontend_id);
-    let (splice_up, splice_down) = splice_modes(local, frontend_id);
+    let (splice_up, splice_down) = splice_modes(local, frontend_id, frontend.default_backend);
     let now = local.now;
     let relay = Relay {
         stage: if accept_proxy {
@@ -244,12 +244,16 @@ fn refuse(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd) {
     local.give_room(bind);
 }
 
-fn splice_modes(local: &Local, frontend: FrontendId) -> (Splice, Splice) {
+fn splice_modes(
+    local: &Local,
+    frontend: FrontendId,
+    backend: Option<BackendId>,
+) -> (Splice, Splice) {
     if local.config.global.nosplice {
         return (Splice::Never, Splice::Never);
     }
     let front = local.config.frontend(frontend);
-    let Some(back) = front.default_backend.map(|b| local.config.backend(b)) else {
+    let Some(back) = backend.map(|b| local.config.backend(b)) else {
         return (Splice::Never, Splice::Never);
     };
     (
@@ -308,8 +312,27 @@ fn log_connect(local: &mut Local, io: &mut dyn Io, key: Key) {
 
 // ---------------------------------------------------------------- choosing
 
+/// Lets `use_backend` choose, once: whoever comes back from a queue or a failed connect keeps the backend.
+fn switch(local: &mut Local, key: Key) {
+    let relay = local.relays.get(key).expect("driven while alive");
+    if relay.counted || local.config.switching(relay.frontend).is_empty() {
+        return;
+    }
+    let frontend = relay.frontend;
+    let backend = local.config.backend_for(frontend, &relay.ends());
+    let (up, down) = splice_modes(local, frontend, backend);
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    relay.backend = backend;
+    // Nothing has flowed on: as if they had begun so.
+    for (half, splice) in [(&mut relay.up, up), (&mut relay.down, down)] {
+        half.splice = splice;
+        half.splicing = splice == Splice::Always;
+    }
+}
+
 /// Chooses a server, or a queue, or ends the session.
 fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
+    switch(local, key);
     let relay = local.relays.get_mut(key).expect("driven while alive");
     let Some(backend_id) = relay.backend else {
         finish(local, io, key, Cause::Server, StageReached::Connect);

@@ -252,7 +252,6 @@ fn an_address_of_another_host_can_be_bound_with_transparent() {
 
 // F06, F07
 #[test]
-#[ignore = "acl and use_backend are refused as not supported yet"]
 fn the_first_rule_that_holds_chooses_the_backend() {
     let (a, b, c) = (Server::named("A"), Server::named("B"), Server::named("C"));
     let front = port();

@@ -237,6 +237,7 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             tfo: false,
             span: SPAN,
         }],
+        switching: Vec::new(),
         binds: vec![Bind {
             frontend: FrontendId(0),
             address: BindAddress::Ip(address),
