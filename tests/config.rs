@@ -178,6 +178,7 @@ fn real_configurations_are_refused_for_real_reasons() {
     for path in paths {
         let loaded = load(&LoadInputs {
             inputs: vec![Input::Path(path.clone())],
+            dir: Some(dir.clone()),
             predicates: Predicates {
                 version: "3.4.0".to_owned(),
                 ..Predicates::default()

@@ -311,7 +311,7 @@ fn flags(
 /// Patterns of a file, one a line; empty lines and those that begin with `#` are none.
 fn file_patterns(args: &mut Args<'_, '_>, file: &Word) -> Result<Vec<Word>, Said> {
     let name = file.text();
-    let bytes = match args.cx.world.read(name.as_ref()) {
+    let bytes = match args.cx.world.read(&args.cx.below(&name)) {
         Ok(bytes) => bytes,
         Err(why) => {
             let text = format!("failed to open pattern file <{name}> ({why}).");

@@ -19,7 +19,7 @@ pub trait World {
     /// Addresses of a host name as the C library gives them; an error names the reason.
     fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, String>;
     /// A file that the configuration names, such as one with patterns.
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
         std::fs::read(path).map_err(|why| reason(&why))
     }
     /// Number of a user name.
@@ -168,6 +168,7 @@ pub fn load(inputs: &LoadInputs<'_>) -> Loaded {
         deprecated_silent: false,
         mistakes: 0,
         lines_lost: false,
+        dir: inputs.dir.clone(),
         env: env.clone(),
         refused: BTreeSet::new(),
     };

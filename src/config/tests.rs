@@ -560,6 +560,26 @@ fn the_first_rule_that_holds_chooses_the_backend() {
 }
 
 #[test]
+fn patterns_of_a_file_are_one_a_line() {
+    let dir = std::env::temp_dir().join(format!("ringway-patterns-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("list"), "# near\n192.0.2.1\n\n 198.51.100.0/24 \n").unwrap();
+    let text = "frontend f\nbind :1\nuse_backend b if { src -f list }\nbackend b\n";
+    let loaded = loaded_with(text, |i| i.dir = Some(dir.clone()));
+    std::fs::remove_dir_all(&dir).unwrap();
+    let config = loaded.config.unwrap();
+    let to = |client: &str| {
+        let ends = Ends {
+            client: client.parse().ok(),
+            local: None,
+        };
+        config.backend_for(FrontendId(0), &ends)
+    };
+    assert_eq!(to("198.51.100.9:1"), Some(BackendId(0)));
+    assert_eq!(to("198.51.101.9:1"), None);
+}
+
+#[test]
 fn a_server_of_a_backend_reached_by_a_rule_is_checked_where_connections_arrive() {
     let text = "frontend f\nbind :70\nuse_backend b if { src 192.0.2.1 }\nbackend b\nserver s 192.0.2.1 check\n";
     assert_eq!(

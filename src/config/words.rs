@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use super::load::World;
 use crate::lang::diag::{Diag, Diags};
@@ -34,6 +35,8 @@ pub(super) struct Cx<'a> {
     pub(super) mistakes: usize,
     /// The lexer found a mistake: what seems to be missing may stand on the line it dropped.
     pub(super) lines_lost: bool,
+    /// `-C`: where relative names of files begin.
+    pub(super) dir: Option<PathBuf>,
     /// Variables that words of addresses may name.
     pub(super) env: Env,
     /// Keywords already refused as not supported yet: one message a name.
@@ -61,6 +64,12 @@ impl Cx<'_> {
     }
     pub(super) fn notice(&mut self, span: Span, text: impl Into<String>) -> &mut Diag {
         self.diags.notice(span, text)
+    }
+    /// A file that the configuration names.
+    pub(super) fn below(&self, name: &str) -> PathBuf {
+        self.dir
+            .as_ref()
+            .map_or_else(|| PathBuf::from(name), |dir| dir.join(name))
     }
     /// `FILE:LINE`, for messages that point at a second place.
     pub(super) fn place(&self, span: Span) -> String {
