@@ -16,6 +16,7 @@ const TAG_POLL: u64 = 0;
 const TAG_ACCEPT: u64 = 1;
 const TAG_BELL: u64 = 2;
 const TAG_IGNORE: u64 = 3;
+const TAG_REMOVE: u64 = 4;
 const TAG_SHIFT: u32 = 56;
 
 /// One shard's ring.
@@ -187,11 +188,8 @@ impl Kernel for UringKernel {
 
     fn unwatch(&mut self, _fd: RawFd, key: u64) {
         let remove = opcode::PollRemove::new(TAG_POLL << TAG_SHIFT | key).build();
-        self.push(
-            remove
-                .user_data(TAG_IGNORE << TAG_SHIFT)
-                .flags(squeue::Flags::SKIP_SUCCESS),
-        );
+        let word = TAG_REMOVE << TAG_SHIFT | key;
+        self.push(remove.user_data(word).flags(squeue::Flags::SKIP_SUCCESS));
     }
 
     fn watch_listener(&mut self, fd: RawFd, key: u64, mode: AcceptMode) -> AcceptMode {
@@ -221,6 +219,7 @@ impl Kernel for UringKernel {
     fn wait(&mut self, wait: Wait, events: &mut Vec<Event>) {
         self.enter(wait);
         let mut bell_ended = false;
+        let mut remove_again = Vec::new();
         for entry in self.ring.completion() {
             let word = entry.user_data();
             let key = word & ((1 << TAG_SHIFT) - 1);
@@ -248,12 +247,18 @@ impl Kernel for UringKernel {
                     key,
                     errno: Errno(-result),
                 }),
+                // An event was just on its way, so the kernel left the poll armed (seen on 6.18 under load): it
+                // would keep the closed socket, and its peer waiting, for ever. Empty but for that race.
+                TAG_REMOVE if result == -libc::EALREADY => remove_again.push(key),
                 TAG_BELL => {
                     events.push(Event::Bell);
                     bell_ended |= ended;
                 }
                 _ => {}
             }
+        }
+        for key in remove_again {
+            self.unwatch(-1, key);
         }
         if bell_ended {
             net::silence(self.bell);
