@@ -225,7 +225,7 @@ mod tests {
                     live.push((next_key, at, wheel.arm(Tick(at), next_key)));
                     next_key += 1;
                 }
-                if !live.is_empty() && lcg(&mut random) % 3 == 0 {
+                if !live.is_empty() && lcg(&mut random).is_multiple_of(3) {
                     let (_, _, id) = live.swap_remove((lcg(&mut random) as usize) % live.len());
                     wheel.cancel(id);
                 }

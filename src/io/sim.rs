@@ -28,7 +28,7 @@ impl Random {
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xd1b5_4a32_d192_ed03)
     }
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         // xorshift64*
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -40,7 +40,7 @@ impl Random {
         if n == 0 {
             0
         } else {
-            ((self.next() >> 33) as usize) % n
+            ((self.draw() >> 33) as usize) % n
         }
     }
     /// True in `percent` of the cases.

@@ -20,7 +20,9 @@ use crate::backend::{self, Ask, Choice, Queue, Ticket};
 use crate::base::slots::Key;
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
-use crate::config::{BackendId, BindId, FrontendId, LogFormat, ProxyProtocol, ServerId, Splice};
+use crate::config::{
+    BackendId, Balance, BindId, FrontendId, LogFormat, ProxyProtocol, ServerId, Splice,
+};
 use crate::io::buf::Buf;
 use crate::io::engine::Io;
 use crate::io::kernel::Errno;
@@ -432,7 +434,7 @@ pub fn on_admitted(local: &mut Local, io: &mut dyn Io, key: Key, server: ServerI
 /// Place and row of `server` are taken: connect.
 fn assigned(local: &mut Local, io: &mut dyn Io, key: Key, server: ServerId) {
     let relay = local.relays.get_mut(key).expect("driven while alive");
-    relay.dequeued.get_or_insert(local.now);
+    relay.dequeued = Some(local.now);
     let cells = &local.shared.shards[local.shard];
     let backend = &cells.backends[local.config.server(server).backend.index()];
     match relay.last_server {
@@ -519,10 +521,11 @@ fn connect_failed(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause, ti
     }
     relay.retries += 1;
     let interval = backend.redispatch.0;
-    let elsewhere = may_redispatch(interval, relay.retries, backend.retries)
-        || interval != 0 && local.views[backend_id.index()].has_alternatives(&local.shared);
-    if elsewhere && !backend.servers.is_empty() {
-        relay.redispatch_now = true;
+    let view = &local.views[backend_id.index()];
+    let due = may_redispatch(interval, relay.retries, backend.retries) && view.usable_count() > 1;
+    if due || interval != 0 && view.has_alternatives(&local.shared) {
+        // Seen on haproxy: a hash of the source names the same server again.
+        relay.redispatch_now = backend.balance != Balance::Source;
         if let Some(server) = relay.server.take() {
             backend::release(&local.shared, local.shard, server);
         }
@@ -547,7 +550,7 @@ fn connect_failed(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause, ti
 fn may_redispatch(interval: i32, retry: u32, retries: u32) -> bool {
     match interval {
         0 => false,
-        n if n > 0 => retry % n.unsigned_abs() == 0,
+        n if n > 0 => retry.is_multiple_of(n.unsigned_abs()),
         n => retry + n.unsigned_abs() == retries + 1,
     }
 }
@@ -1172,7 +1175,7 @@ fn deadline(local: &Local, key: Key) -> (Tick, Cause, StageReached) {
             } else {
                 plain
             };
-            let plain = tunnel.or(backend.and_then(|b| b.timeout_server_ms));
+            let plain = tunnel.or_else(|| backend.and_then(|b| b.timeout_server_ms));
             let server = if relay.up.flow == Flow::Done {
                 backend.and_then(|b| b.timeout_server_fin_ms).or(plain)
             } else {

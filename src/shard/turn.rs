@@ -265,10 +265,10 @@ impl<K: Kernel> Shard<K> {
             .idle_us
             .add((wall_ms * 1000).saturating_sub(busy_us));
         self.second = Second { cpu_us, at: now };
-        if self.local.shard == 0 {
-            if let Some(change) = change::finish_ramps(&self.local.shared, now) {
-                check::tell(&mut self.local, &change);
-            }
+        if self.local.shard == 0
+            && let Some(change) = change::finish_ramps(&self.local.shared, now)
+        {
+            check::tell(&mut self.local, &change);
         }
         self.local.timers.arm(now + 1000, Timer::Second);
     }
