@@ -482,6 +482,26 @@ fn the_first_retry_already_goes_elsewhere_where_there_is_a_choice() {
 }
 
 #[test]
+fn a_server_that_the_client_determines_is_kept_to() {
+    for redispatch in [
+        "option redispatch",
+        "option redispatch 1",
+        "option redispatch 2",
+    ] {
+        same(|side| {
+            let (b, c) = (Server::named("B"), Server::named("C"));
+            // 127.0.0.1 goes to the third of three.
+            let daemon = side.start(
+                &format!(" option tcplog\n retries 3\n {redispatch}\n timeout connect 150\n balance source\n"),
+                &format!(" server b {}\n server c {}\n server a 127.0.0.1:{}\n", b.addr(), c.addr(), port()),
+            );
+            let _ = ask(side.front, "x");
+            side.lines(&daemon, 1, &[])
+        });
+    }
+}
+
+#[test]
 fn without_redispatch_all_retries_meet_the_same_server() {
     same(|side| past_a_dead_server(side, "roundrobin", "no option redispatch"));
 }
