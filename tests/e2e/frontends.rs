@@ -304,17 +304,11 @@ fn a_rate_limit_delays_and_refuses_nobody() {
 fn an_inherited_listening_socket_is_served() {
     let server = Server::named("A");
     let front = port();
-    // A shell redirection cannot make a socket: systemd-socket-activate would; python is there anyway.
-    let script = format!(
-        "import os,socket,sys\ns=socket.socket();s.setsockopt(1,2,1);s.bind(('127.0.0.1',{front}));s.listen(64)\n\
-         os.dup2(s.fileno(),9);os.set_inheritable(9,True);os.execvp(sys.argv[1],sys.argv[1:])"
-    );
     let _daemon = Launch::new(&format!(
         "{USUAL}listen l\n bind fd@9\n server s {}\n",
         server.addr()
     ))
-    .under(&["python3", "-c", &script])
-    .ports(&[front])
+    .inheriting(front)
     .start();
     until("it serves", || {
         matches!(ask(front, "x").as_deref(), Ok("A:x"))

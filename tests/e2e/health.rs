@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::client::read_piece;
+use crate::support::component::certificate;
 use crate::support::net::Network;
 use crate::support::{Daemon, LATE, Launch, Server, TempDir, USUAL, UdpLog, port, until};
 
@@ -159,16 +160,7 @@ struct TlsServer {
 impl TlsServer {
     fn new() -> Self {
         let (dir, port) = (TempDir::new(), port());
-        let (key, cert) = (dir.file("key"), dir.file("cert"));
-        let made = Command::new("openssl")
-            .args([
-                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test",
-            ])
-            .args(["-keyout", &key, "-out", &cert])
-            .stderr(Stdio::null())
-            .status()
-            .expect("openssl runs");
-        assert!(made.success());
+        let (key, cert) = certificate(&dir, "test");
         let child = Command::new("openssl")
             .args([
                 "s_server",

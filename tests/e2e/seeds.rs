@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::client::{End, closed_within, connect_to};
-use crate::support::component::{Component, python, run};
+use crate::support::component::{Component, certificate, python, run};
 use crate::support::net::{Network, ask_in};
 use crate::support::world::World;
 use crate::support::{
@@ -40,27 +40,7 @@ fn start(config: &str, net: &Network, world: &World, pidfile: &str) -> Daemon {
 /// A prosody on `node`, which has `address`, with the users alice, bob and carol.
 fn prosody(net: &Network, node: usize, address: &str, dir: &TempDir) -> Component {
     let home = dir.subdir(&format!("prosody{node}"));
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=example.test",
-        ])
-        .args([
-            "-keyout",
-            &format!("{home}/key"),
-            "-out",
-            &format!("{home}/cert"),
-        ])
-        .output()
-        .expect("openssl runs");
-    assert!(made.status.success());
+    let (key, cert) = certificate(dir, &format!("prosody{node}"));
     let file = dir.write(
         &format!("prosody{node}/cfg.lua"),
         &format!(
@@ -70,7 +50,7 @@ fn prosody(net: &Network, node: usize, address: &str, dir: &TempDir) -> Componen
              modules_enabled = {{ \"roster\", \"saslauth\", \"tls\", \"disco\", \"ping\" }}\n\
              modules_disabled = {{ \"s2s_auth_certs\" }}\nauthentication = \"internal_plain\"\n\
              c2s_require_encryption = false\nallow_unencrypted_plain_auth = true\n\
-             ssl = {{ key = \"{home}/key\", certificate = \"{home}/cert\" }}\nVirtualHost \"example.test\"\n"
+             ssl = {{ key = \"{key}\", certificate = \"{cert}\" }}\nVirtualHost \"example.test\"\n"
         ),
     );
     let accounts = dir.subdir(&format!("prosody{node}/data/example%2etest/accounts"));
@@ -436,26 +416,7 @@ fn several_ports_reach_one_farm_and_a_tls_check_chooses_the_site() {
         .map(|port| at(farm, &format!("192.168.1.10:{port}"), port))
         .collect();
     let tls = |node: usize, name: &str| {
-        let (key, cert) = (
-            dir.file(&format!("{name}.key")),
-            dir.file(&format!("{name}.cert")),
-        );
-        let made = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                &format!("/CN={name}"),
-            ])
-            .args(["-keyout", &key, "-out", &cert])
-            .output()
-            .expect("openssl runs");
-        assert!(made.status.success());
+        let (key, cert) = certificate(&dir, name);
         let mut command = net.at(node).command("openssl");
         command.args([
             "s_server", "-quiet", "-www", "-accept", "1514", "-key", &key, "-cert", &cert,

@@ -460,16 +460,11 @@ fn connections_of_an_inherited_socket_spread_over_all_threads() {
     }
     let server = Server::named("A");
     let front = port();
-    let script = format!(
-        "import os,socket,sys\ns=socket.socket();s.setsockopt(1,2,1);s.bind(('127.0.0.1',{front}));s.listen(512)\n\
-         os.dup2(s.fileno(),9);os.set_inheritable(9,True);os.execvp(sys.argv[1],sys.argv[1:])"
-    );
     let daemon = Launch::new(&format!(
         "global\n nbthread 4\n{USUAL}listen l\n bind fd@9\n server s {}\n",
         server.addr()
     ))
-    .under(&["python3", "-c", &script])
-    .ports(&[front])
+    .inheriting(front)
     .start();
     assert_eq!(listeners(daemon.pid, front), 1);
     let _held: Vec<_> = (0..200).map(|_| hold(front)).collect();

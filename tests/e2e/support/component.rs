@@ -77,6 +77,36 @@ pub(crate) fn run(dir: &TempDir, command: &mut Command) -> String {
     text
 }
 
+/// Makes a self-signed certificate for `name` in `dir`; gives the paths of key and certificate.
+#[track_caller]
+pub(crate) fn certificate(dir: &TempDir, name: &str) -> (String, String) {
+    let (key, cert) = (
+        dir.file(&format!("{name}.key")),
+        dir.file(&format!("{name}.cert")),
+    );
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            &format!("/CN={name}"),
+        ])
+        .args(["-keyout", &key, "-out", &cert])
+        .output()
+        .expect("openssl runs");
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    (key, cert)
+}
+
 /// The python of the environment that `scripts/test` makes, with the client libraries in it.
 pub(crate) fn python() -> PathBuf {
     let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/e2e-venv/bin/python3");

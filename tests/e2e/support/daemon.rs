@@ -95,6 +95,15 @@ impl Launch {
         self
     }
 
+    /// With a socket that already listens on `port` of 127.0.0.1 as descriptor 9, as systemd passes one.
+    pub(crate) fn inheriting(self, port: u16) -> Self {
+        let script = format!(
+            "import os,socket,sys\ns=socket.socket();s.setsockopt(1,2,1);s.bind(('127.0.0.1',{port}));s.listen(512)\n\
+             os.dup2(s.fileno(),9);os.set_inheritable(9,True);os.execvp(sys.argv[1],sys.argv[1:])"
+        );
+        self.under(&["python3", "-c", &script]).ports(&[port])
+    }
+
     /// In the network namespace `ns`.
     pub(crate) fn in_net(self, ns: &Namespace) -> Self {
         self.under(&["ip", "netns", "exec", ns.name()])
