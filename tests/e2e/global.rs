@@ -9,10 +9,9 @@ use crate::support::client::{hold, who};
 use crate::support::logs::priority;
 use crate::support::server::readable;
 use crate::support::{
-    Admin, Daemon, Launch, Server, UdpLog, UnixLog, ask, connect, on_haproxy, port, until, within,
+    Admin, Daemon, Launch, Server, TIMEOUTS, UdpLog, UnixLog, ask, connect, on_haproxy, port,
+    until, within,
 };
-
-const TIMEOUTS: &str = " mode tcp\n balance roundrobin\n timeout connect 2s\n timeout client 20s\n timeout server 20s\n";
 
 fn listen(front: u16, server: &Server) -> String {
     format!(

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use crate::support::client::{End, ask_at, who};
 use crate::support::{
-    Daemon, Launch, Server, UdpLog, about, ask, closed_within, connect, on_haproxy, port,
+    Daemon, Launch, Server, TIMEOUTS, UdpLog, about, ask, closed_within, connect, on_haproxy, port,
     ports_in_a_row,
 };
-
-const TIMEOUTS: &str = " mode tcp\n balance roundrobin\n timeout connect 2s\n timeout client 20s\n timeout server 20s\n";
 
 /// How long an idle client of `port` is kept.
 fn kept(port: u16) -> Duration {

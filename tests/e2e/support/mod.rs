@@ -58,6 +58,9 @@ pub(crate) fn full() -> bool {
     std::env::var_os("RINGWAY_FULL").is_some_and(|value| value == "1")
 }
 
+/// What a proxy usually needs: mode, algorithm, timeouts.
+pub(crate) const TIMEOUTS: &str = " mode tcp\n balance roundrobin\n timeout connect 2s\n timeout client 20s\n timeout server 20s\n";
+
 /// The usual `defaults`, and an admin socket named `admin` in the daemon's directory.
 pub(crate) const USUAL: &str = "global\n stats socket @DIR@/admin mode 600 level admin\n\
     defaults\n mode tcp\n balance roundrobin\n timeout connect 2s\n timeout client 20s\n timeout server 20s\n";
