@@ -742,6 +742,10 @@ impl Relay {
             local: self.local,
         }
     }
+    /// What the client says waits: for the server, or for the PROXY header before it. (A server may speak first.)
+    fn holds_back(&self, dir: Dir) -> bool {
+        dir == Dir::Up && (self.stage != Stage::Relay || self.sending_header)
+    }
     /// The reading side of `dir` was active.
     fn read_at(&mut self, dir: Dir, now: Tick) {
         match dir {
@@ -805,7 +809,7 @@ fn on_received(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir, buf: Buf)
         0
     };
     let flush = half.bytes - half.counted >= FLUSH_BYTES;
-    if relay.stage != Stage::Relay || relay.sending_header {
+    if relay.holds_back(dir) {
         // Not connected yet: held, and nothing more is read until it is.
         relay.up.early = Some(buf);
         relay.up.flow = Flow::Idle;
@@ -832,7 +836,7 @@ fn on_sent(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir, bytes: u32, l
         rearm(local, key);
         return;
     }
-    if relay.sending_header {
+    if relay.sending_header && dir == Dir::Up {
         relay.sending_header = false;
         let sock = relay.server_sock.expect("the header was sent to it");
         let reading = relay.up.flow == Flow::Reading;
@@ -981,7 +985,7 @@ fn on_eof(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir) {
     let relay = local.relays.get_mut(key).expect("looked up by on_done");
     let stage = relay.stage;
     relay.half(dir).eof = true;
-    if stage == Stage::Relay && !relay.sending_header {
+    if !relay.holds_back(dir) {
         relay.half(dir).flow = Flow::Done;
         if let Some(sink) = relay.sink(dir) {
             io.push(Op::ShutdownWrite { sock: sink });

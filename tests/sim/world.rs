@@ -13,6 +13,7 @@ use ringway::io::engine::{Engine, Limits};
 use ringway::io::kernel::Errno;
 use ringway::io::sim::{Answer, Net, Random, SimKernel};
 use ringway::lang::source::{FileId, Span};
+use ringway::proto::proxy_header::{self, Parse};
 use ringway::proxy::logs::LogOutputs;
 use ringway::shard::Shard;
 use ringway::shared::{Message, Phase, Shared};
@@ -53,6 +54,11 @@ struct End {
     broken: bool,
     /// Reads nothing for now.
     stalled: bool,
+    /// PROXY header still to be sent before the stream.
+    header: Vec<u8>,
+    /// A PROXY header comes before the other side's stream; what came of it so far.
+    awaits_header: bool,
+    header_got: Vec<u8>,
 }
 
 fn content(stream: u64, at: u64) -> u8 {
@@ -75,6 +81,24 @@ impl End {
             saw_eof: false,
             broken: false,
             stalled: false,
+            header: Vec::new(),
+            awaits_header: false,
+            header_got: Vec::new(),
+        }
+    }
+
+    /// What is left of `bytes` after the PROXY header, if one is due.
+    fn without_header(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        if !self.awaits_header {
+            return bytes;
+        }
+        self.header_got.extend(bytes);
+        match proxy_header::parse(&self.header_got).expect("a header comes first") {
+            Parse::Partial => Vec::new(),
+            Parse::Done(_, used) => {
+                self.awaits_header = false;
+                self.header_got.split_off(used)
+            }
         }
     }
 }
@@ -192,6 +216,10 @@ impl World {
         let fd = self.net.borrow_mut().client(FRONT);
         if let Some(fd) = fd {
             self.add_end(fd);
+            if self.shared.config.binds[0].accept_proxy {
+                let end = self.ends.last_mut().expect("just added");
+                end.header = b"PROXY TCP4 192.0.2.1 192.0.2.2 40000 443\r\n".to_vec();
+            }
         }
     }
 
@@ -209,6 +237,8 @@ impl World {
             let arrived = self.net.borrow_mut().take_arrived(BACK + server as u16);
             if let Some(fd) = arrived {
                 self.add_end(fd);
+                let end = self.ends.last_mut().expect("just added");
+                end.awaits_header = self.shared.config.servers[server].send_proxy.is_some();
             }
         }
     }
@@ -285,6 +315,22 @@ impl World {
         if end.finished_sending {
             return;
         }
+        if !end.header.is_empty() {
+            let most = 1 + self.random.below(end.header.len());
+            let result = self
+                .net
+                .borrow_mut()
+                .outside_send(end.fd, &end.header[..most]);
+            match result {
+                Ok(n) => drop(end.header.drain(..n)),
+                Err(errno) if errno.would_block() => {}
+                Err(_) => {
+                    (end.finished_sending, end.broken) = (true, true);
+                    self.maybe_done(index);
+                }
+            }
+            return;
+        }
         if end.sent == end.to_send {
             end.finished_sending = true;
             let fd = end.fd;
@@ -319,7 +365,12 @@ impl World {
                 self.check_complete(index);
                 self.maybe_done(index);
             }
-            Ok(bytes) => self.check_bytes(index, &bytes),
+            Ok(bytes) => {
+                let bytes = self.ends[index].without_header(bytes);
+                if !bytes.is_empty() {
+                    self.check_bytes(index, &bytes);
+                }
+            }
             Err(errno) if errno.would_block() => {}
             Err(Errno(_)) => {
                 self.ends[index].broken = true;
@@ -675,7 +726,8 @@ fn config(random: &mut Random, servers: usize) -> Config {
             minconn: 0,
             maxqueue: [0, 0, 2][random.below(3)],
             slowstart_ms: 0,
-            send_proxy: None,
+            send_proxy: [None, None, Some(ProxyProtocol::V1), Some(ProxyProtocol::V2)]
+                [random.below(4)],
             source: None,
             track: None,
             tcp_ut_ms: None,
@@ -693,7 +745,7 @@ fn config(random: &mut Random, servers: usize) -> Config {
         luid: 1,
         backlog: 1 + random.below(100) as u32,
         maxconn: 0,
-        accept_proxy: false,
+        accept_proxy: random.chance(25),
         transparent: false,
         interface: None,
         mode: None,
