@@ -76,7 +76,14 @@ fn target(server: &Server, local: Option<SocketAddr>) -> Option<Target> {
                     (base + offset) as u16
                 }
             };
-            Some(Target::Ip(SocketAddr::new(*ip, port)))
+            // No address of its own: the one the client connected to. Without one (a unix socket,
+            // a probe) the kernel takes the unspecified address for this machine.
+            let mut to = match local {
+                Some(local) if ip.is_unspecified() => local,
+                _ => SocketAddr::new(*ip, port),
+            };
+            to.set_port(port);
+            Some(Target::Ip(to))
         }
         ServerAddress::Unresolved { .. } => None,
         ServerAddress::Unix(path) => Some(Target::Unix(path.clone())),
@@ -99,4 +106,43 @@ pub fn keepalive(wanted: &config::KeepAlive) -> Option<KeepAlive> {
         intvl_s: wanted.intvl_s,
         count: wanted.count,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Input, LoadInputs, load};
+
+    fn reached(address: &str, local: Option<&str>) -> Option<Target> {
+        let text = format!("listen l\nbind :1\nserver s {address}\n");
+        let inputs = LoadInputs {
+            inputs: vec![Input::Text {
+                name: "test".to_owned(),
+                bytes: text.into_bytes(),
+            }],
+            ..LoadInputs::default()
+        };
+        let config = load(&inputs).config.expect("a correct configuration");
+        target(
+            config.server(ServerId(0)),
+            local.map(|a| a.parse().unwrap()),
+        )
+    }
+
+    #[test]
+    fn an_unspecified_server_is_where_the_client_connected_to() {
+        let ip = |text: &str| Some(Target::Ip(text.parse().unwrap()));
+        for (address, local, want) in [
+            ("0.0.0.0:80", Some("10.0.0.1:25"), "10.0.0.1:80"),
+            ("[::]:80", Some("10.0.0.1:25"), "10.0.0.1:80"),
+            ("0.0.0.0", Some("[2001:db8::7]:25"), "[2001:db8::7]:25"),
+            ("[::]:+2", Some("[fe80::7%3]:25"), "[fe80::7%3]:27"),
+            // Unix clients and probes: this machine.
+            ("0.0.0.0:80", None, "0.0.0.0:80"),
+            ("10.0.0.2:80", Some("10.0.0.1:25"), "10.0.0.2:80"),
+        ] {
+            assert_eq!(reached(address, local), ip(want), "{address} {local:?}");
+        }
+        assert_eq!(reached("0.0.0.0", None), None, "nor a port");
+    }
 }

@@ -107,13 +107,12 @@ pub fn needs_local(local: &Local, frontend: FrontendId) -> bool {
             || backend.servers.iter().any(|id| {
                 let server = config.server(*id);
                 server.send_proxy.is_some()
-                    || matches!(
-                        server.address,
-                        ServerAddress::Ip {
-                            port: ServerPort::Mapped(_),
-                            ..
+                    || match server.address {
+                        ServerAddress::Ip { ip, port } => {
+                            ip.is_unspecified() || matches!(port, ServerPort::Mapped(_))
                         }
-                    )
+                        _ => false,
+                    }
             })
     };
     by_rule || config.backends_of(frontend).any(by_backend)

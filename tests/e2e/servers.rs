@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::client::{hold, read_piece, who};
+use crate::support::client::{ask_at, hold, read_piece, who};
 use crate::support::logs::message;
 use crate::support::server::{BlackHole, readable};
 use crate::support::{
@@ -489,4 +489,25 @@ fn a_tracking_server_follows_the_tracked_one() {
     daemon.admin().wait_status("l", "follower", "DOWN");
     a.start();
     daemon.admin().wait_status("l", "follower", "UP");
+}
+
+// B01
+#[test]
+fn a_server_without_an_address_is_where_the_client_connected_to() {
+    let (front, back) = (port(), port());
+    let _a = Server::named_at(([127, 0, 0, 1], back).into(), "A");
+    let _b = Server::named_at(([127, 0, 0, 7], back).into(), "B");
+    // Checks have no client: they go to this machine.
+    for (unspecified, check) in [("0.0.0.0", "check inter 100"), ("[::]", "")] {
+        let daemon = Daemon::start(&format!(
+            "{USUAL}listen l\n bind 0.0.0.0:{front}\n server s {unspecified}:{back} {check}\n"
+        ));
+        until("it was checked", || {
+            check.is_empty() || daemon.admin().cell("l", "s", "check_status") == "L4OK"
+        });
+        for (host, name) in [(1, "A"), (7, "B")] {
+            let answer = ask_at(([127, 0, 0, host], front).into(), "x").unwrap();
+            assert_eq!(answer, format!("{name}:x"), "{unspecified}");
+        }
+    }
 }
