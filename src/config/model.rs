@@ -314,7 +314,7 @@ pub struct Frontend {
     /// Splicing as asked (`option splice-*`); the default is [`Splice::Earned`].
     pub splice_request: Splice,
     pub splice_response: Splice,
-    /// `option abortonclose` is of the backend; kept there.
+    /// `grace` (obsolete): how long its listeners serve after the soft stop began.
     pub grace_ms: Option<u32>,
     pub span: Span,
 }

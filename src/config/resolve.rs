@@ -377,7 +377,7 @@ fn frontend(
         log_tag: set.log_tag.clone(),
         splice_request: splice(out, set.options.splice_auto, set.options.splice_request),
         splice_response: splice(out, set.options.splice_auto, set.options.splice_response),
-        grace_ms: set.grace_ms.or(raw.global.out.grace_ms),
+        grace_ms: set.grace_ms,
         span: section.span,
     }
 }

@@ -60,9 +60,11 @@ pub struct Watch {
     log: ShardLogs,
     /// Taken when the process ends.
     control: Option<ControlHandle>,
-    /// SIGUSR1 was seen, the stop begins then (`grace`).
+    /// SIGUSR1 was seen, the stop begins then (`grace` of the process).
     soft_stop_at: Option<Instant>,
     hard_stop_at: Option<Instant>,
+    /// The stop has begun for all proxies but these, by their number; they stop then (their own `grace`).
+    graced: Vec<(Instant, usize)>,
 }
 
 impl std::fmt::Debug for Watch {
@@ -89,6 +91,7 @@ impl Watch {
             control: Some(control),
             soft_stop_at: None,
             hard_stop_at: None,
+            graced: Vec::new(),
         }
     }
 
@@ -110,7 +113,8 @@ impl Watch {
     }
 
     fn wait(&mut self) {
-        let until = [self.soft_stop_at, self.hard_stop_at]
+        let graced = self.graced.iter().map(|(at, _)| *at).min();
+        let until = [self.soft_stop_at, self.hard_stop_at, graced]
             .into_iter()
             .flatten()
             .min();
@@ -172,6 +176,11 @@ impl Watch {
             self.soft_stop_at = None;
             self.soft_stop(now);
         }
+        let over = self.graced.extract_if(.., |(at, _)| now >= *at);
+        for (_, index) in over.collect::<Vec<_>>() {
+            let shared = Arc::clone(&self.shared);
+            self.tell_stopped(&shared.config.proxies[index]);
+        }
         if self.hard_stop_at.is_some_and(|at| now >= at) {
             self.hard_stop_at = None;
             self.hard_stop();
@@ -185,20 +194,29 @@ impl Watch {
         self.enter(Phase::SoftStop);
         // Those with listeners stop first, as in haproxy.
         let shared = Arc::clone(&self.shared);
-        let (first, then): (Vec<&Proxy>, Vec<&Proxy>) = shared
-            .config
-            .proxies
-            .iter()
-            .filter(|p| !p.disabled)
-            .partition(|p| self.listens(p));
-        for proxy in first.into_iter().chain(then) {
-            let counts = self.totals(proxy);
-            let text = format!(
-                "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
-                proxy.name, counts.0, counts.1
-            );
-            self.warn(proxy, &text);
+        let proxies = shared.config.proxies.iter().enumerate();
+        let (first, then): (Vec<_>, Vec<_>) = proxies
+            .filter(|(_, p)| !p.disabled)
+            .partition(|(_, p)| self.listens(p));
+        for (index, proxy) in first.into_iter().chain(then) {
+            match self.grace_ms(proxy) {
+                0 => self.tell_stopped(proxy),
+                ms => {
+                    let at = now + Duration::from_millis(ms.into());
+                    self.graced.push((at, index));
+                    self.warn(proxy, &format!("Proxy {} stops in {ms} ms.", proxy.name));
+                }
+            }
         }
+    }
+
+    fn tell_stopped(&mut self, proxy: &Proxy) {
+        let counts = self.totals(proxy);
+        let text = format!(
+            "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
+            proxy.name, counts.0, counts.1
+        );
+        self.warn(proxy, &text);
     }
 
     fn hard_stop(&mut self) {
@@ -370,6 +388,13 @@ impl Watch {
             .frontend
             .map(|f: FrontendId| self.shared.config.frontend(f));
         front.is_some_and(|f| !f.disabled && !f.binds.is_empty())
+    }
+
+    /// How long the listeners of this proxy serve after the soft stop began.
+    fn grace_ms(&self, proxy: &Proxy) -> u32 {
+        let frontend = proxy.frontend.filter(|_| self.listens(proxy));
+        let grace = frontend.and_then(|f| self.shared.config.frontend(f).grace_ms);
+        grace.unwrap_or(0)
     }
 
     /// Connections so far: frontend, backend.

@@ -5,6 +5,7 @@
 //! Stages: idle until the timer · `Connecting` · `Talking` (request sent, answer awaited) · idle.
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Acquire;
 
 use super::connect::{self, Ends};
 use super::local::{Local, Owner, Timer};
@@ -100,7 +101,10 @@ fn begin(local: &mut Local, io: &mut dyn Io, index: u32) {
     probe.started = now;
     probe.attempt = (probe.attempt + 1) & 0xff_ffff;
     let id = probe.server;
-    if local.shared.phase() == Phase::SoftStop || !health::wants_check(&local.shared, id) {
+    let process = &local.shared.process;
+    // Where no connection can come any more, nobody needs to know how the servers are.
+    let over = local.shared.phase() == Phase::SoftStop && process.listening.load(Acquire) == 0;
+    if over || !health::wants_check(&local.shared, id) {
         rest(local, index);
         return;
     }

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
 use super::local::{Local, Owner, Timer};
 use super::tcp;
+use crate::base::tick::Tick;
 use crate::config::{BackendId, Balance, BindId, FrontendId, ServerAddress, ServerPort};
 use crate::io::engine::Io;
 use crate::io::kernel::{AcceptMode, Errno};
@@ -24,6 +25,21 @@ use crate::shared::Message;
 const EXHAUSTED_PAUSE_MS: u64 = 100;
 /// Connections another shard must hold less, beyond an eighth, before one is handed over to it.
 const PLACEMENT_SLACK: u32 = 8;
+
+/// Time for handshakes under way to finish before a listener is left.
+const LEAVE_AFTER_MS: u64 = 50;
+
+/// How far a listener is with its soft stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// Serves until the tick (`grace` of its frontend).
+    Graced(Tick),
+    /// New handshakes are kept away, those under way finish until the tick. No multishot accept is
+    /// armed any more: what it delivered after the close would be cut off.
+    Refusing(Tick),
+    Gone,
+}
 
 /// One listening socket.
 #[derive(Debug)]
@@ -45,8 +61,7 @@ pub struct Listener {
     /// Waits for room, for a descriptor, or for the next second of a limited rate.
     starved: bool,
     paused: bool,
-    /// No multishot accept is armed any more: what it delivered after the close would be cut off.
-    leaving: bool,
+    leaving: Leaving,
     /// Accepted by the kernel past a limit: served first, as soon as there is room.
     parked: VecDeque<RawFd>,
 }
@@ -84,13 +99,18 @@ impl Listener {
             acceptable: false,
             starved: false,
             paused: false,
-            leaving: false,
+            leaving: Leaving::No,
             parked: VecDeque::new(),
         }
     }
 
     pub fn is_open(&self) -> bool {
         self.open
+    }
+
+    /// The soft stop closed it.
+    pub fn has_left(&self) -> bool {
+        self.leaving == Leaving::Gone
     }
 }
 
@@ -123,7 +143,7 @@ fn mode(local: &Local, io: &dyn Io, listener: &Listener) -> AcceptMode {
     let limited = listener.frontend_rate > 0
         || listener.process_rate > 0
         || local.config.bind(listener.bind).maxconn > 0
-        || listener.leaving;
+        || matches!(listener.leaving, Leaving::Refusing(_));
     if !io.has_multishot_accept() || limited {
         return AcceptMode::Poll;
     }
@@ -442,23 +462,45 @@ pub fn resume(local: &mut Local, io: &mut dyn Io, index: u32) {
     }
 }
 
-/// First step of leaving: handshakes under way finish, new ones do not begin.
-pub fn refuse_new(local: &mut Local, io: &mut dyn Io, index: u32) {
+/// Soft stop: a listener whose frontend has `grace` serves that long, every other one begins to leave.
+pub fn stop(local: &mut Local, io: &mut dyn Io, index: u32) {
     let listener = &mut local.listeners[index as usize];
+    let grace_ms = local.config.frontend(listener.frontend).grace_ms;
+    match grace_ms {
+        Some(ms) if ms > 0 && listener.open => {
+            listener.leaving = Leaving::Graced(local.now + u64::from(ms));
+        }
+        _ => refuse_new(local, io, index),
+    }
+}
+
+/// Soft stop: takes the step that is due.
+pub fn leave_in_time(local: &mut Local, io: &mut dyn Io, index: u32) {
+    match local.listeners[index as usize].leaving {
+        Leaving::Graced(until) if local.now >= until => refuse_new(local, io, index),
+        Leaving::Refusing(until) if local.now >= until => leave(local, io, index),
+        _ => {}
+    }
+}
+
+/// First step of leaving: handshakes under way finish, new ones do not begin.
+fn refuse_new(local: &mut Local, io: &mut dyn Io, index: u32) {
+    let listener = &mut local.listeners[index as usize];
+    listener.leaving = Leaving::Refusing(local.now + LEAVE_AFTER_MS);
     if listener.open {
-        listener.leaving = true;
         io.listen(listener.sock, Some(AcceptMode::Poll));
         io.refuse_handshakes(listener.sock);
     }
 }
 
 /// Last step of leaving: what waits in the backlog is accepted, then the socket closes.
-pub fn leave(local: &mut Local, io: &mut dyn Io, index: u32) {
+fn leave(local: &mut Local, io: &mut dyn Io, index: u32) {
     if local.listeners[index as usize].open {
         drain_backlog(local, io, index);
     }
     let listener = &mut local.listeners[index as usize];
     listener.open = false;
+    listener.leaving = Leaving::Gone;
     io.push(Op::Close {
         sock: listener.sock,
         reset: false,

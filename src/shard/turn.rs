@@ -16,8 +16,6 @@ use crate::shared::{Message, Phase};
 
 /// Messages taken in one turn at most.
 const MESSAGES_PER_TURN: usize = 64;
-/// Time for handshakes under way to finish before listeners are left.
-const LEAVE_AFTER_MS: u64 = 50;
 /// While stopping, the shard looks at the process' gauges at least this often.
 const STOPPING_LOOK_MS: u64 = 100;
 
@@ -25,8 +23,8 @@ const STOPPING_LOOK_MS: u64 = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doors {
     Open,
-    /// New handshakes are kept away; closed at the tick.
-    Closing(Tick),
+    /// Soft stop: each listener leaves in its time.
+    Closing,
     Closed,
 }
 
@@ -302,8 +300,8 @@ impl<K: Kernel> Shard<K> {
                 (_, Phase::Paused) => self.each_listener(listener::pause),
                 (Phase::Paused, Phase::Running) => self.each_listener(listener::resume),
                 (_, Phase::SoftStop) => {
-                    self.each_listener(listener::refuse_new);
-                    self.doors = Doors::Closing(self.local.now + LEAVE_AFTER_MS);
+                    self.each_listener(listener::stop);
+                    self.doors = Doors::Closing;
                 }
                 _ => {}
             }
@@ -329,7 +327,8 @@ impl<K: Kernel> Shard<K> {
         if self.doors == Doors::Closed {
             return;
         }
-        for listener in &self.local.listeners {
+        let open = self.local.listeners.iter().filter(|l| !l.has_left());
+        for listener in open {
             let sock = listener.sock;
             self.engine.push(Op::Close { sock, reset: false });
         }
@@ -340,13 +339,18 @@ impl<K: Kernel> Shard<K> {
 
     /// Soft stop: leaves the listeners in their time; over when no connection is left or can come, on any shard.
     fn stopped(&mut self) -> bool {
-        if let Doors::Closing(at) = self.doors
-            && self.local.now >= at
-        {
-            self.each_listener(listener::leave);
+        if self.doors == Doors::Closing {
+            self.each_listener(listener::leave_in_time);
             self.drive();
-            self.doors = Doors::Closed;
-            self.local.shared.process.listening.fetch_sub(1, AcqRel);
+            if self
+                .local
+                .listeners
+                .iter()
+                .all(listener::Listener::has_left)
+            {
+                self.doors = Doors::Closed;
+                self.local.shared.process.listening.fetch_sub(1, AcqRel);
+            }
         }
         let process = &self.local.shared.process;
         let over = self.doors == Doors::Closed

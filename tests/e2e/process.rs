@@ -42,6 +42,34 @@ fn sigusr1_refuses_the_new_and_ends_after_the_last_session() {
     assert_eq!(status.code(), Some(0));
 }
 
+// R07
+#[test]
+fn a_frontend_with_grace_serves_on_after_sigusr1() {
+    let server = Server::named("A");
+    let (front, plain, log) = (port(), port(), UdpLog::new());
+    let mut daemon = Daemon::start(&format!(
+        "global\n log 127.0.0.1:{} local0\n{USUAL} log global\n\
+         listen l\n grace 2s\n bind 127.0.0.1:{front}\n server s {} check inter 100\n\
+         listen other\n bind 127.0.0.1:{plain}\n server s {}\n",
+        log.port,
+        server.addr(),
+        server.addr()
+    ));
+    let start = Instant::now();
+    daemon.signal(Signal::SIGUSR1);
+    until("the other refuses new ones", || refused(plain));
+    log.wait("Proxy other stopped");
+    log.wait("Proxy l stops in 2000 ms.");
+    assert_eq!(who(front), "A");
+    std::thread::sleep(Duration::from_millis(1500).saturating_sub(start.elapsed()));
+    assert_eq!(who(front), "A", "all through its grace");
+    until("it refuses new ones", || refused(front));
+    assert!(start.elapsed() >= Duration::from_secs(2));
+    log.wait("Proxy l stopped");
+    let status = daemon.ended_within(Duration::from_secs(5));
+    assert_eq!(status.expect("it ends").code(), Some(0));
+}
+
 // R08
 #[test]
 fn sigterm_ends_now() {
