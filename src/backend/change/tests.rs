@@ -467,15 +467,32 @@ fn verdicts_follow_from_the_status() {
 }
 
 #[test]
-fn first_checks_are_spread_each_over_its_own_interval() {
-    let mut servers = weighted(&[1, 1, 1, 1, 1]);
-    for (i, server) in servers.iter_mut().enumerate() {
-        server.check = checked(2, 3).filter(|_| i != 1);
-    }
-    servers[2].check.as_mut().unwrap().inter_ms = 1000;
-    let shared = shared(vec![(backend("b", Balance::RoundRobin), servers)], 1);
-    let delays = crate::backend::health::first_checks(&shared.config);
-    assert_eq!(delays, [1, 1, 250, 1000, 1500]);
+fn first_checks_are_spread_as_haproxy_does() {
+    let delays = |checks: &[(u32, Option<u32>)]| {
+        let mut servers = weighted(&vec![1; checks.len()]);
+        for (server, &(inter, fast)) in servers.iter_mut().zip(checks) {
+            server.check = checked(2, 3).filter(|_| inter > 0);
+            if let Some(check) = &mut server.check {
+                (check.inter_ms, check.fastinter_ms) = (inter, fast);
+            }
+        }
+        let shared = shared(vec![(backend("b", Balance::RoundRobin), servers)], 1);
+        crate::backend::health::first_checks(&shared.config)
+    };
+    let plain = |inters: &[u32]| delays(&inters.iter().map(|&i| (i, None)).collect::<Vec<_>>());
+    // Each line as measured on haproxy 2.6; 0 is a server without check.
+    assert_eq!(plain(&[1000, 4000, 2000, 500]), [1, 1000, 1000, 750]);
+    assert_eq!(plain(&[4000, 400, 400, 400]), [1, 1000, 2000, 3000]);
+    assert_eq!(plain(&[3000, 999, 1000, 1001]), [1, 250, 500, 750]);
+    assert_eq!(plain(&[400, 300, 200, 100]), [1, 75, 100, 75]);
+    assert_eq!(plain(&[2000, 0, 2000, 2000, 2000]), [1, 1, 500, 1000, 1500]);
+    let fast = [
+        (2000, None),
+        (4000, Some(1500)),
+        (2000, Some(400)),
+        (2000, None),
+    ];
+    assert_eq!(delays(&fast), [1, 375, 750, 1500]);
 }
 
 #[test]
