@@ -198,6 +198,8 @@ impl<K: Kernel> Shard<K> {
         check::start(&mut self.local);
         let second = self.local.now + 1000;
         self.local.timers.arm(second, Timer::Second);
+        // Its figures are right from the beginning, not from its first turn.
+        self.publish();
     }
 
     /// Says goodbye: probes are dropped; sessions still open (a hard stop) are closed by the end of the process.
@@ -209,5 +211,35 @@ impl<K: Kernel> Shard<K> {
         self.local.cells().alive.store(false, Release);
         self.local.shared.process.shards_alive.fetch_sub(1, AcqRel);
         self.engine.close_pipes();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Input, LoadInputs, load};
+    use crate::io::sim::{Net, SimKernel};
+
+    #[test]
+    fn the_pipes_of_a_shard_are_told_before_its_first_turn() {
+        let input = Input::Text {
+            name: "test".to_owned(),
+            bytes: b"listen l\nbind :1\nserver s 192.0.2.1:1\n".to_vec(),
+        };
+        let inputs = LoadInputs {
+            inputs: vec![input],
+            ..LoadInputs::default()
+        };
+        let config = load(&inputs).config.expect("a correct configuration");
+        let logs = LogOutputs::open(&config);
+        let shared = Arc::new(Shared::new(Arc::new(config), 1));
+        let mut kernel = SimKernel::new(&Net::new(1, 1), 0, true);
+        let pipes = (0..3).map(|_| kernel.pipe(1 << 20).expect("no limit is set"));
+        let pipes = pipes.collect();
+        let engine = Engine::new(kernel, Limits::default(), pipes);
+        let logs = logs.shard(&shared, 0);
+        let mut shard = Shard::new(Arc::clone(&shared), 0, engine, logs, Tick(1000), 1);
+        shard.start();
+        assert_eq!(shared.shards[0].activity.pipes_free.get(), 3);
     }
 }
