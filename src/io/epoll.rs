@@ -100,6 +100,10 @@ impl Kernel for EpollKernel {
         }
     }
 
+    fn enters(&self) -> u64 {
+        self.waits
+    }
+
     fn has_multishot_accept(&self) -> bool {
         false
     }

@@ -105,6 +105,12 @@ pub trait Kernel {
     fn now(&mut self) -> Tick {
         net::tick()
     }
+    /// System calls so far that hand over what was asked and collect events.
+    fn enters(&self) -> u64;
+    /// The CPU this thread runs on, -1 unknown.
+    fn cpu(&mut self) -> i32 {
+        net::current_cpu()
+    }
     /// Microseconds of CPU this thread used so far.
     fn cpu_us(&mut self) -> u64 {
         net::thread_cpu_us()

@@ -619,6 +619,12 @@ impl Kernel for SimKernel {
     fn now(&mut self) -> Tick {
         Tick(self.net.borrow().now)
     }
+    fn enters(&self) -> u64 {
+        0
+    }
+    fn cpu(&mut self) -> i32 {
+        -1
+    }
     fn cpu_us(&mut self) -> u64 {
         0
     }

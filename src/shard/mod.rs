@@ -199,6 +199,7 @@ impl<K: Kernel> Shard<K> {
         let second = self.local.now + 1000;
         self.local.timers.arm(second, Timer::Second);
         // Its figures are right from the beginning, not from its first turn.
+        self.publish_cpu();
         self.publish();
     }
 

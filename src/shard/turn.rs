@@ -193,7 +193,9 @@ impl<K: Kernel> Shard<K> {
             }
             self.drive();
         }
-        let _ = self.engine.take_bell();
+        if self.engine.take_bell() {
+            self.local.cells().activity.wakeups.inc();
+        }
     }
 
     fn retry_listeners(&mut self) {
@@ -250,6 +252,7 @@ impl<K: Kernel> Shard<K> {
 
     fn every_second(&mut self) {
         let now = self.local.now;
+        self.publish_cpu();
         let cpu_us = self.engine.kernel.cpu_us();
         let wall_ms = (now - self.second.at).max(1);
         let busy_us = cpu_us.saturating_sub(self.second.cpu_us);
@@ -271,6 +274,12 @@ impl<K: Kernel> Shard<K> {
         self.local.timers.arm(now + 1000, Timer::Second);
     }
 
+    /// Where the thread runs.
+    pub(super) fn publish_cpu(&mut self) {
+        let cpu = self.engine.kernel.cpu();
+        self.local.cells().cpu.store(cpu, Relaxed);
+    }
+
     /// What the engine counted, for everybody to read.
     pub(super) fn publish(&self) {
         let activity = &self.local.cells().activity;
@@ -278,6 +287,7 @@ impl<K: Kernel> Shard<K> {
         activity.turns.set(counts.waits);
         activity.completions.set(counts.events);
         activity.operations.set(counts.ops);
+        activity.enters.set(self.engine.kernel.enters());
         activity.bytes_copied.set(counts.copied);
         activity.bytes_spliced.set(counts.spliced);
         let (buffers, pipe_bytes) = self.engine.held();

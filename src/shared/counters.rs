@@ -182,9 +182,11 @@ pub struct ServerCounters {
 #[derive(Debug, Default)]
 pub struct ActivityCounters {
     pub turns: Counter,
+    /// Times another thread rang the bell.
     pub wakeups: Counter,
     pub completions: Counter,
     pub operations: Counter,
+    /// System calls of the poller.
     pub enters: Counter,
     pub accepted: Counter,
     /// Connections handed to another shard, and taken from one.

@@ -146,6 +146,7 @@ pub struct ShardShared {
     pub alive: AtomicBool,
     /// It waits with epoll, by choice or for want of a ring.
     pub epoll: AtomicBool,
+    /// Where its thread ran a second ago at most, -1 unknown.
     pub cpu: AtomicI32,
 }
 

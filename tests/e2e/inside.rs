@@ -138,6 +138,36 @@ fn activity_has_a_figure_for_each_thread() {
     assert_eq!(list.split_ascii_whitespace().count(), 4, "{line}");
 }
 
+// L17
+#[test]
+fn activity_tells_where_threads_run_and_how_often_they_enter_the_kernel() {
+    if on_haproxy() {
+        return;
+    }
+    let server = Server::named("A");
+    let (daemon, front) = serving(2, &server);
+    let figures = |name: &str| -> Vec<i64> {
+        let text = daemon.admin().run("show activity");
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let list = line.and_then(|line| Some(line.split_once('[')?.1));
+        let list = list.expect("such a line").trim_end_matches(']');
+        list.split_ascii_whitespace()
+            .map(|n| n.parse().expect("a number"))
+            .collect()
+    };
+    until("both run", || figures("cpu:").iter().all(|&cpu| cpu >= 0));
+    let before = figures("enters:").iter().sum::<i64>();
+    assert_eq!(who(front), "A");
+    until("it entered for this", || {
+        figures("enters:").iter().sum::<i64>() > before
+    });
+    // The thread that reads signals tells the others.
+    daemon.signal(nix::sys::signal::Signal::SIGTTOU);
+    until("the threads were woken", || {
+        figures("wakeups:").iter().sum::<i64>() > 0
+    });
+}
+
 // design 3: placement by load
 #[test]
 fn connections_are_placed_on_the_lighter_of_the_threads() {

@@ -41,6 +41,12 @@ pub fn thread_cpu_us() -> u64 {
     clock_us(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
+/// The CPU the calling thread runs on, -1 unknown.
+pub fn current_cpu() -> i32 {
+    let cpu = nix::sched::sched_getcpu().ok();
+    cpu.and_then(|cpu| i32::try_from(cpu).ok()).unwrap_or(-1)
+}
+
 fn clock_us(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,

@@ -266,6 +266,10 @@ impl Kernel for UringKernel {
         }
     }
 
+    fn enters(&self) -> u64 {
+        self.enters
+    }
+
     fn has_multishot_accept(&self) -> bool {
         self.multishot_accept
     }
