@@ -368,10 +368,14 @@ fn stopping_closes_the_sockets_at_once() {
         let began = Instant::now();
         rig.handle.stop();
         assert_eq!(idle.read_to_string(&mut String::new()).unwrap_or(0), 0);
-        assert!(
-            UnixStream::connect(&rig.path).is_err(),
-            "somebody still listens"
-        );
+        // A ring that ends gives its files back some milliseconds later, from a worker of the kernel.
+        while UnixStream::connect(&rig.path).is_ok() {
+            assert!(
+                began.elapsed() < Duration::from_secs(2),
+                "somebody still listens"
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
         assert!(
             began.elapsed() < Duration::from_secs(2),
             "{:?}",
