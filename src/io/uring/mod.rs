@@ -2,7 +2,8 @@
 //!
 //! Flags are probed from the newest kernel downwards (DEFER_TASKRUN 6.1, SINGLE_ISSUER 6.0,
 //! COOP_TASKRUN 5.19, SUBMIT_ALL 5.18, none). Multishot poll needs 5.13; below it a poll fires once
-//! and is set again by the engine. Multishot accept needs 5.19; below it listeners are polled.
+//! and is set again by the engine. Multishot accept needs 5.19; below it listeners are polled. Removals of
+//! polls complete in silence from 5.17 on.
 #![allow(unsafe_code)] // the one place, with `sys`, where the kernel is spoken to
 
 use std::os::fd::RawFd;
@@ -25,6 +26,8 @@ pub struct UringKernel {
     bell: RawFd,
     multishot_poll: bool,
     multishot_accept: bool,
+    /// Completions nobody asks about can be left out (5.17); below it the flag alone fails the operation.
+    skip_success: bool,
     flags: &'static str,
     /// Calls of io_uring_enter.
     pub enters: u64,
@@ -95,11 +98,13 @@ impl UringKernel {
         let multishot_accept = probe.is_supported(opcode::Socket::CODE);
         let multishot_poll = ring.params().is_feature_native_workers()
             && ring.params().is_feature_resource_tagging();
+        let skip_success = ring.params().is_feature_skip_cqe_on_success();
         let mut kernel = Self {
             ring,
             bell,
             multishot_poll,
             multishot_accept,
+            skip_success,
             flags,
             enters: 0,
         };
@@ -189,7 +194,12 @@ impl Kernel for UringKernel {
     fn unwatch(&mut self, _fd: RawFd, key: u64) {
         let remove = opcode::PollRemove::new(TAG_POLL << TAG_SHIFT | key).build();
         let word = TAG_REMOVE << TAG_SHIFT | key;
-        self.push(remove.user_data(word).flags(squeue::Flags::SKIP_SUCCESS));
+        let remove = remove.user_data(word);
+        self.push(if self.skip_success {
+            remove.flags(squeue::Flags::SKIP_SUCCESS)
+        } else {
+            remove
+        });
     }
 
     fn watch_listener(&mut self, fd: RawFd, key: u64, mode: AcceptMode) -> AcceptMode {
@@ -272,5 +282,35 @@ impl Kernel for UringKernel {
 
     fn has_multishot_accept(&self) -> bool {
         self.multishot_accept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::IntoRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_watched_socket_closes_at_once_also_where_removals_cannot_be_silent() {
+        for silent in [true, false] {
+            let bell = net::eventfd().expect("an eventfd");
+            let mut kernel = UringKernel::new(8, bell).expect("io_uring");
+            kernel.skip_success &= silent;
+            let (ours, mut peer) = UnixStream::pair().expect("a pair");
+            peer.set_read_timeout(Some(std::time::Duration::from_secs(5)))
+                .expect("a timeout");
+            let (fd, mut events) = (ours.into_raw_fd(), Vec::new());
+            kernel.watch(fd, 1);
+            kernel.wait(Wait::No, &mut events);
+            kernel.unwatch(fd, 1);
+            net::close(fd);
+            kernel.wait(Wait::No, &mut events);
+            let end = peer.read(&mut [0; 8]).expect("the end comes");
+            assert_eq!(end, 0, "silent: {silent}");
+            net::close(bell);
+        }
     }
 }
