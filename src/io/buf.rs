@@ -10,15 +10,18 @@ pub struct Buf {
     data: Box<[u8]>,
     start: u32,
     end: u32,
+    /// Its capacity is part of what its pool holds.
+    counted: bool,
 }
 
 impl Buf {
-    /// A buffer of its own holding a copy of `bytes` (headers we write ourselves).
+    /// A buffer of its own holding a copy of `bytes` (headers we write ourselves); outside every budget.
     pub fn of(bytes: &[u8]) -> Self {
         Self {
             data: bytes.into(),
             start: 0,
             end: bytes.len() as u32,
+            counted: false,
         }
     }
     pub fn bytes(&self) -> &[u8] {
@@ -100,22 +103,30 @@ impl BufPool {
             data: vec![0; size].into_boxed_slice(),
             start: 0,
             end: 0,
+            counted: false,
         });
+        Some(self.count(buf))
+    }
+
+    /// Smallest buffers that [`BufPool::take`] would lend now.
+    pub fn room_for(&self, others: usize) -> usize {
+        self.budget.saturating_sub(self.held + others) / SMALL
+    }
+
+    fn count(&mut self, mut buf: Buf) -> Buf {
         self.held += buf.capacity();
-        Some(buf)
+        buf.counted = true;
+        buf
     }
 
     /// Takes a buffer back.
-    pub fn give(&mut self, buf: Buf) {
-        self.held = self.held.saturating_sub(buf.capacity());
+    pub fn give(&mut self, mut buf: Buf) {
+        if std::mem::take(&mut buf.counted) {
+            self.held -= buf.capacity();
+        }
         if buf.capacity() == self.size && self.free.len() < FREE_MAX {
             self.free.push(buf);
         }
-    }
-
-    /// Counts a buffer made outside (see [`Buf::of`]) that now waits in an operation.
-    pub fn adopt(&mut self, buf: &Buf) {
-        self.held += buf.capacity();
     }
 
     /// A stalled buffer shrinks to what it still holds, if that saves at least half.
@@ -123,8 +134,7 @@ impl BufPool {
         if buf.len() * 2 > buf.capacity() {
             return buf;
         }
-        let small = Buf::of(buf.bytes());
-        self.held += small.capacity();
+        let small = self.count(Buf::of(buf.bytes()));
         self.give(buf);
         small
     }
@@ -144,6 +154,18 @@ mod tests {
         let one_more = pool.take(0).expect("room for one more");
         pool.give(one_more);
         held.into_iter().for_each(|b| pool.give(b));
+        assert_eq!(pool.held(), 0);
+    }
+
+    #[test]
+    fn a_buffer_made_outside_gives_nothing_back_to_the_budget() {
+        let mut pool = BufPool::new(16_384, 64 << 20);
+        let lent = pool.take(0).unwrap();
+        pool.give(Buf::of(&[0; 1000]));
+        assert_eq!(pool.held(), 16_384);
+        let header = pool.shrink(Buf::of(&[0; 1000]));
+        pool.give(header);
+        pool.give(lent);
         assert_eq!(pool.held(), 0);
     }
 

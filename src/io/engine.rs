@@ -100,8 +100,9 @@ struct Sock {
     ready: u8,
     watched: bool,
     listening: Option<AcceptMode>,
-    /// Has an entry in the list of streams.
+    /// Has an entry in the list of streams, in that of starved receives.
     queued: bool,
+    starved: bool,
     rx: Rx,
     tx: Tx,
     turn: u32,
@@ -164,6 +165,7 @@ impl<K: Kernel> Engine<K> {
     /// Starts a turn: waits as told (not at all while streams are ready), runs what became ready.
     pub fn begin_turn(&mut self, wait: Wait) {
         self.turn = self.turn.wrapping_add(1);
+        self.feed_starved();
         let wait = if self.streams.is_empty() && self.dones.is_empty() && self.ops.is_empty() {
             wait
         } else {
@@ -482,7 +484,7 @@ impl<K: Kernel> Engine<K> {
     fn do_recv(&mut self, sock: SockKey) -> u32 {
         let others = self.pipe_bytes;
         let Some(mut buf) = self.bufs.take(others) else {
-            self.starved.push_back(sock);
+            self.starve(sock);
             return 0;
         };
         let entry = self.socks.get_mut(sock.0).expect("looked up by the caller");
@@ -634,7 +636,6 @@ impl<K: Kernel> Engine<K> {
         if pending {
             self.ensure_watched(sock);
         }
-        self.feed_starved();
     }
 
     fn do_drain(&mut self, sock: SockKey, mut pipe: Pipe) {
@@ -688,17 +689,32 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Budget came back: those who found it used up try again.
+    /// No memory for this receive: it waits for the turn that has some.
+    fn starve(&mut self, sock: SockKey) {
+        let entry = self.socks.get_mut(sock.0).expect("looked up by the caller");
+        if !std::mem::replace(&mut entry.starved, true) {
+            self.starved.push_back(sock);
+        }
+        // Those that were closed while they starved are forgotten: the list stays as long as the table.
+        if self.starved.len() > 2 * self.socks.len() {
+            let socks = &self.socks;
+            self.starved.retain(|sock| socks.get(sock.0).is_some());
+        }
+    }
+
+    /// As many receives as the budget has room for try again in this turn. Asked once a turn, whatever gave
+    /// memory back: a buffer sent, a pipe drained, a close, a receive that found nothing.
     fn feed_starved(&mut self) {
-        for _ in 0..self.starved.len().min(4) {
-            let Some(sock) = self.starved.pop_front() else {
-                return;
+        let mut room = self.bufs.room_for(self.pipe_bytes);
+        while room > 0
+            && let Some(sock) = self.starved.pop_front()
+        {
+            let Some(entry) = self.socks.get_mut(sock.0) else {
+                continue;
             };
-            if self
-                .socks
-                .get(sock.0)
-                .is_some_and(|s| matches!(s.rx, Rx::Recv))
-            {
+            entry.starved = false;
+            if matches!(entry.rx, Rx::Recv) {
+                room -= 1;
                 self.queue_stream(sock);
             }
         }
@@ -728,7 +744,6 @@ impl<K: Kernel> Engine<K> {
         } else {
             self.kernel.close(entry.fd);
         }
-        self.feed_starved();
     }
 }
 
@@ -770,6 +785,7 @@ impl<K: Kernel> Io for Engine<K> {
             watched: false,
             listening: None,
             queued: false,
+            starved: false,
             rx: Rx::Idle,
             tx: Tx::Idle,
             turn: 0,
@@ -807,7 +823,6 @@ impl<K: Kernel> Io for Engine<K> {
 
     fn give_buf(&mut self, buf: Buf) {
         self.bufs.give(buf);
-        self.feed_starved();
     }
 
     fn accept_now(&mut self, listener: SockKey) -> Result<(RawFd, Option<SocketAddr>), Errno> {
@@ -862,5 +877,65 @@ impl<K: Kernel> Engine<K> {
     /// Present tick of the kernel's clock.
     pub fn now(&mut self) -> Tick {
         self.kernel.now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::sim::{Net, SimKernel};
+
+    #[test]
+    fn a_starved_receive_is_fed_although_those_before_it_find_nothing() {
+        const PORT: u16 = 7;
+        let net = Net::new(1, 1);
+        let listener = net.borrow_mut().listen(PORT);
+        let limits = Limits {
+            buffer: 1024,
+            memory: 1024,
+            ..Limits::default()
+        };
+        let mut engine = Engine::new(SimKernel::new(&net, 0, false), limits, Vec::new());
+        let (mut clients, mut socks) = (Vec::new(), Vec::new());
+        for _ in 0..7 {
+            clients.push(net.borrow_mut().client(PORT).expect("listening"));
+            let (fd, _) = engine.kernel.accept(listener).expect("a client waits");
+            socks.push(engine.adopt(fd, 0).expect("room"));
+        }
+        let say = |client: usize| {
+            let sent = net.borrow_mut().outside_send(clients[client], b"hello");
+            assert!(sent.is_ok());
+            let wires = net.borrow().busy_wires();
+            (0..10).for_each(|_| wires.iter().for_each(|fd| net.borrow_mut().deliver(*fd)));
+        };
+        let turn = |engine: &mut Engine<SimKernel>| {
+            let mut received = Vec::new();
+            for _ in 0..10 {
+                engine.begin_turn(Wait::No);
+                loop {
+                    while let Some(done) = engine.next_done() {
+                        if let What::Received { buf } = done.what {
+                            received.push((done.sock, buf));
+                        }
+                    }
+                    if engine.next_stream().is_none() {
+                        break;
+                    }
+                }
+            }
+            received
+        };
+        say(0);
+        engine.push(Op::Recv { sock: socks[0] });
+        let (_, held) = turn(&mut engine).pop().expect("the only buffer");
+        // Five that have nothing to read come before the one that has.
+        say(6);
+        for sock in &socks[1..] {
+            engine.push(Op::Recv { sock: *sock });
+        }
+        assert!(turn(&mut engine).is_empty());
+        engine.give_buf(held);
+        let (sock, buf) = turn(&mut engine).pop().expect("fed");
+        assert_eq!((sock, buf.bytes()), (socks[6], &b"hello"[..]));
     }
 }
