@@ -265,3 +265,26 @@ fn nonsense_is_refused_with_a_reason_and_never_panics() {
             .render(&loaded.sources, 1, &RenderOptions::default());
     }
 }
+
+/// The list in the README is the keyword table, not a text of its own.
+#[test]
+fn the_readme_lists_the_keywords_of_the_table() {
+    const END: &str = "<!-- end of keywords -->";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(&path).expect("the README is there");
+    let (before, rest) = readme
+        .split_once("<!-- keywords:")
+        .expect("its mark is there");
+    let (mark, rest) = rest.split_once('\n').expect("a line");
+    let (_, after) = rest.split_once(END).expect("its second mark is there");
+    let table = ringway::config::keyword::table_markdown();
+    let wanted = format!("{before}<!-- keywords:{mark}\n{table}\n{END}{after}");
+    if std::env::var_os("RINGWAY_UPDATE_CASES").is_some() {
+        std::fs::write(&path, wanted).expect("written");
+    } else {
+        assert!(
+            readme == wanted,
+            "run RINGWAY_UPDATE_CASES=1 cargo test --test config_cases readme"
+        );
+    }
+}
