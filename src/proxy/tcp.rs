@@ -833,6 +833,7 @@ fn on_sent(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir, bytes: u32, l
     }
     if left > 0 {
         // It blocks: from here on the receiver's clock runs.
+        relay.half(dir).blocked = true;
         rearm(local, key);
         return;
     }
@@ -861,11 +862,23 @@ fn on_sent(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir, bytes: u32, l
         half.splicing = true;
         half.streak = 0;
     }
+    let was_blocked = std::mem::take(&mut half.blocked);
     start_reading(
         half,
         io,
         source.expect("both sides are there while relaying"),
     );
+    if was_blocked {
+        read_again(local, key, dir);
+    }
+}
+
+/// A receiver that held its sender up took everything: the sender's clock runs again, from now on.
+fn read_again(local: &mut Local, key: Key, dir: Dir) {
+    let now = local.now;
+    let relay = local.relays.get_mut(key).expect("looked up by the caller");
+    relay.read_at(dir, now);
+    rearm(local, key);
 }
 
 fn independent(local: &Local, key: Key, dir: Dir) -> bool {
@@ -952,7 +965,7 @@ fn on_drained(
     } else {
         half.pipe_limit = (half.pipe_limit * 2).min(pipe.size.max(PIPE_START));
     }
-    half.blocked = false;
+    let was_blocked = std::mem::take(&mut half.blocked);
     if half.eof {
         io.give_pipe(pipe);
         half.flow = Flow::Done;
@@ -976,6 +989,9 @@ fn on_drained(
             pipe: Some(pipe),
             max: half.pipe_limit,
         });
+    }
+    if was_blocked {
+        read_again(local, key, dir);
     }
 }
 

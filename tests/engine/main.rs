@@ -162,3 +162,29 @@ fn a_thousand_panics_in_drivers_end_a_thousand_sessions_and_no_other() {
     world.expect_idle();
     world.stop();
 }
+
+#[test]
+fn a_servers_timeout_counts_again_once_a_slow_client_took_what_it_held_up() {
+    const ANSWER: usize = 32 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let to = listener.local_addr().expect("its number");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("accepted");
+        stream.write_all(&vec![b'x'; ANSWER]).expect("sent");
+        // Then it says nothing, until it is hung up on.
+        let _ = stream.read(&mut [0; 8]);
+    });
+    let world = World::new(PollerKind::IoUring, 1, to, |config| {
+        config.backends[0].timeout_server_ms = Some(500);
+    });
+    let mut stream = connect(&world);
+    // Longer than the server's timeout: the timer looks while the client holds everything up.
+    std::thread::sleep(Duration::from_millis(900));
+    let mut got = Vec::new();
+    stream
+        .read_to_end(&mut got)
+        .expect("ended by the server's timeout, long before the client's");
+    assert_eq!(got.len(), ANSWER);
+    server.join().expect("hung up on");
+    world.stop();
+}
