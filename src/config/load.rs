@@ -1,6 +1,7 @@
 //! Files in, a checked configuration or the reasons against it out.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use super::raw::Raw;
 use super::words::Cx;
 use super::{resolve, section};
 use crate::lang::cond::Predicates;
-use crate::lang::diag::{Diags, Severity};
+use crate::lang::diag::{Diags, Severity, nearest};
 use crate::lang::env::Env;
 use crate::lang::lexer::read_lines;
 use crate::lang::source::Sources;
@@ -213,15 +214,22 @@ fn read_inputs(inputs: &LoadInputs<'_>, diags: &mut Diags) -> Vec<(String, Vec<u
         match input {
             Input::Text { name, bytes } => out.push((name.clone(), bytes.clone())),
             Input::Path(path) => {
-                for path in files_of(path, inputs.dir.as_deref(), diags) {
+                for path in files_of(path, inputs, diags) {
                     let name = path.display().to_string();
                     match std::fs::read(below(inputs.dir.as_deref(), &path)) {
                         Ok(bytes) => out.push((name, bytes)),
-                        Err(why) => cannot_open(diags, &name, &why),
+                        Err(why) => {
+                            let text = format!("Could not open configuration file {name} : ");
+                            cannot_open(inputs, diags, &text, &path, &why);
+                        }
                     }
                 }
             }
         }
+    }
+    if out.is_empty() && !inputs.inputs.is_empty() && !diags.has_errors() {
+        let text = "No configuration file found: a directory gives only its '*.cfg' files.";
+        diags.push(Severity::Alert, None, text);
     }
     if out.len() > FILES_MAX {
         diags.push(
@@ -245,10 +253,41 @@ fn reason(why: &std::io::Error) -> String {
     )
 }
 
-fn cannot_open(diags: &mut Diags, name: &str, why: &std::io::Error) {
-    let reason = reason(why);
-    let text = format!("Cannot open configuration file/directory {name} : {reason}");
-    diags.push(Severity::Alert, None, text);
+/// `text`, which haproxy begins differently for each step that fails, with the reason and a remedy.
+fn cannot_open(
+    inputs: &LoadInputs<'_>,
+    diags: &mut Diags,
+    text: &str,
+    path: &Path,
+    why: &std::io::Error,
+) {
+    let text = format!("{text}{}", reason(why));
+    let diag = diags.push(Severity::Alert, None, text);
+    match why.kind() {
+        ErrorKind::NotFound => {
+            if let Some(near) = near_file(&below(inputs.dir.as_deref(), path)) {
+                diag.help(format!("beside it there is '{near}'"));
+            } else if path.is_relative() {
+                diag.help("'-C <dir>' names the directory that relative names begin at");
+            }
+        }
+        ErrorKind::PermissionDenied => {
+            diag.help("it is read as the user who starts the process, whatever 'user' says");
+        }
+        _ => {}
+    }
+}
+
+/// A name in the same directory that `path` may be a slip of.
+fn near_file(path: &Path) -> Option<String> {
+    let wanted = path.file_name()?.to_str()?;
+    let entries = std::fs::read_dir(path.parent()?).ok()?;
+    let names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .take(FILES_MAX)
+        .collect();
+    let near = nearest(wanted, names.iter().map(String::as_str));
+    near.first().map(|&name| name.to_owned())
 }
 
 fn below(dir: Option<&Path>, path: &Path) -> PathBuf {
@@ -256,15 +295,23 @@ fn below(dir: Option<&Path>, path: &Path) -> PathBuf {
 }
 
 /// `path` itself, or what a directory holds: files whose names end in `.cfg` and do not begin with a dot.
-fn files_of(path: &Path, dir: Option<&Path>, diags: &mut Diags) -> Vec<PathBuf> {
-    let whole = below(dir, path);
-    if !whole.is_dir() {
-        return vec![path.to_owned()];
+fn files_of(path: &Path, inputs: &LoadInputs<'_>, diags: &mut Diags) -> Vec<PathBuf> {
+    let whole = below(inputs.dir.as_deref(), path);
+    let name = path.display();
+    match std::fs::metadata(&whole) {
+        Ok(found) if !found.is_dir() => return vec![path.to_owned()],
+        Ok(_) => {}
+        Err(why) => {
+            let text = format!("Cannot open configuration file/directory {name} : ");
+            cannot_open(inputs, diags, &text, path, &why);
+            return Vec::new();
+        }
     }
     let entries = match std::fs::read_dir(&whole) {
         Ok(entries) => entries,
         Err(why) => {
-            cannot_open(diags, &path.display().to_string(), &why);
+            let text = format!("Cannot open configuration directory {name} : ");
+            cannot_open(inputs, diags, &text, path, &why);
             return Vec::new();
         }
     };

@@ -751,6 +751,26 @@ fn a_file_that_cannot_be_read_is_named_with_the_reason() {
 }
 
 #[test]
+fn what_to_do_about_a_file_that_is_not_there_is_told() {
+    let dir = std::env::temp_dir().join(format!("ringway-slips-{}", std::process::id()));
+    let empty = dir.join("conf.d");
+    std::fs::create_dir_all(&empty).unwrap();
+    std::fs::write(dir.join("haproxy.cfg"), "").unwrap();
+    let told = |path: PathBuf| {
+        let loaded = loaded_with("", |i| i.inputs = vec![Input::Path(path)]);
+        let first = loaded.diags.list[0].clone();
+        (first.text, first.help)
+    };
+    let slip = told(dir.join("haproxy.conf"));
+    let nowhere = told("no/such/lb.cfg".into());
+    let nothing = told(empty);
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(slip.1.unwrap(), "beside it there is 'haproxy.cfg'");
+    assert!(nowhere.1.unwrap().contains("'-C <dir>'"));
+    assert!(nothing.0.contains("'*.cfg'"), "{}", nothing.0);
+}
+
+#[test]
 fn both_lists_name_every_kind_of_keyword() {
     let markdown = keyword::table_markdown();
     for name in [
