@@ -347,3 +347,16 @@ fn the_demo_balances_counts_and_cleans_up() {
         .unwrap();
     assert!(!std::path::Path::new(config).exists(), "{config}");
 }
+
+// C15
+#[test]
+fn with_dr_a_server_whose_name_is_unknown_starts_in_maintenance() {
+    let config = format!(
+        "{USUAL}listen l\n bind 127.0.0.1:{}\n server s no-such-host.invalid:80\n",
+        port()
+    );
+    let refused = Launch::new(&config).check();
+    assert_eq!(refused.code(), 1, "{}", refused.text);
+    let daemon = Launch::new(&config).arg("-dr").start();
+    daemon.admin().wait_status("l", "s", "MAINT (resolution)");
+}
