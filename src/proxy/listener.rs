@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use super::local::{Local, Owner, Timer};
 use super::tcp;
 use crate::base::tick::Tick;
+use crate::base::wheel::TimerId;
 use crate::config::{BackendId, Balance, BindId, FrontendId, ServerAddress, ServerPort};
 use crate::io::engine::Io;
 use crate::io::kernel::{AcceptMode, Errno};
@@ -64,6 +65,8 @@ pub struct Listener {
     leaving: Leaving,
     /// Accepted by the kernel past a limit: served first, as soon as there is room.
     parked: VecDeque<RawFd>,
+    /// The one timer of this listener.
+    timer: Option<(TimerId, Tick)>,
 }
 
 impl Listener {
@@ -101,6 +104,7 @@ impl Listener {
             paused: false,
             leaving: Leaving::No,
             parked: VecDeque::new(),
+            timer: None,
         }
     }
 
@@ -202,7 +206,8 @@ pub fn on_accept_ended(local: &mut Local, io: &mut dyn Io, index: u32, errno: Er
     if !local.listeners[index as usize].open {
         return;
     }
-    if errno.exhausted() {
+    if errno.exhausted() || errno.0 == libc::EINVAL {
+        // EINVAL: another owner of the socket shut it down (a pause). Nothing to spin on.
         pause_exhausted(local, io, index);
     } else {
         // Cancelled by a change of mode elsewhere, or a transient error: watch and see.
@@ -216,7 +221,24 @@ pub fn on_acceptable(local: &mut Local, io: &mut dyn Io, index: u32) {
     accept_some(local, io, index);
 }
 
-/// Room came back, the pause is over, or the next turn of a busy listener.
+/// A look at `at`, unless one comes sooner: every wait is armed here, so that a listener has one timer.
+fn arm(local: &mut Local, index: u32, at: Tick) {
+    let listener = &mut local.listeners[index as usize];
+    match listener.timer {
+        Some((_, armed)) if armed <= at => return,
+        Some((id, _)) => local.timers.cancel(id),
+        None => {}
+    }
+    listener.timer = Some((local.timers.arm(at, Timer::Listener(index)), at));
+}
+
+/// The pause is over, or the next turn of a busy listener has come.
+pub fn on_timer(local: &mut Local, io: &mut dyn Io, index: u32) {
+    local.listeners[index as usize].timer = None;
+    retry(local, io, index);
+}
+
+/// Room may have come back.
 pub fn retry(local: &mut Local, io: &mut dyn Io, index: u32) {
     let listener = &mut local.listeners[index as usize];
     if !listener.starved && !listener.acceptable {
@@ -263,7 +285,9 @@ fn accept_some(local: &mut Local, io: &mut dyn Io, index: u32) {
             }
             Err(errno) => {
                 local.give_room(bind);
-                if errno.exhausted() {
+                if !errno.would_block() {
+                    // Out of descriptors, or an error that took one connection with it: more may wait, and
+                    // their edge has been.
                     pause_exhausted(local, io, index);
                     return;
                 }
@@ -276,7 +300,7 @@ fn accept_some(local: &mut Local, io: &mut dyn Io, index: u32) {
         }
     }
     // More may wait: go on in the next turn.
-    local.timers.arm(local.now, Timer::Listener(index));
+    arm(local, index, local.now);
 }
 
 /// The lower of two limits of which 0 is none. (A TCP session begins with its connection, so that
@@ -332,7 +356,7 @@ fn starve(local: &mut Local, io: &mut dyn Io, index: u32) {
     local.shared.process.room_wanted.store(true, SeqCst);
     if local.take_room(bind) {
         local.give_room(bind);
-        local.timers.arm(local.now, Timer::Listener(index));
+        arm(local, index, local.now);
     }
 }
 
@@ -342,7 +366,7 @@ fn starve_until(local: &mut Local, io: &mut dyn Io, index: u32, ms: u64) {
     listener.acceptable = true;
     io.listen(listener.sock, Some(AcceptMode::Poll));
     let at = local.now + ms;
-    local.timers.arm(at, Timer::Listener(index));
+    arm(local, index, at);
 }
 
 fn pause_exhausted(local: &mut Local, io: &mut dyn Io, index: u32) {

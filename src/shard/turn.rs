@@ -240,7 +240,9 @@ impl<K: Kernel> Shard<K> {
             self.local.cells().activity.timers_fired.inc();
             match timer {
                 Timer::Relay(key) => self.guard(key, |local, io| tcp::on_timer(local, io, key)),
-                Timer::Listener(index) => listener::retry(&mut self.local, &mut self.engine, index),
+                Timer::Listener(index) => {
+                    listener::on_timer(&mut self.local, &mut self.engine, index)
+                }
                 Timer::Probe(index) => check::on_timer(&mut self.local, &mut self.engine, index),
                 Timer::Second => self.every_second(),
             }
@@ -271,6 +273,8 @@ impl<K: Kernel> Shard<K> {
         {
             check::tell(&mut self.local, &change);
         }
+        // A hint about room may have met a full mailbox.
+        self.retry_listeners();
         self.local.timers.arm(now + 1000, Timer::Second);
     }
 

@@ -290,6 +290,11 @@ impl World {
                 let end = self.random.below(self.ends.len());
                 self.ends[end].stalled ^= true;
             }
+            10 if self.random.chance(20) => {
+                // A full mailbox: hints are lost, and connections stay where they were accepted.
+                let to = self.random.below(self.shards.len());
+                while self.shared.send(to, Message::State).is_ok() {}
+            }
             _ => {
                 let small = self.random.below(50) as u64;
                 self.net.borrow_mut().now += small;
@@ -473,6 +478,11 @@ impl World {
                     "maxconn of the process"
                 );
             }
+        }
+        for local in self.shards.iter().map(|shard| &shard.local) {
+            // One each, and the one of every second.
+            let owners = local.relays.len() + local.probes.len() + local.listeners.len() + 1;
+            assert!(local.timers.len() <= owners, "timers pile up");
         }
         for (index, server) in self.shared.config.servers.iter().enumerate() {
             if server.maxconn > 0 {
