@@ -1,0 +1,236 @@
+//! The end of a session: log line, counters, places, sockets, slot. [`finish`] is the only way out.
+
+use super::*;
+
+/// Kills a session (stop, panic, operator).
+pub fn kill(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause) {
+    let Some(relay) = local.relays.get(key) else {
+        return;
+    };
+    let reached = match relay.stage {
+        Stage::Header => StageReached::Request,
+        Stage::Queue => StageReached::Queue,
+        Stage::Connect | Stage::Pause => StageReached::Connect,
+        Stage::Relay => StageReached::Data,
+    };
+    finish(local, io, key, cause, reached);
+}
+
+/// Stage by name, for diagnostics.
+pub fn stage_name(local: &Local, key: Key) -> &'static str {
+    match local.relays.get(key).map(|r| r.stage) {
+        None => "gone",
+        Some(Stage::Header) => "header",
+        Some(Stage::Queue) => "queue",
+        Some(Stage::Connect) => "connect",
+        Some(Stage::Pause) => "pause",
+        Some(Stage::Relay) => "relay",
+    }
+}
+
+/// The only way out: log, counters, places, sockets, slot.
+pub(super) fn finish(
+    local: &mut Local,
+    io: &mut dyn Io,
+    key: Key,
+    cause: Cause,
+    reached: StageReached,
+) {
+    flush_bytes(local, key);
+    let relay = local.relays.get_mut(key).expect("ended once");
+    note_position(relay, &local.shared);
+    if let Some(ticket) = relay.ticket.take() {
+        relay.dequeued = Some(local.now);
+        local.waits.leave(&local.shared, ticket);
+        if cause == Cause::ServerTimeout {
+            let cells = &local.shared.shards[local.shard];
+            if let Some(backend) = relay.backend {
+                cells.backends[backend.index()].connect_errors.inc();
+            }
+        }
+    }
+    if let Some((id, _)) = relay.timer.take() {
+        local.timers.cancel(id);
+    }
+    count_end(local, key, cause, reached);
+    let record_wanted = {
+        let relay = local.relays.get(key).expect("ended once");
+        !relay.logged
+    };
+    if record_wanted {
+        log_session(local, key, letters(cause, reached), false);
+    }
+    let mut relay = local.relays.remove(key).expect("ended once");
+    if let Some(buf) = relay.up.early.take() {
+        io.give_buf(buf);
+    }
+    if let Some(server) = relay.server.take() {
+        backend::release(&local.shared, local.shard, server);
+    }
+    io.push(Op::Close {
+        sock: relay.client,
+        reset: false,
+    });
+    if let Some(sock) = relay.server_sock {
+        io.push(Op::Close {
+            sock,
+            reset: relay.broke,
+        });
+    }
+    let cells = local.cells();
+    cells.connections.fetch_sub(1, AcqRel);
+    cells.listeners[relay.bind.index()].current.sub(1);
+    if let (true, Some(backend)) = (relay.counted, relay.backend) {
+        cells.backends[backend.index()].current.sub(1);
+    }
+    local.give_room(relay.bind);
+}
+
+pub(super) fn count_end(local: &Local, key: Key, cause: Cause, reached: StageReached) {
+    let relay = local.relays.get(key).expect("ended once");
+    let cells = local.cells();
+    let total_ms = local.now - relay.accepted;
+    if let Some(backend) = relay.backend {
+        let cell = &cells.backends[backend.index()];
+        slide(&cell.total_time, total_ms);
+        cell.total_time_max.raise(total_ms);
+        match (cause, reached) {
+            (
+                Cause::Client | Cause::ClientTimeout,
+                StageReached::Data
+                | StageReached::Last
+                | StageReached::Connect
+                | StageReached::Queue,
+            ) => {
+                cell.client_aborts.inc();
+            }
+            (Cause::Server | Cause::ServerTimeout, StageReached::Data) => cell.server_aborts.inc(),
+            (Cause::Server, StageReached::Queue) => cell.connect_errors.inc(),
+            _ => {}
+        }
+        if relay.last_server.is_none() && cause == Cause::Server && reached == StageReached::Connect
+        {
+            cell.connect_errors.inc();
+        }
+    }
+    if let Some(server) = relay.server {
+        let cell = &cells.servers[server.index()];
+        slide(&cell.total_time, total_ms);
+        cell.total_time_max.raise(total_ms);
+        match (cause, reached) {
+            (Cause::Client | Cause::ClientTimeout, StageReached::Data | StageReached::Last) => {
+                cell.client_aborts.inc()
+            }
+            (Cause::Server | Cause::ServerTimeout, StageReached::Data) => cell.server_aborts.inc(),
+            _ => {}
+        }
+    }
+    if reached == StageReached::Request && cause != Cause::Normal {
+        cells.frontends[relay.frontend.index()].request_errors.inc();
+        cells.listeners[relay.bind.index()].request_errors.inc();
+    }
+}
+
+/// Brings the byte counters up to date.
+pub(super) fn flush_bytes(local: &mut Local, key: Key) {
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    let up = relay.up.bytes - relay.up.counted;
+    let down = relay.down.bytes - relay.down.counted;
+    relay.up.counted = relay.up.bytes;
+    relay.down.counted = relay.down.bytes;
+    let cells = &local.shared.shards[local.shard];
+    let front = &cells.frontends[relay.frontend.index()];
+    front.bytes_in.add(up);
+    front.bytes_out.add(down);
+    let bind = &cells.listeners[relay.bind.index()];
+    bind.bytes_in.add(up);
+    bind.bytes_out.add(down);
+    if let Some(backend) = relay.backend {
+        let cell = &cells.backends[backend.index()];
+        cell.bytes_in.add(up);
+        cell.bytes_out.add(down);
+    }
+    if let Some(server) = relay.last_server {
+        let cell = &cells.servers[server.index()];
+        cell.bytes_in.add(up);
+        cell.bytes_out.add(down);
+    }
+}
+
+/// `option logasap`: the line is written when the server is connected.
+pub(super) fn log_asap(local: &mut Local, key: Key) {
+    let relay = local.relays.get(key).expect("driven while alive");
+    if local.config.frontend(relay.frontend).logasap {
+        log_session(local, key, *b"--", true);
+        local
+            .relays
+            .get_mut(key)
+            .expect("driven while alive")
+            .logged = true;
+    }
+}
+
+pub(super) fn log_session(local: &mut Local, key: Key, termination: [u8; 2], asap: bool) {
+    let relay = local.relays.get(key).expect("driven while alive");
+    let frontend = local.config.frontend(relay.frontend);
+    if frontend.log.is_empty() || frontend.log_format != LogFormat::Tcp {
+        return;
+    }
+    if frontend.dontlognull && relay.up.bytes == 0 {
+        return;
+    }
+    let shared = &local.shared;
+    let ms = |from: Tick, to: Option<Tick>| to.map_or(-1, |to| (to - from) as i64);
+    let backend_name = relay
+        .backend
+        .map_or(&frontend.name, |b| &local.config.backend(b).name);
+    let server_name = match relay.last_server {
+        Some(id) => local.config.server(id).name.as_str(),
+        None => NO_SERVER,
+    };
+    let unix = Peer::Unix {
+        bind: local.config.bind(relay.bind).luid,
+    };
+    // At the end of a session its backend and server are left already, its frontend is not (as haproxy counts).
+    let left = u32::from(!asap);
+    let record = TcpRecord {
+        client: relay.peer.map_or(unix, Peer::Ip),
+        accepted_us: shared.wall_us(relay.accepted),
+        frontend: &frontend.name,
+        backend: backend_name,
+        server: server_name,
+        queue_ms: ms(relay.accepted, relay.dequeued),
+        connect_ms: relay
+            .dequeued
+            .map_or(-1, |since| ms(since, relay.connected)),
+        total_ms: (local.now - relay.accepted) as i64,
+        bytes: relay.down.bytes,
+        asap,
+        termination,
+        process_connections: shared.process.connections.load(Relaxed),
+        frontend_connections: shared.frontend(relay.frontend).connections.load(Relaxed),
+        backend_connections: relay.backend.map_or(0, |b| {
+            let all = shared.sum(|s| &s.backends[b.index()].current) as u32;
+            all.saturating_sub(u32::from(relay.counted) * left)
+        }),
+        server_connections: relay.last_server.map_or(0, |id| {
+            let own = left * u32::from(relay.server.is_some());
+            shared.server_connections(id).saturating_sub(own)
+        }),
+        retries: relay.retries,
+        redispatched: relay.redispatched,
+        server_queue: relay.queue_position.server,
+        backend_queue: relay.queue_position.backend,
+    };
+    if frontend.dontlog_normal && crate::observe::log::sink::normal(&record) {
+        return;
+    }
+    let wall = shared.wall_us(local.now);
+    local.logs.tcplog(
+        &frontend.log,
+        frontend.log_tag.as_deref(),
+        frontend.log_separate_errors,
+        wall,
+        &record,
+    );
+}

@@ -1,0 +1,339 @@
+//! Reaching a server: choose one, wait for a place, connect, try again or elsewhere.
+
+use super::*;
+
+/// Lets `use_backend` choose, once: whoever comes back from a queue or a failed connect keeps the backend.
+pub(super) fn switch(local: &mut Local, key: Key) {
+    let relay = local.relays.get(key).expect("driven while alive");
+    if relay.counted || local.config.switching(relay.frontend).is_empty() {
+        return;
+    }
+    let frontend = relay.frontend;
+    let backend = local.config.backend_for(frontend, &relay.ends());
+    let (up, down) = splice_modes(local, frontend, backend);
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    relay.backend = backend;
+    // Nothing has flowed on: as if they had begun so.
+    for (half, splice) in [(&mut relay.up, up), (&mut relay.down, down)] {
+        half.splice = splice;
+        half.splicing = splice == Splice::Always;
+    }
+}
+
+/// Chooses a server, or a queue, or ends the session.
+pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
+    switch(local, key);
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    let Some(backend_id) = relay.backend else {
+        finish(local, io, key, Cause::Server, StageReached::Connect);
+        return;
+    };
+    if !relay.counted {
+        relay.counted = true;
+        count_backend(local, backend_id);
+    }
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    let backend = local.config.backend(backend_id);
+    if backend.servers.is_empty() {
+        let to = if backend.transparent {
+            relay.local
+        } else {
+            backend.dispatch
+        };
+        match to {
+            Some(to) => {
+                relay.dequeued.get_or_insert(local.now);
+                let spec = connect::to_address(&local.config, backend, to, relay.ends());
+                attempt(local, io, key, &spec);
+            }
+            None => finish(local, io, key, Cause::Server, StageReached::Connect),
+        }
+        return;
+    }
+    let ask = Ask {
+        client: relay.peer.map(|p| p.ip()),
+        avoid: if relay.redispatch_now {
+            relay.last_server
+        } else {
+            None
+        },
+    };
+    relay.redispatch_now = false;
+    local.views[backend_id.index()].refresh(&local.shared, local.now);
+    match local.views[backend_id.index()].pick(&local.shared, &ask, local.now) {
+        Choice::Server(server) => assigned(local, io, key, server),
+        Choice::Wait(queue) => wait(local, key, queue),
+        Choice::Full => {
+            let view = &local.views[backend_id.index()];
+            let relay = local.relays.get_mut(key).expect("driven while alive");
+            relay.last_server = view.determined(&ask);
+            finish(local, io, key, Cause::Server, StageReached::Queue);
+        }
+        Choice::Nobody => finish(local, io, key, Cause::Server, StageReached::Connect),
+    }
+}
+
+pub(super) fn count_backend(local: &Local, backend: BackendId) {
+    let cell = &local.cells().backends[backend.index()];
+    cell.sessions.inc();
+    cell.current.inc();
+    cell.session_rate.hit(local.now);
+    cell.last_session_s.set(local.now.0 / 1000);
+    let total = local.shared.sum(|s| &s.backends[backend.index()].current) as u32;
+    let max = &local.shared.backend(backend).current_max;
+    if total > max.load(Relaxed) {
+        max.fetch_max(total, Relaxed);
+    }
+}
+
+/// Takes a ticket and waits with a deadline.
+pub(super) fn wait(local: &mut Local, key: Key, queue: Queue) {
+    let ticket = local.waits.join(&local.shared, queue, key);
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    if let Queue::Server(server) = queue {
+        // It is that server's already: the log line names it whatever becomes of the wait.
+        relay.last_server = Some(server);
+    }
+    relay.ticket = Some(ticket);
+    relay.stage = Stage::Queue;
+    relay.stage_since = local.now;
+    rearm(local, key);
+}
+
+/// The wait ends, one way or the other: how many were admitted meanwhile.
+pub fn note_position(relay: &mut Relay, shared: &crate::shared::Shared) {
+    if let Some(ticket) = relay.ticket {
+        let position = ticket.position(shared);
+        relay.queue_position.server += position.server;
+        relay.queue_position.backend += position.backend;
+    }
+}
+
+/// A place came free for one that waited; its place and row are taken.
+pub fn on_admitted(local: &mut Local, io: &mut dyn Io, key: Key, server: ServerId) {
+    let relay = local
+        .relays
+        .get_mut(key)
+        .expect("a waiting relay leaves the room before it ends");
+    relay.ticket = None;
+    assigned(local, io, key, server);
+}
+
+/// Place and row of `server` are taken: connect.
+pub(super) fn assigned(local: &mut Local, io: &mut dyn Io, key: Key, server: ServerId) {
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    relay.dequeued = Some(local.now);
+    let cells = &local.shared.shards[local.shard];
+    let backend = &cells.backends[local.config.server(server).backend.index()];
+    match relay.last_server {
+        Some(last) if last != server => {
+            relay.redispatched = true;
+            cells.servers[last.index()].redispatches.inc();
+            backend.redispatches.inc();
+        }
+        Some(last) => {
+            cells.servers[last.index()].retries.inc();
+            backend.retries.inc();
+        }
+        None => {}
+    }
+    relay.server = Some(server);
+    relay.last_server = Some(server);
+    connect_server(local, io, key);
+}
+
+/// Counts a session of the server, as haproxy does with each attempt; that it was chosen was counted
+/// where it was picked.
+pub(super) fn count_attempt(local: &Local, server: ServerId) {
+    let cells = local.cells();
+    let cell = &cells.servers[server.index()];
+    cell.sessions.inc();
+    cell.session_rate.hit(local.now);
+    cell.last_session_s.set(local.now.0 / 1000);
+}
+
+pub(super) fn connect_server(local: &mut Local, io: &mut dyn Io, key: Key) {
+    let relay = local.relays.get(key).expect("driven while alive");
+    let server = relay.server.expect("assigned before");
+    count_attempt(local, server);
+    match connect::to_server(&local.config, server, relay.ends()) {
+        Some(spec) => attempt(local, io, key, &spec),
+        None => connect_failed(local, io, key, Cause::Server, false),
+    }
+}
+
+pub(super) fn attempt(local: &mut Local, io: &mut dyn Io, key: Key, spec: &Connect) {
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    relay.stage = Stage::Connect;
+    relay.stage_since = local.now;
+    let cells = &local.shared.shards[local.shard];
+    if let Some(server) = relay.server {
+        cells.servers[server.index()].connects.inc();
+    }
+    if let Some(backend) = relay.backend {
+        cells.backends[backend.index()].connects.inc();
+    }
+    match io.connect(spec, Owner::Relay(key).pack()) {
+        Ok(sock) => {
+            relay.server_sock = Some(sock);
+            rearm(local, key);
+        }
+        Err(errno) if errno.exhausted() || errno.0 == libc::EADDRNOTAVAIL => {
+            connect_failed(local, io, key, Cause::Resource, false);
+        }
+        Err(_) => connect_failed(local, io, key, Cause::Server, false),
+    }
+}
+
+/// An attempt failed: pause and try again, go elsewhere, or give up.
+pub(super) fn connect_failed(
+    local: &mut Local,
+    io: &mut dyn Io,
+    key: Key,
+    cause: Cause,
+    timed_out: bool,
+) {
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    if let Some(sock) = relay.server_sock.take() {
+        io.push(Op::Close {
+            sock,
+            reset: timed_out,
+        });
+    }
+    let cells = &local.shared.shards[local.shard];
+    let backend_id = relay.backend.expect("a server was connected to");
+    let backend = local.config.backend(backend_id);
+    if relay.retries >= backend.retries || cause == Cause::Resource {
+        cells.backends[backend_id.index()].connect_errors.inc();
+        if let Some(server) = relay.server {
+            cells.servers[server.index()].connect_errors.inc();
+        }
+        finish(local, io, key, cause, StageReached::Connect);
+        return;
+    }
+    relay.retries += 1;
+    let interval = backend.redispatch.0;
+    let view = &local.views[backend_id.index()];
+    let due = may_redispatch(interval, relay.retries, backend.retries) && view.usable_count() > 1;
+    if due || interval != 0 && view.has_alternatives(&local.shared) {
+        // Seen on haproxy: a hash of the source names the same server again.
+        relay.redispatch_now = backend.balance != Balance::Source;
+        if let Some(server) = relay.server.take() {
+            backend::release(&local.shared, local.shard, server);
+        }
+        choose(local, io, key);
+        return;
+    }
+    cells.backends[backend_id.index()].retries.inc();
+    if let Some(server) = relay.server {
+        cells.servers[server.index()].retries.inc();
+    }
+    // A refusal comes fast: without a pause all retries would be spent within a millisecond.
+    relay.stage = Stage::Pause;
+    relay.stage_since = local.now;
+    if timed_out {
+        retry(local, io, key);
+    } else {
+        rearm(local, key);
+    }
+}
+
+/// configuration.txt, `option redispatch`: positive N every N-th retry, negative -N the N-th from the last.
+pub(super) fn may_redispatch(interval: i32, retry: u32, retries: u32) -> bool {
+    match interval {
+        0 => false,
+        n if n > 0 => retry.is_multiple_of(n.unsigned_abs()),
+        n => retry + n.unsigned_abs() == retries + 1,
+    }
+}
+
+/// The pause is over.
+pub(super) fn retry(local: &mut Local, io: &mut dyn Io, key: Key) {
+    let relay = local.relays.get(key).expect("driven while alive");
+    if relay.server.is_some() {
+        connect_server(local, io, key)
+    } else {
+        choose(local, io, key)
+    }
+}
+
+pub(super) fn on_connected(local: &mut Local, io: &mut dyn Io, key: Key) {
+    let now = local.now;
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    relay.stage = Stage::Relay;
+    relay.connected = Some(now);
+    (relay.server_rx, relay.server_tx) = (now, now);
+    let sock = relay.server_sock.expect("it connected");
+    count_times(local, key);
+    log_asap(local, key);
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    // Both directions start. The header, if any, goes before what the client said.
+    relay.down.flow = Flow::Reading;
+    start_reading(&mut relay.down, io, sock);
+    if let Some(version) = relay
+        .server
+        .and_then(|id| local.config.server(id).send_proxy)
+    {
+        let bytes = proxy_bytes(version, relay.ends());
+        relay.sending_header = true;
+        io.push(Op::Send {
+            sock,
+            buf: Buf::of(&bytes),
+        });
+    } else {
+        pass_early(relay, io, sock);
+    }
+    rearm(local, key);
+}
+
+/// What the client sent before the server was connected goes out first.
+pub(super) fn pass_early(relay: &mut Relay, io: &mut dyn Io, sock: SockKey) {
+    if let Some(buf) = relay.up.early.take() {
+        relay.up.flow = Flow::Writing;
+        io.push(Op::Send { sock, buf });
+    } else if relay.up.eof {
+        relay.up.flow = Flow::Done;
+        io.push(Op::ShutdownWrite { sock });
+    }
+}
+
+pub(super) fn proxy_bytes(version: ProxyProtocol, ends: Ends) -> Vec<u8> {
+    let addresses = proxy_header::Addresses::of(ends.client, ends.local);
+    let mut out = Vec::new();
+    match version {
+        ProxyProtocol::V1 => proxy_header::encode_v1(addresses, &mut out),
+        ProxyProtocol::V2 => {
+            proxy_header::encode_v2(addresses, &[], proxy_header::Checksum::Without, &mut out)
+                .expect("without TLVs a header is short");
+        }
+    }
+    out
+}
+
+pub(super) fn count_times(local: &Local, key: Key) {
+    let relay = local.relays.get(key).expect("driven while alive");
+    let cells = local.cells();
+    let dequeued = relay.dequeued.unwrap_or(relay.accepted);
+    let queue_ms = dequeued - relay.accepted;
+    let connect_ms = local.now - dequeued;
+    if let Some(backend) = relay.backend {
+        let cell = &cells.backends[backend.index()];
+        slide(&cell.queue_time, queue_ms);
+        slide(&cell.connect_time, connect_ms);
+        cell.queue_time_max.raise(queue_ms);
+        cell.connect_time_max.raise(connect_ms);
+    }
+    if let Some(server) = relay.server {
+        let cell = &cells.servers[server.index()];
+        slide(&cell.queue_time, queue_ms);
+        slide(&cell.connect_time, connect_ms);
+        cell.queue_time_max.raise(queue_ms);
+        cell.connect_time_max.raise(connect_ms);
+    }
+}
+
+/// Sliding sum over the last 1,024 sessions (management.txt, `qtime` and its kin); the average is sum / 1024.
+pub(super) fn slide(sum: &crate::shared::Counter, value: u64) {
+    let old = sum.get();
+    sum.set(old - old / 1024 + value);
+}
