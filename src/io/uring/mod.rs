@@ -253,6 +253,8 @@ impl Kernel for UringKernel {
                     fd: result,
                     ended,
                 }),
+                // The end of an accept that we cancelled; a later one of the same listener may be armed.
+                TAG_ACCEPT if result == -libc::ECANCELED => {}
                 TAG_ACCEPT => events.push(Event::AcceptEnded {
                     key,
                     errno: Errno(-result),

@@ -125,7 +125,7 @@ pub(super) fn assigned(local: &mut Local, io: &mut dyn Io, key: Key, server: Ser
     relay.dequeued = Some(local.now);
     let cells = &local.shared.shards[local.shard];
     let backend = &cells.backends[local.config.server(server).backend.index()];
-    match relay.last_server {
+    match relay.last_server.filter(|_| relay.retries > 0) {
         Some(last) if last != server => {
             relay.redispatched = true;
             cells.servers[last.index()].redispatches.inc();
