@@ -219,9 +219,6 @@ impl<K: Kernel> Engine<K> {
     pub fn stream_per_turn(&self) -> u32 {
         self.limits.stream_per_turn
     }
-    pub fn has_streams(&self) -> bool {
-        !self.streams.is_empty()
-    }
     /// Bytes held in buffers, and in pipes.
     pub fn held(&self) -> (usize, usize) {
         (self.bufs.held(), self.pipe_bytes)

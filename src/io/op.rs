@@ -104,7 +104,6 @@ pub struct Connect {
     pub rcvbuf: u32,
     pub sndbuf: u32,
     pub user_timeout_ms: Option<u32>,
-    pub mark: Option<u32>,
     /// TCP fast open: the SYN waits for the first bytes and carries them.
     pub fastopen: bool,
 }
@@ -121,7 +120,6 @@ impl Connect {
             rcvbuf: 0,
             sndbuf: 0,
             user_timeout_ms: None,
-            mark: None,
             fastopen: false,
         }
     }

@@ -16,7 +16,7 @@ use super::local::{Local, Owner, Timer};
 use super::tcp;
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
-use crate::config::{BackendId, Balance, BindId, FrontendId, ServerAddress, ServerPort};
+use crate::config::{BackendId, Balance, BindId, Config, FrontendId, ServerAddress, ServerPort};
 use crate::io::engine::Io;
 use crate::io::kernel::{AcceptMode, Errno};
 use crate::io::op::{Op, SockKey};
@@ -108,10 +108,6 @@ impl Listener {
         }
     }
 
-    pub fn is_open(&self) -> bool {
-        self.open
-    }
-
     /// The soft stop closed it.
     pub fn has_left(&self) -> bool {
         self.leaving == Leaving::Gone
@@ -119,8 +115,8 @@ impl Listener {
 }
 
 /// Does a rule of this frontend, or a server it may lead to, need the address the client connected to?
-pub fn needs_local(local: &Local, frontend: FrontendId) -> bool {
-    let config = &local.config;
+/// Looks at every server: asked once at start, see [`Local::needs_local`].
+pub fn needs_local(config: &Config, frontend: FrontendId) -> bool {
     let by_rule = config
         .switching(frontend)
         .iter()

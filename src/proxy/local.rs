@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use super::check::Probe;
-use super::listener::Listener;
+use super::listener::{self, Listener};
 use super::logs::ShardLogs;
 use super::tcp::Relay;
 use crate::backend::{BackendView, WaitRoom};
@@ -71,6 +71,8 @@ pub struct Local {
     pub timers: Wheel<Timer>,
     pub relays: Slots<Relay>,
     pub listeners: Vec<Listener>,
+    /// By frontend: its sessions need the address the client connected to.
+    pub needs_local: Box<[bool]>,
     pub probes: Vec<Probe>,
     /// Panics still to be injected by the test command.
     pub panics_wanted: u32,
@@ -107,6 +109,9 @@ impl Local {
             timers: Wheel::new(now),
             relays: Slots::new(relays),
             listeners: Vec::new(),
+            needs_local: (0..config.frontends.len())
+                .map(|i| listener::needs_local(&config, FrontendId(i as u32)))
+                .collect(),
             probes: Vec::new(),
             panics_wanted: 0,
             room_freed: false,

@@ -22,7 +22,6 @@ use std::os::fd::RawFd;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use super::connect::{self, Ends};
-use super::listener;
 use super::local::{Local, Owner, Timer};
 use super::outcome::{Cause, StageReached, letters};
 use crate::backend::{self, Ask, Choice, Queue, Ticket};
@@ -172,9 +171,6 @@ pub struct Relay {
     broke: bool,
 }
 
-/// Memory of one relay slot, for tests and `show info`.
-pub const RELAY_BYTES: usize = size_of::<Relay>();
-
 // ---------------------------------------------------------------- opening
 
 /// A connection of `bind` begins its session here; its places are taken already.
@@ -238,7 +234,7 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: O
         }
     };
     count_open(local, bind, frontend_id);
-    let wants_local = listener::needs_local(local, frontend_id);
+    let wants_local = local.needs_local[frontend_id.index()];
     let relay = local.relays.get_mut(key).expect("just inserted");
     relay.client = client;
     if wants_local {

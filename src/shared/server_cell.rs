@@ -1,7 +1,7 @@
 //! What all shards know of one server: state, weight, places.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
 
 use crossbeam::utils::CachePadded;
 
@@ -79,8 +79,6 @@ pub struct ServerCell {
     pub queued_max: AtomicU32,
     /// Streams admitted from this server's own queue.
     pub admitted: AtomicU64,
-    /// A probe of it is under way (`* L4OK` in the statistics).
-    pub checking: AtomicBool,
     /// Most connections ever open at once (`smax`).
     pub current_max: AtomicU32,
 }
@@ -123,7 +121,6 @@ impl ServerCell {
             queued: AtomicU32::new(0),
             queued_max: AtomicU32::new(0),
             admitted: AtomicU64::new(0),
-            checking: AtomicBool::new(false),
             current_max: AtomicU32::new(0),
         }
     }

@@ -311,9 +311,6 @@ fn connect_socket(fd: RawFd, domain: i32, spec: &Connect) -> Result<bool, Errno>
         if spec.fastopen {
             let _ = set(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, &1i32);
         }
-        if let Some(mark) = spec.mark {
-            set(fd, libc::SOL_SOCKET, libc::SO_MARK, &mark)?;
-        }
         if let Some(name) = &spec.interface {
             bind_to_device(fd, name)?;
         }
