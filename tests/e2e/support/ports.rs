@@ -2,15 +2,25 @@
 //!
 //! Tests run in parallel, as threads of one process or as processes of their own: a port is taken
 //! by locking a file named after it for the life of the process, so that neither kind collides.
+//! A socket stays bound to it as well, never listening: on hosts whose range for outgoing
+//! connections covers these ports, no connection of somebody else is given one of them.
 
 use std::fs::File;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Mutex;
+
+use socket2::{Domain, Protocol, Socket, Type};
 
 const FIRST: u16 = 23_000;
 const LAST: u16 = 24_999;
 
-static HELD: Mutex<Vec<(u16, File)>> = Mutex::new(Vec::new());
+static HELD: Mutex<Vec<(u16, Held)>> = Mutex::new(Vec::new());
+
+/// What keeps a port: its locked file, and a socket bound to it that listeners may join (SO_REUSEADDR).
+struct Held {
+    _file: File,
+    _socket: Socket,
+}
 
 /// A port nobody else uses, for TCP and UDP alike.
 pub(crate) fn port() -> u16 {
@@ -42,12 +52,20 @@ pub(crate) fn ports_in_a_row(n: u16) -> u16 {
 }
 
 /// Locks the file of `port`, if nobody has it and nothing is bound to the port itself.
-fn lock(port: u16) -> Option<File> {
+fn lock(port: u16) -> Option<Held> {
     let dir = std::env::temp_dir().join("ringway-e2e-ports");
     std::fs::create_dir_all(&dir).ok()?;
     let file = File::create(dir.join(port.to_string())).ok()?;
     file.try_lock().ok()?;
-    TcpListener::bind(("0.0.0.0", port)).ok()?;
-    UdpSocket::bind(("0.0.0.0", port)).ok()?;
-    Some(file)
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).ok()?;
+    // Without SO_REUSEADDR at first: whatever is bound there already is somebody else's.
+    socket
+        .bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())
+        .and_then(|()| socket.set_reuse_address(true))
+        .ok()?;
+    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).ok()?;
+    Some(Held {
+        _file: file,
+        _socket: socket,
+    })
 }
