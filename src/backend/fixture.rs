@@ -17,6 +17,12 @@ const NOWHERE: Span = Span {
 /// A server as most tests want it: weight 1, no limit, not checked.
 pub(crate) fn server(name: &str, puid: u32) -> Server {
     Server {
+        cookie: None,
+        redir: None,
+        pool_max: None,
+        pool_low: 0,
+        pool_purge_ms: 5000,
+        max_reuse: None,
         name: name.into(),
         backend: BackendId(0),
         puid,
@@ -113,6 +119,7 @@ pub(crate) fn shared(backends: Vec<(Backend, Vec<Server>)>, shards: usize) -> Sh
             mode: backend.mode,
             disabled: false,
             description: None,
+            http: Default::default(),
             span: NOWHERE,
         });
         config.backends.push(backend);

@@ -10,6 +10,7 @@ mod address;
 mod bind;
 mod fetches;
 mod global;
+pub mod http;
 pub mod keyword;
 mod known;
 pub mod load;
@@ -24,6 +25,7 @@ mod section;
 mod server;
 mod servers;
 mod tail;
+pub mod userlist;
 mod words;
 
 #[cfg(test)]

@@ -48,6 +48,9 @@ pub struct Config {
     pub binds: Vec<Bind>,
     /// `use_backend` rules in order, by frontend; frontends without rules at the end may be missing.
     pub switching: Vec<Vec<UseBackend>>,
+    /// Names of variables, by number.
+    pub vars: Vec<String>,
+    pub userlists: Vec<super::userlist::Userlist>,
 }
 
 /// One section: `frontend` has a front, `backend` a back, `listen` both under one name.
@@ -61,6 +64,8 @@ pub struct Proxy {
     pub mode: Mode,
     pub disabled: bool,
     pub description: Option<String>,
+    /// Rules, HTTP options, persistence.
+    pub http: super::http::Http,
     pub span: Span,
 }
 
@@ -531,6 +536,15 @@ pub struct Server {
     /// 0 .. for `tcp-ut`.
     pub tcp_ut_ms: Option<u32>,
     pub tfo: bool,
+    /// `cookie`: the value that names it.
+    pub cookie: Option<Box<[u8]>>,
+    /// `redir`: requests go elsewhere, to this prefix.
+    pub redir: Option<Box<[u8]>>,
+    /// `pool-max-conn` (`None` no limit), `pool-low-conn`, `pool-purge-delay`, `max-reuse`.
+    pub pool_max: Option<u32>,
+    pub pool_low: u32,
+    pub pool_purge_ms: u32,
+    pub max_reuse: Option<u32>,
     pub span: Span,
 }
 

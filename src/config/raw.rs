@@ -190,6 +190,8 @@ pub(super) struct Settings {
     /// `option httplog`, for the warning in TCP mode.
     pub(super) httplog_at: Option<Span>,
     pub(super) options: Options,
+    /// Rules and all that is HTTP's, references not settled yet.
+    pub(super) http: super::http::Http,
     pub(super) client_ka: KeepAlive,
     pub(super) server_ka: KeepAlive,
     /// `default-server`.

@@ -57,6 +57,7 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
             mode: section.set.mode,
             disabled: section.set.disabled,
             description: section.description.clone(),
+            http: section.set.http.clone(),
             span: section.span,
         });
         if front.is_some() {

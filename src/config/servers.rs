@@ -143,6 +143,13 @@ fn one(
         track: None,
         tcp_ut_ms: options.tcp_ut_ms,
         tfo: options.tfo,
+        cookie: None,
+        redir: None,
+        pool_max: None,
+        pool_low: 0,
+        pool_purge_ms: 5000,
+        max_reuse: None,
+
         span: raw.span,
     }
 }

@@ -1,9 +1,15 @@
 //! The configuration language: files, words, conditions, values and what is said about mistakes.
 
+pub mod acl;
 pub mod addr;
 pub mod cond;
 pub mod diag;
 pub mod env;
+pub mod expr;
 pub mod lexer;
+pub mod logformat;
+pub mod rules;
+pub mod sample;
 pub mod source;
+pub mod subject;
 pub mod value;

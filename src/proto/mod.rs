@@ -1,5 +1,6 @@
 //! Bytes and their meaning, sans-IO.
 
 pub mod check;
+pub mod http;
 pub mod proxy_header;
 pub mod syslog;

@@ -150,6 +150,7 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             mode: Mode::Tcp,
             disabled: false,
             description: None,
+            http: Default::default(),
             span: SPAN,
         }],
         frontends: vec![Frontend {
@@ -214,6 +215,12 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             span: SPAN,
         }],
         servers: vec![Server {
+            cookie: None,
+            redir: None,
+            pool_max: None,
+            pool_low: 0,
+            pool_purge_ms: 5000,
+            max_reuse: None,
             name: "s1".into(),
             backend: BackendId(0),
             puid: 1,
@@ -238,6 +245,8 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             span: SPAN,
         }],
         switching: Vec::new(),
+        vars: Vec::new(),
+        userlists: Vec::new(),
         binds: vec![Bind {
             frontend: FrontendId(0),
             address: BindAddress::Ip(address),

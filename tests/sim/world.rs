@@ -654,6 +654,7 @@ fn config(random: &mut Random, servers: usize) -> Config {
         mode: Mode::Tcp,
         disabled: false,
         description: None,
+        http: Default::default(),
         span: SPAN,
     });
     config.frontends.push(Frontend {
@@ -720,6 +721,12 @@ fn config(random: &mut Random, servers: usize) -> Config {
     for index in 0..servers {
         let maxconn = [0, 1, 3][random.below(3)];
         config.servers.push(Server {
+            cookie: None,
+            redir: None,
+            pool_max: None,
+            pool_low: 0,
+            pool_purge_ms: 5000,
+            max_reuse: None,
             name: format!("s{index}"),
             backend: BackendId(0),
             puid: index as u32 + 1,

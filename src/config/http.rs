@@ -1,0 +1,289 @@
+//! What a proxy knows beyond TCP: rules, HTTP options, pages, persistence, formats of its log lines.
+//!
+//! One [`Http`] per proxy; a stream looks at that of its frontend and at that of its backend, which are the
+//! same one in a `listen` section (its rules then run once).
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::model::BackendId;
+use crate::lang::acl::Condition;
+use crate::lang::expr::Expr;
+use crate::lang::logformat::LogFormat;
+use crate::lang::rules::{Redirect, Reply, Rule};
+
+/// See the module.
+#[derive(Debug, Clone, Default)]
+pub struct Http {
+    // timeouts
+    pub timeout_http_request_ms: Option<u32>,
+    pub timeout_keep_alive_ms: Option<u32>,
+    pub timeout_tarpit_ms: Option<u32>,
+    // rules, in order of the file, those of `defaults` first
+    pub tcp_connection: Vec<Rule>,
+    pub tcp_session: Vec<Rule>,
+    pub tcp_request: Vec<Rule>,
+    pub tcp_request_delay_ms: Option<u32>,
+    pub tcp_response: Vec<Rule>,
+    pub tcp_response_delay_ms: Option<u32>,
+    pub request: Vec<Rule>,
+    pub response: Vec<Rule>,
+    pub after_response: Vec<Rule>,
+    /// `redirect …` lines, evaluated after `http-request`.
+    pub redirects: Vec<(Redirect, Option<Condition>)>,
+    /// `use_backend` lines.
+    pub switching: Vec<Switch>,
+    /// `use-server`: the server by index of `Config::servers`, or by name at run time.
+    pub use_server: Vec<UseServer>,
+    pub force_persist: Vec<Condition>,
+    pub ignore_persist: Vec<Condition>,
+    pub monitor_uri: Option<Box<[u8]>>,
+    pub monitor_fail: Vec<Condition>,
+    // connections
+    pub connection: Connection,
+    pub reuse: Reuse,
+    pub pool_max_conn: Option<u32>,
+    /// `option http-no-delay`, `http-buffer-request`, `http-ignore-probes`, `prefer-last-server`, `http-use-proxy-header`,
+    /// `http-pretend-keepalive`.
+    pub no_delay: bool,
+    pub buffer_request: bool,
+    pub ignore_probes: bool,
+    pub prefer_last_server: bool,
+    pub use_proxy_header: bool,
+    pub pretend_keep_alive: bool,
+    /// `option accept-unsafe-violations-in-http-request`, `-response`.
+    pub unsafe_request: bool,
+    pub unsafe_response: bool,
+    pub drop_request_trailers: bool,
+    pub drop_response_trailers: bool,
+    /// `no option abortonclose`: false; on by default in HTTP (3.3).
+    pub abort_on_close: bool,
+    pub retry_on: RetryOn,
+    // headers
+    pub forwardfor: Option<AddressHeader>,
+    pub originalto: Option<AddressHeader>,
+    pub forwarded: Option<Forwarded>,
+    pub send_name_header: Option<Box<[u8]>>,
+    pub unique_id_format: Option<LogFormat>,
+    pub unique_id_header: Option<Box<[u8]>>,
+    // pages
+    pub pages: Pages,
+    // persistence
+    pub cookie: Option<Cookie>,
+    pub persist: bool,
+    pub rdp_persist: Option<Box<[u8]>>,
+    /// What `balance` hashes in HTTP.
+    pub hash_key: Option<HashKey>,
+    // captures
+    pub request_captures: Vec<CaptureHeader>,
+    pub response_captures: Vec<CaptureHeader>,
+    /// `capture cookie`: name (a prefix matches) and bytes kept.
+    pub cookie_capture: Option<(Box<[u8]>, u32)>,
+    // logs
+    /// The format of log lines, compiled; `None`: the default line at connection time.
+    pub log_format: Option<Arc<LogFormat>>,
+    pub error_log_format: Option<Arc<LogFormat>>,
+    pub log_format_sd: Option<Arc<LogFormat>>,
+    // statistics
+    pub stats: Option<Stats>,
+}
+
+/// One `use_backend` line.
+#[derive(Debug, Clone)]
+pub struct Switch {
+    pub to: SwitchTo,
+    pub when: Option<Condition>,
+}
+
+#[derive(Debug, Clone)]
+pub enum SwitchTo {
+    Backend(BackendId),
+    /// A name worked out for each request; one that does not exist falls to the default backend.
+    Format(LogFormat),
+}
+
+#[derive(Debug, Clone)]
+pub struct UseServer {
+    pub to: ServerName,
+    pub when: Option<Condition>,
+}
+
+#[derive(Debug, Clone)]
+pub enum ServerName {
+    Server(super::model::ServerId),
+    Format(LogFormat),
+}
+
+/// What becomes of the connections after a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Connection {
+    #[default]
+    KeepAlive,
+    /// `option http-server-close`.
+    ServerClose,
+    /// `option httpclose`.
+    Close,
+}
+
+/// `http-reuse`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reuse {
+    Never,
+    #[default]
+    Safe,
+    Aggressive,
+    Always,
+}
+
+/// `retry-on`: a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryOn {
+    pub conn_failure: bool,
+    pub empty_response: bool,
+    pub junk_response: bool,
+    pub response_timeout: bool,
+    pub zero_rtt_rejected: bool,
+    /// Statuses that are tried again.
+    pub statuses: Vec<u16>,
+}
+
+impl Default for RetryOn {
+    fn default() -> Self {
+        Self {
+            conn_failure: true,
+            empty_response: false,
+            junk_response: false,
+            response_timeout: false,
+            zero_rtt_rejected: false,
+            statuses: Vec::new(),
+        }
+    }
+}
+
+/// `option forwardfor`, `option originalto`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressHeader {
+    /// Lower case.
+    pub name: Box<[u8]>,
+    pub except: Option<IpNet>,
+    pub if_none: bool,
+}
+
+/// `option forwarded` (RFC 7239).
+#[derive(Debug, Clone, Default)]
+pub struct Forwarded {
+    pub proto: bool,
+    pub host: Option<ForwardedNode>,
+    pub by: Option<ForwardedNode>,
+    pub by_port: Option<ForwardedNode>,
+    pub for_: Option<ForwardedNode>,
+    pub for_port: Option<ForwardedNode>,
+}
+
+#[derive(Debug, Clone)]
+pub enum ForwardedNode {
+    /// What the connection and the request say themselves.
+    Own,
+    Expr(Expr),
+}
+
+/// Pages of one proxy by status, where they are not the built-in ones.
+#[derive(Debug, Clone, Default)]
+pub struct Pages {
+    pub by_status: Vec<(u16, Page)>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Page {
+    /// A whole raw answer of a file.
+    Raw(Arc<[u8]>),
+    /// `errorloc`, `errorloc302`, `errorloc303`: code and Location.
+    Location(u16, Box<[u8]>),
+    /// `http-error`.
+    Reply(Box<Reply>),
+}
+
+/// `cookie` of a backend; the values are the servers' own ([`super::Server::cookie`]).
+#[derive(Debug, Clone)]
+pub struct Cookie {
+    pub name: Box<[u8]>,
+    pub mode: CookieMode,
+    pub indirect: bool,
+    pub nocache: bool,
+    pub postonly: bool,
+    pub preserve: bool,
+    pub httponly: bool,
+    pub secure: bool,
+    pub domains: Vec<Box<[u8]>>,
+    /// Seconds.
+    pub maxidle: Option<u32>,
+    pub maxlife: Option<u32>,
+    pub dynamic_key: Option<Box<[u8]>>,
+    /// `attr`, each added to the cookie after `; `.
+    pub attributes: Vec<Box<[u8]>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CookieMode {
+    Insert,
+    Rewrite,
+    Prefix,
+    /// Neither word: the application sets it, values are only recognised.
+    Passive,
+}
+
+/// What the HTTP algorithms of `balance` hash.
+#[derive(Debug, Clone)]
+pub enum HashKey {
+    Uri {
+        len: Option<u32>,
+        depth: Option<u32>,
+        whole: bool,
+        path_only: bool,
+    },
+    UrlParam {
+        name: Box<[u8]>,
+        /// `check_post`, with the bytes of the body to look at.
+        post: Option<u32>,
+    },
+    Header {
+        name: Box<[u8]>,
+        domain_only: bool,
+    },
+    RdpCookie {
+        name: Box<[u8]>,
+    },
+    Expr(Expr),
+}
+
+/// `capture request header`, `capture response header`, `declare capture`.
+#[derive(Debug, Clone)]
+pub struct CaptureHeader {
+    /// `None`: only a slot for rules to fill.
+    pub name: Option<Box<[u8]>>,
+    /// Bytes kept at most.
+    pub len: u32,
+}
+
+/// The statistics page of a proxy.
+#[derive(Debug, Clone)]
+pub struct Stats {
+    pub uri: Box<[u8]>,
+    pub realm: Option<Box<[u8]>>,
+    /// `user:password`, each as written.
+    pub auth: Vec<Box<[u8]>>,
+    /// Seconds.
+    pub refresh_s: Option<u32>,
+    pub show_version: bool,
+    pub show_legends: bool,
+    pub show_modules: bool,
+    pub show_node: Option<String>,
+    pub show_desc: Option<String>,
+    /// Proxies shown (`scope`), by name, `.` replaced by its own; empty: all.
+    pub scope: Vec<String>,
+    /// `stats admin if …`: actions are allowed when one holds.
+    pub admin: Vec<Condition>,
+    /// `stats http-request`.
+    pub rules: Vec<Rule>,
+}
