@@ -12,6 +12,7 @@ use crate::lang::acl::Condition;
 use crate::lang::expr::Expr;
 use crate::lang::logformat::LogFormat;
 use crate::lang::rules::{Redirect, Reply, Rule};
+use crate::lang::source::Span;
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
@@ -271,13 +272,14 @@ pub struct CaptureHeader {
 pub struct Stats {
     pub uri: Box<[u8]>,
     pub realm: Option<Box<[u8]>>,
-    /// `user:password`, each as written.
+    /// `user:password`; one without a colon got it.
     pub auth: Vec<Box<[u8]>>,
     /// Seconds.
     pub refresh_s: Option<u32>,
     pub show_version: bool,
     pub show_legends: bool,
     pub show_modules: bool,
+    /// Empty: the process' own.
     pub show_node: Option<String>,
     pub show_desc: Option<String>,
     /// Proxies shown (`scope`), by name, `.` replaced by its own; empty: all.
@@ -286,4 +288,6 @@ pub struct Stats {
     pub admin: Vec<Condition>,
     /// `stats http-request`.
     pub rules: Vec<Rule>,
+    /// The line that made it.
+    pub span: Span,
 }

@@ -24,6 +24,7 @@ pub mod rules;
 mod section;
 mod server;
 mod servers;
+mod stats_page;
 mod tail;
 pub mod userlist;
 mod words;

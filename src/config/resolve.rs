@@ -57,7 +57,10 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
             mode: section.set.mode,
             disabled: section.set.disabled,
             description: section.description.clone(),
-            http: section.set.http.clone(),
+            http: super::http::Http {
+                stats: super::stats_page::resolve(section, &out.global, cx),
+                ..section.set.http.clone()
+            },
             span: section.span,
         });
         if front.is_some() {
@@ -309,7 +312,7 @@ fn needs_http(keyword: &str, section: &ProxyRaw) -> String {
         "http-request" | "http-response" | "http-after-response" | "redirect" => {
             format!("'{keyword}' rules ignored for {kind} '{name}' as they require HTTP mode.")
         }
-        "stats" => {
+        "stats admin" | "stats http-request" => {
             format!("'stats' statement ignored for {kind} '{name}' as it requires HTTP mode.")
         }
         "cookie" => format!("cookie will be ignored for {kind} '{name}' (needs 'mode http')."),

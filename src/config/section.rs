@@ -8,13 +8,15 @@ use super::known;
 use super::options;
 use super::proxy;
 use super::raw::*;
+use super::stats_page;
 use super::words::{Args, Cx, Owner, Said, Sense, To};
 use crate::lang::diag::{did_you_mean, nearest};
 use crate::lang::lexer::{Line, Word};
 use crate::lang::source::Span;
 
 /// Tables of proxy sections.
-pub(super) static PROXY_TABLES: &[&[Keyword<ProxyRaw>]] = &[proxy::TABLE, options::TABLE];
+pub(super) static PROXY_TABLES: &[&[Keyword<ProxyRaw>]] =
+    &[proxy::TABLE, options::TABLE, stats_page::TABLE];
 
 /// Which section lines go to at the moment.
 enum Open {
@@ -419,6 +421,18 @@ fn unknown_in_proxy(proxy: &ProxyRaw, line: &Line, texts: &[&str], from: usize, 
                 "'timeout' supports {} (got '{got}'){near}",
                 names.join(", ")
             )
+        }
+        "stats" => {
+            let mut names: Vec<String> = tail("stats ").map(|n| format!("'{n}'")).collect();
+            names.sort_unstable();
+            let near = did_you_mean(&nearest(got, tail("stats ")));
+            match got {
+                "" => format!("missing keyword in 'stats', expects {}.", names.join(", ")),
+                _ => format!(
+                    "unknown stats parameter '{got}', expects {}{near}",
+                    names.join(", ")
+                ),
+            }
         }
         "rate-limit" => format!("'rate-limit' only supports 'sessions' (got '{got}')"),
         other => {

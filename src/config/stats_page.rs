@@ -1,0 +1,284 @@
+//! `stats …` of a proxy: the statistics page and who may see it (configuration.txt 4.2, `stats enable` and its kin).
+//!
+//! Any such line makes a page, with haproxy's values for all that is not written. A section with a line of its own
+//! inherits nothing of the page in its `defaults`, in haproxy either (seen on 2.6).
+
+use super::global::words;
+use super::http::Stats;
+use super::keyword::{Arity, B, D, F, Keyword, L, MANY, Sections};
+use super::model::{Global, Mode};
+use super::raw::{ProxyRaw, SectionKind};
+use super::words::{Args, Cx, Said};
+use crate::lang::diag::Form;
+use crate::lang::lexer::Word;
+use crate::lang::source::Span;
+use crate::lang::value::{self, Unit};
+
+/// Where the page is if no line says so.
+const URI: &[u8] = b"/haproxy?stats";
+/// The mark in [`ProxyRaw::seen`] that the section has a line of its own.
+const SEEN: &str = "stats";
+
+const DFLB: Sections = D | F | L | B;
+/// haproxy passes over words behind the argument; so do we, but we say so.
+const ANY: Arity = (0, MANY);
+
+const fn kw(
+    name: &'static str,
+    usage: &'static str,
+    doc: &'static str,
+    parse: super::keyword::Parse<ProxyRaw>,
+) -> Keyword<ProxyRaw> {
+    Keyword::new(name, DFLB, ANY, usage, doc, parse)
+}
+
+/// Every `stats` keyword of proxies.
+pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
+    kw(
+        "stats auth",
+        "<user>:<password>",
+        "who may see the statistics page; several lines add up",
+        auth,
+    ),
+    kw("stats enable", "", "a statistics page", |p, a| {
+        page(p, a);
+        end(a);
+        Ok(())
+    }),
+    kw(
+        "stats hide-version",
+        "",
+        "the page does not name the version, as it does by default",
+        |p, a| {
+            page(p, a).show_version = false;
+            end(a);
+            Ok(())
+        },
+    ),
+    kw(
+        "stats realm",
+        "<realm>",
+        "what the browser shows when it asks for a password",
+        |p, a| {
+            let word = argument(a, "'realm' needs an realm name.")?;
+            page(p, a).realm = Some(word.bytes.clone().into());
+            end(a);
+            Ok(())
+        },
+    ),
+    kw(
+        "stats refresh",
+        "<delay>",
+        "seconds after which a browser asks again",
+        refresh,
+    ),
+    kw(
+        "stats scope",
+        "{<proxy>|.}",
+        "a proxy that the page shows, '.' its own; none given: all",
+        |p, a| {
+            let name = argument(a, "'scope' needs a proxy name.")?
+                .text()
+                .into_owned();
+            let stats = page(p, a);
+            if !stats.scope.contains(&name) {
+                stats.scope.push(name);
+            }
+            end(a);
+            Ok(())
+        },
+    ),
+    kw(
+        "stats show-desc",
+        "[<text>]",
+        "the page has this description, or the one of 'global'",
+        |p, a| {
+            page(p, a).show_desc = Some(words(a));
+            Ok(())
+        },
+    ),
+    kw(
+        "stats show-legends",
+        "",
+        "the page tells modes, numbers, addresses, cookies and algorithms",
+        |p, a| {
+            page(p, a).show_legends = true;
+            end(a);
+            Ok(())
+        },
+    ),
+    kw(
+        "stats show-modules",
+        "",
+        "the page has columns for TLS, HTTP/2 and HTTP/1",
+        |p, a| {
+            page(p, a).show_modules = true;
+            end(a);
+            Ok(())
+        },
+    ),
+    kw(
+        "stats show-node",
+        "[<name>]",
+        "the page names this node, or the one of 'global'",
+        show_node,
+    ),
+    kw(
+        "stats show-version",
+        "",
+        "the page names the version",
+        |p, a| {
+            page(p, a).show_version = true;
+            end(a);
+            Ok(())
+        },
+    ),
+    kw(
+        "stats uri",
+        "<prefix>",
+        "requests whose path begins so are for the page",
+        uri,
+    ),
+];
+
+impl Stats {
+    /// haproxy's page where only its existence is written; `span` is the line that did it.
+    pub fn new(span: Span) -> Self {
+        Self {
+            uri: URI.into(),
+            realm: None,
+            auth: Vec::new(),
+            refresh_s: None,
+            show_version: false,
+            show_legends: false,
+            show_modules: false,
+            show_node: None,
+            show_desc: None,
+            scope: Vec::new(),
+            admin: Vec::new(),
+            rules: Vec::new(),
+            span,
+        }
+    }
+}
+
+/// The section's own page, begun anew at its first `stats` line.
+pub(super) fn page<'p>(proxy: &'p mut ProxyRaw, args: &mut Args<'_, '_>) -> &'p mut Stats {
+    let first = !proxy.seen.contains(&SEEN);
+    let slot = &mut proxy.set.http.stats;
+    if first {
+        proxy.seen.push(SEEN);
+        if let Some(inherited) = slot.take()
+            && !inherited.auth.is_empty()
+        {
+            let text = "the 'stats auth' lines of 'defaults' do not hold for this page: a section with a \
+                        'stats' line of its own inherits none.";
+            args.cx.notice(args.head, text);
+        }
+    }
+    slot.get_or_insert_with(|| Stats::new(args.head))
+}
+
+/// The argument a keyword must have.
+fn argument<'w>(args: &mut Args<'w, '_>, missing: &str) -> Result<&'w Word, Said> {
+    args.next()
+        .filter(|word| !word.bytes.is_empty())
+        .ok_or(())
+        .map_err(|()| args.fail(args.end(), missing))
+}
+
+/// Says what is passed over.
+fn end(args: &mut Args<'_, '_>) {
+    if let Some(word) = args.next() {
+        let text = format!("'{}' ignores what follows: '{}'.", args.name, word.text());
+        args.cx.warning(word.span, text);
+    }
+}
+
+fn auth(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    let word = argument(args, "'auth' needs a user:password account.")?;
+    let mut account = word.bytes.clone();
+    if !account.contains(&b':') {
+        let text = format!("user '{}' may log in without a password.", word.text());
+        args.cx
+            .warning(word.span, text)
+            .help("write <user>:<password>");
+        account.push(b':');
+    }
+    page(proxy, args).auth.push(account.into());
+    end(args);
+    Ok(())
+}
+
+fn uri(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    let word = argument(args, "'uri' needs an URI prefix.")?;
+    if word.bytes[0] != b'/' {
+        let text = format!(
+            "no path begins with '{}': they all begin with '/'.",
+            word.text()
+        );
+        args.cx.warning(word.span, text);
+    }
+    page(proxy, args).uri = word.bytes.clone().into();
+    end(args);
+    Ok(())
+}
+
+fn refresh(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    let word = args.expect("a time (in seconds)")?;
+    let seconds = value::time_s(&word.bytes, Unit::S).map_err(|e| args.bad_value(word, &e))?;
+    page(proxy, args).refresh_s = Some(seconds).filter(|&s| s > 0);
+    end(args);
+    Ok(())
+}
+
+fn show_node(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    let name = match args.next() {
+        None => String::new(),
+        Some(word) => {
+            let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-_.".contains(b);
+            if !word.bytes.iter().all(allowed) {
+                let text = "'stats show-node' takes a name of letters, digits, '-', '_' and '.'.";
+                return Err(args.fail(word.span, text));
+            }
+            word.text().into_owned()
+        }
+    };
+    page(proxy, args).show_node = Some(name);
+    end(args);
+    Ok(())
+}
+
+/// The page of a section with what is known only once everything was read; `None` where there is none.
+pub(super) fn resolve(section: &ProxyRaw, global: &Global, cx: &mut Cx<'_>) -> Option<Stats> {
+    let mut stats = section.set.http.stats.clone()?;
+    let (kind, name) = (section.kind.called(), &section.name);
+    if section.set.mode != Mode::Http {
+        let text =
+            format!("'stats' statement ignored for {kind} '{name}' as it requires HTTP mode.");
+        cx.warning(stats.span, text).form(Form::Bare);
+        return None;
+    }
+    for shown in stats.scope.iter_mut().filter(|shown| *shown == ".") {
+        shown.clone_from(name);
+    }
+    if stats.show_desc.as_deref() == Some("") {
+        stats.show_desc.clone_from(&global.description);
+        if stats.show_desc.is_none() && section.kind != SectionKind::Defaults {
+            let text =
+                "'show-desc' requires a parameter or 'desc' to be set in the global section.";
+            cx.warning(stats.span, text);
+        }
+    }
+    if !stats.rules.is_empty() && (!stats.auth.is_empty() || stats.realm.is_some()) {
+        let text = format!(
+            "proxy '{name}': stats 'auth'/'realm' and 'http-request' can't be used at the same time."
+        );
+        let _: Said = cx.alert_help(
+            stats.span,
+            text,
+            "'stats http-request auth realm <realm> unless <condition>' asks for a password too",
+        );
+    }
+    Some(stats)
+}
