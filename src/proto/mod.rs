@@ -2,5 +2,6 @@
 
 pub mod check;
 pub mod http;
+pub mod page;
 pub mod proxy_header;
 pub mod syslog;
