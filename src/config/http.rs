@@ -17,9 +17,12 @@ use crate::lang::source::Span;
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Http {
-    // timeouts
+    // timeouts; 0 in the file is `None` here
+    /// For a whole head of a request, counted from the moment it is waited for; `None`: the client's.
     pub timeout_http_request_ms: Option<u32>,
+    /// For the first byte of the next request; `None`: as `timeout http-request`.
     pub timeout_keep_alive_ms: Option<u32>,
+    /// `None`: the connect timeout.
     pub timeout_tarpit_ms: Option<u32>,
     // rules, in order of the file, those of `defaults` first
     pub tcp_connection: Vec<Rule>,
@@ -56,6 +59,7 @@ pub struct Http {
     /// `option accept-unsafe-violations-in-http-request`, `-response`.
     pub unsafe_request: bool,
     pub unsafe_response: bool,
+    pub restrict_names: RestrictNames,
     pub drop_request_trailers: bool,
     pub drop_response_trailers: bool,
     /// `no option abortonclose`: false; on by default in HTTP (3.3).
@@ -125,6 +129,17 @@ pub enum Connection {
     ServerClose,
     /// `option httpclose`.
     Close,
+}
+
+/// `option http-restrict-req-hdr-names`: header names with other bytes than letters, digits and `-`. Each proxy
+/// on the way applies its own after its `http-request` rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RestrictNames {
+    #[default]
+    Preserve,
+    Delete,
+    /// 403.
+    Reject,
 }
 
 /// `http-reuse`.

@@ -34,6 +34,7 @@ pub(super) const MANY: usize = usize::MAX;
 pub(super) type Parse<T> = fn(&mut T, &mut Args<'_, '_>) -> Result<(), Said>;
 
 /// One keyword of a table whose entries fill a `T`.
+#[derive(Debug)]
 pub(super) struct Keyword<T: 'static> {
     /// The words that open the line, one space between them: `timeout client`.
     pub(super) name: &'static str,
@@ -50,6 +51,8 @@ pub(super) struct Keyword<T: 'static> {
     pub(super) strict_place: bool,
     /// What a message calls it where a second one is passed over, as haproxy does for these.
     pub(super) once: Option<&'static str>,
+    /// In TCP mode haproxy says that the line is ignored.
+    pub(super) http_only: bool,
     pub(super) kind: Kind,
     pub(super) parse: Parse<T>,
 }
@@ -92,6 +95,7 @@ impl<T> Keyword<T> {
             invertible: false,
             strict_place: false,
             once: None,
+            http_only: false,
             kind: Kind::Supported,
             parse,
         }
@@ -108,6 +112,11 @@ impl<T> Keyword<T> {
     /// The first line counts; `name` is what a message about a second one calls it.
     pub(super) const fn once(mut self, name: &'static str) -> Self {
         self.once = Some(name);
+        self
+    }
+    /// Ignored with a warning in TCP mode.
+    pub(super) const fn http_only(mut self) -> Self {
+        self.http_only = true;
         self
     }
     pub(super) const fn obsolete(mut self, now: &'static str) -> Self {

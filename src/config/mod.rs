@@ -11,6 +11,7 @@ mod bind;
 mod fetches;
 mod global;
 pub mod http;
+mod http_options;
 pub mod keyword;
 mod known;
 pub mod load;

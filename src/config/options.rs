@@ -55,9 +55,9 @@ macro_rules! set_or_default {
 pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
     flag(
         "option abortonclose",
-        BACK,
-        "drops queued requests of clients that went away",
-        set!(abortonclose),
+        DFLB,
+        "drops queued requests of clients that went away (the default in HTTP mode)",
+        set_or_default!(abortonclose),
     ),
     flag(
         "option allbackups",

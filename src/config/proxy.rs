@@ -414,7 +414,7 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
 ];
 
 /// A time in milliseconds; 0 is none. From 1 to 99 without a unit, seconds were probably meant.
-fn timeout(args: &mut Args<'_, '_>) -> Result<Option<u32>, Said> {
+pub(super) fn timeout(args: &mut Args<'_, '_>) -> Result<Option<u32>, Said> {
     let word = args
         .rest()
         .first()

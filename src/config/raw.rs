@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::keyword::Keyword;
 use super::model::*;
 use super::rules::Test;
 use crate::lang::lexer::Word;
@@ -190,6 +191,8 @@ pub(super) struct Settings {
     /// `option httplog`, for the warning in TCP mode.
     pub(super) httplog_at: Option<Span>,
     pub(super) options: Options,
+    /// Lines in force that have no effect in TCP mode, which haproxy says.
+    pub(super) http_only: Vec<(&'static Keyword<ProxyRaw>, Span)>,
     /// Rules and all that is HTTP's, references not settled yet.
     pub(super) http: super::http::Http,
     pub(super) client_ka: KeepAlive,
@@ -227,7 +230,8 @@ pub(super) struct Options {
     pub(super) smart_connect: bool,
     pub(super) log_health_checks: bool,
     pub(super) allbackups: bool,
-    pub(super) abortonclose: bool,
+    /// Without a line off in TCP mode, on in HTTP mode (haproxy 3.3).
+    pub(super) abortonclose: Option<bool>,
     pub(super) transparent: bool,
     /// `option splice-auto`, `-request`, `-response`: `Some(false)` where negated.
     pub(super) splice_auto: Option<bool>,

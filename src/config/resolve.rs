@@ -8,6 +8,7 @@ use super::address;
 use super::load::LoadInputs;
 use super::model::*;
 use super::options;
+use super::proxy;
 use super::raw::*;
 use super::rules::{Condition, Term, UseBackend};
 use super::servers;
@@ -59,6 +60,7 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
             description: section.description.clone(),
             http: super::http::Http {
                 stats: super::stats_page::resolve(section, &out.global, cx),
+                abort_on_close: section.set.options.abortonclose != Some(false),
                 ..section.set.http.clone()
             },
             span: section.span,
@@ -285,6 +287,12 @@ fn later_issues(section: &ProxyRaw, cx: &mut Cx<'_>) {
             }
         }
     }
+    for (keyword, at) in section.set.http_only.iter().filter(|_| !http) {
+        if keyword.sections & proxy::section_bit(section.kind) != 0 {
+            cx.warning(*at, needs_http(keyword.name, section))
+                .form(Form::Bare);
+        }
+    }
     if let (Some(at), false) = (section.set.httplog_at, http) {
         let text = format!(
             "'option httplog' not usable with {} '{}' (needs 'mode http'). Falling back to 'option tcplog'.",
@@ -314,6 +322,9 @@ fn needs_http(keyword: &str, section: &ProxyRaw) -> String {
         }
         "stats admin" | "stats http-request" => {
             format!("'stats' statement ignored for {kind} '{name}' as it requires HTTP mode.")
+        }
+        "monitor-uri" => {
+            format!("monitor-uri will be ignored for {kind} '{name}' (needs 'mode http').")
         }
         "cookie" => format!("cookie will be ignored for {kind} '{name}' (needs 'mode http')."),
         _ => format!("'{keyword}' ignored for {kind} '{name}' as it requires HTTP mode."),
@@ -658,7 +669,7 @@ fn backend(
         tcpka: set.server_ka,
         independent_streams: set.options.independent_streams,
         allbackups: set.options.allbackups,
-        abortonclose: set.options.abortonclose,
+        abortonclose: set.options.abortonclose == Some(true),
         tcp_smart_connect: set.options.smart_connect,
         log_health_checks: set.options.log_health_checks,
         splice_request: splice(out, set.options.splice_auto, set.options.splice_request),

@@ -3,6 +3,7 @@
 use super::address;
 use super::bind;
 use super::global;
+use super::http_options;
 use super::keyword::{self, Keyword, Kind};
 use super::known;
 use super::options;
@@ -15,8 +16,13 @@ use crate::lang::lexer::{Line, Word};
 use crate::lang::source::Span;
 
 /// Tables of proxy sections.
-pub(super) static PROXY_TABLES: &[&[Keyword<ProxyRaw>]] =
-    &[proxy::TABLE, options::TABLE, stats_page::TABLE];
+#[rustfmt::skip]
+pub(super) static PROXY_TABLES: &[&[Keyword<ProxyRaw>]] = &[
+    proxy::TABLE,
+    options::TABLE,
+    http_options::TABLE,
+    stats_page::TABLE,
+];
 
 /// Which section lines go to at the moment.
 enum Open {
@@ -360,13 +366,20 @@ fn proxy_line(proxy: &mut ProxyRaw, line: &Line, cx: &mut Cx<'_>) {
         if misplaced(keyword, proxy, head, cx) {
             return;
         }
-        let before = (proxy.set.timeout.clone(), proxy.set.rate_limit_sessions);
+        let before = times(&proxy.set);
         let name = proxy.name.clone();
         let owner = Owner {
             kind: proxy.kind.word(),
             name: &name,
         };
-        let _: Result<(), Said> = run(keyword, proxy, line, (sense, from, count), owner, cx);
+        let read = run(keyword, proxy, line, (sense, from, count), owner, cx);
+        if keyword.http_only && read.is_ok() {
+            proxy.set.http_only.retain(|(k, _)| k.name != keyword.name);
+            if sense == Sense::Plain {
+                let name = head.to(line.words[from + count - 1].span);
+                proxy.set.http_only.push((keyword, name));
+            }
+        }
         overwritten(keyword.name, &before, proxy, head, cx);
     } else if let Some(known) = known::proxy(&texts) {
         let name = known.name.to_owned();
@@ -444,10 +457,22 @@ fn unknown_in_proxy(proxy: &ProxyRaw, line: &Line, texts: &[&str], from: usize, 
     let _: Said = cx.alert(span, text);
 }
 
+/// What [`overwritten`] compares.
+type Times = (Timeouts, [Option<u32>; 3], u32);
+
+fn times(set: &Settings) -> Times {
+    let http = [
+        set.http.timeout_http_request_ms,
+        set.http.timeout_keep_alive_ms,
+        set.http.timeout_tarpit_ms,
+    ];
+    (set.timeout.clone(), http, set.rate_limit_sessions)
+}
+
 /// Says so if a line has changed a time or a rate that its section had set before.
 fn overwritten(
     name: &'static str,
-    before: &(Timeouts, u32),
+    before: &Times,
     proxy: &mut ProxyRaw,
     head: Span,
     cx: &mut Cx<'_>,
@@ -455,7 +480,7 @@ fn overwritten(
     if !name.starts_with("timeout ") && !name.starts_with("rate-limit ") {
         return;
     }
-    let changed = (&before.0, before.1) != (&proxy.set.timeout, proxy.set.rate_limit_sessions);
+    let changed = *before != times(&proxy.set);
     if !proxy.seen.contains(&name) {
         proxy.seen.push(name);
     } else if changed {

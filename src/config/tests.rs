@@ -28,7 +28,7 @@ impl World for Small {
     }
 }
 
-fn loaded(text: &str) -> Loaded {
+pub(super) fn loaded(text: &str) -> Loaded {
     loaded_with(text, |_| {})
 }
 
@@ -51,7 +51,7 @@ fn loaded_with(text: &str, change: impl FnOnce(&mut LoadInputs<'_>)) -> Loaded {
     load(&inputs)
 }
 
-fn config(text: &str) -> Config {
+pub(super) fn config(text: &str) -> Config {
     let loaded = loaded(text);
     loaded
         .config
@@ -59,7 +59,7 @@ fn config(text: &str) -> Config {
 }
 
 /// A listen section with these lines and one server.
-fn listen(lines: &str) -> Config {
+pub(super) fn listen(lines: &str) -> Config {
     config(&format!(
         "listen l\nbind :1\n{lines}\nserver s 192.0.2.1:80\n"
     ))
