@@ -168,7 +168,7 @@ fn weight_of(text: &str, initial: u32) -> Result<u32, &'static str> {
 fn is_static(backend: &Backend) -> bool {
     match backend.balance {
         Balance::StaticRr => true,
-        Balance::Source => backend.hash_type.method == HashMethod::MapBased,
+        Balance::Source | Balance::Key(_) => backend.hash_type.method == HashMethod::MapBased,
         Balance::RoundRobin | Balance::LeastConn | Balance::First | Balance::Random(_) => false,
     }
 }

@@ -69,6 +69,8 @@ pub(crate) fn backend(name: &str, balance: Balance) -> Backend {
         servers: Vec::new(),
         balance,
         hash_type: HashType::default(),
+        hash_balance_factor: 0,
+        hash_affinity: Affinity::Always,
         retries: 3,
         redispatch: Redispatch(0),
         dispatch: None,

@@ -7,11 +7,11 @@
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::*;
 
-use super::balance::{Algorithm, Entry};
+use super::balance::{Algorithm, Entry, keyed};
 use super::queue::Queue;
 use super::server;
 use crate::base::tick::Tick;
-use crate::config::{BackendId, Balance, ServerId};
+use crate::config::{Affinity, BackendId, Balance, ServerId};
 use crate::shared::Shared;
 
 /// What one shard knows of one backend: who may be chosen, and the algorithm's own schedule.
@@ -35,6 +35,9 @@ pub struct BackendView {
 pub struct Ask {
     /// Address of the client where it has one, for `source`.
     pub client: Option<IpAddr>,
+    /// What the algorithms that hash a part of the request go by ([`super::key::hash_key`]). Without one
+    /// servers take turns.
+    pub key: Option<u32>,
     /// Not this one if another is usable (redispatch).
     pub avoid: Option<ServerId>,
 }
@@ -65,7 +68,7 @@ impl BackendView {
             next_step: Tick::NEVER,
             entries: Vec::new(),
             follows_load: config.servers.iter().any(follows),
-            algorithm: Algorithm::new(&config.balance, config.hash_type, shard, seed),
+            algorithm: Algorithm::new(config, shard, seed),
         };
         view.refresh(shared, Tick(0));
         view
@@ -137,7 +140,7 @@ impl BackendView {
             return Choice::Nobody;
         }
         let in_backend = self.in_backend(shared);
-        if let Some(id) = self.algorithm.determined(ask.client, ask.avoid) {
+        if let Some(id) = self.determined(shared, ask, now) {
             return self.pick_determined(shared, id, in_backend, now);
         }
         let waiting = shared.backend(self.backend).queued.load(SeqCst);
@@ -187,13 +190,37 @@ impl BackendView {
     pub fn has_alternatives(&self, shared: &Shared) -> bool {
         let config = &shared.config;
         let active = |e: &&Entry| !config.server(e.id).backup;
-        config.backend(self.backend).balance != Balance::Source
+        !config.backend(self.backend).balance.is_keyed()
             && self.entries.iter().filter(active).nth(1).is_some()
     }
 
-    /// The server that the client's address determines under `balance source`.
-    pub fn determined(&self, ask: &Ask) -> Option<ServerId> {
-        self.algorithm.determined(ask.client, ask.avoid)
+    /// The server that a key determines: the client's address under `balance source`, else
+    /// [`Ask::key`]. One to be avoided, or full where `hash-preserve-affinity` lets go of it, gives way to
+    /// the next one that suits.
+    pub fn determined(&self, shared: &Shared, ask: &Ask, now: Tick) -> Option<ServerId> {
+        let config = shared.config.backend(self.backend);
+        let key = match config.balance {
+            Balance::Source => keyed::of_address(ask.client?, config.hash_type.avalanche),
+            Balance::Key(_) => ask.key?,
+            _ => return None,
+        };
+        let other = |id: ServerId| Some(id) != ask.avoid;
+        let serves = |id: ServerId| {
+            let cell = shared.server(id);
+            match config.hash_affinity {
+                Affinity::Always => true,
+                Affinity::Maxconn => has_place(shared, id, self.in_backend(shared), now),
+                Affinity::Maxqueue => {
+                    let most = shared.config.server(id).maxqueue;
+                    most == 0 || cell.queued.load(SeqCst) < most
+                }
+            }
+        };
+        let choose =
+            |suits: &dyn Fn(ServerId) -> bool| self.algorithm.determined(shared, key, suits);
+        choose(&|id| other(id) && serves(id))
+            .or_else(|| choose(&other))
+            .or_else(|| choose(&|_| true))
     }
 
     /// Chooses for a stream that waited in the backend's queue. `may` says which servers it may have.

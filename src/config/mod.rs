@@ -7,6 +7,7 @@
 
 mod acl;
 mod address;
+mod balance;
 mod bind;
 mod fetches;
 mod global;
@@ -18,9 +19,11 @@ pub mod load;
 mod log;
 pub mod model;
 mod options;
+mod persistence;
 mod proxy;
 mod raw;
 mod resolve;
+mod reuse;
 pub mod rules;
 mod section;
 mod server;

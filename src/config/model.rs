@@ -407,6 +407,9 @@ pub struct Backend {
     pub servers: Vec<ServerId>,
     pub balance: Balance,
     pub hash_type: HashType,
+    /// `hash-balance-factor` in percent of the average load; 0: no bound.
+    pub hash_balance_factor: u32,
+    pub hash_affinity: Affinity,
     pub retries: u32,
     pub redispatch: Redispatch,
     /// `dispatch` address: used when no server is configured or chosen.
@@ -447,6 +450,45 @@ pub enum Balance {
     /// `random(n)`; no `balance` line is `Random(2)` as in haproxy 3.3 and later.
     Random(u32),
     Source,
+    /// A part of the request, hashed ([`Http::hash_key`](super::http::Http::hash_key) says which).
+    Key(KeyKind),
+}
+
+impl Balance {
+    /// Does a key determine the server?
+    pub fn is_keyed(&self) -> bool {
+        matches!(self, Self::Source | Self::Key(_))
+    }
+}
+
+/// What [`Balance::Key`] hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    Uri,
+    UrlParam,
+    Header,
+    RdpCookie,
+    /// `balance hash`.
+    Expr,
+}
+
+impl KeyKind {
+    /// Works on HTTP requests only.
+    pub fn needs_http(self) -> bool {
+        matches!(self, Self::Uri | Self::UrlParam | Self::Header)
+    }
+}
+
+/// `hash-preserve-affinity`: when a stream leaves the server that its key names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Affinity {
+    /// Never: it waits there.
+    #[default]
+    Always,
+    /// When the server has no place.
+    Maxconn,
+    /// When the server's queue has none either.
+    Maxqueue,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

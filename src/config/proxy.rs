@@ -2,16 +2,16 @@
 
 use super::acl;
 use super::address;
+use super::balance;
 use super::bind;
 use super::global::words;
 use super::keyword::{Arity, B, D, F, Keyword, L, MANY, NONE, ONE, Sections};
 use super::log;
 use super::model::*;
-use super::raw::{BalanceWord, ProxyRaw, SectionKind};
+use super::raw::{ProxyRaw, SectionKind};
 use super::server;
 use super::words::{Args, Said, To};
 use crate::lang::diag::{did_you_mean, nearest};
-use crate::lang::lexer::Word;
 use crate::lang::value::{self, Unit};
 
 /// Of both sides.
@@ -78,7 +78,7 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         (0, MANY),
         "<algorithm> [<arguments>]",
         "how servers are chosen",
-        balance,
+        balance::balance,
     ),
     kw(
         "bind",
@@ -210,7 +210,7 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         (1, 3),
         "{map-based|consistent} [<function>] [avalanche]",
         "how hashes choose",
-        hash_type,
+        balance::hash_type,
     ),
     kw(
         "id",
@@ -453,129 +453,6 @@ fn mode(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
             return Err(args.fail(word.span, format!("unknown proxy mode '{other}'{hint}")));
         }
     }
-    Ok(())
-}
-
-/// Names of algorithms with the haproxy form of those that take an argument.
-const ALGORITHMS: [&str; 11] = [
-    "roundrobin",
-    "static-rr",
-    "leastconn",
-    "first",
-    "random",
-    "source",
-    "uri",
-    "url_param",
-    "hdr",
-    "rdp-cookie",
-    "hash",
-];
-
-fn balance(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
-    let at = args
-        .rest()
-        .first()
-        .map_or(args.head, |word| args.head.to(word.span));
-    let Some(word) = args.next() else {
-        // haproxy takes this as round robin.
-        proxy.set.balance = Some((BalanceWord::Of(Balance::RoundRobin), at));
-        return Ok(());
-    };
-    let text = word.text().into_owned();
-    let (name, inside) = match text.split_once('(') {
-        Some((name, rest)) => match rest.strip_suffix(')') {
-            Some(inside) => (name, Some(inside)),
-            None => {
-                let what = format!("balance {name} : missing closing parenthesis.");
-                return Err(args.fail(word.span, what));
-            }
-        },
-        None => (&*text, None),
-    };
-    let chosen = match name {
-        "roundrobin" => BalanceWord::Of(Balance::RoundRobin),
-        "static-rr" => BalanceWord::Of(Balance::StaticRr),
-        "leastconn" => BalanceWord::Of(Balance::LeastConn),
-        "first" => BalanceWord::Of(Balance::First),
-        "source" => BalanceWord::Of(Balance::Source),
-        "random" => BalanceWord::Of(Balance::Random(draws(args, word, inside)?)),
-        "uri" | "url_param" | "hdr" => {
-            args.at = args.line.words.len();
-            BalanceWord::Http
-        }
-        "rdp-cookie" | "hash" | "log-hash" | "sticky" => {
-            return Err(args.cx.not_yet(word.span, &format!("balance {name}")));
-        }
-        _ => {
-            let hint = did_you_mean(&nearest(name, ALGORITHMS));
-            let help = format!("known are: {}", ALGORITHMS.join(" "));
-            return Err(args.fail_help(
-                word.span,
-                format!("unknown 'balance' algorithm '{name}'{hint}"),
-                help,
-            ));
-        }
-    };
-    args.done()?;
-    proxy.set.balance = Some((chosen, at));
-    Ok(())
-}
-
-fn draws(args: &mut Args<'_, '_>, word: &Word, inside: Option<&str>) -> Result<u32, Said> {
-    let Some(inside) = inside.filter(|i| !i.is_empty()) else {
-        return Ok(2);
-    };
-    value::uint(inside.as_bytes(), 1..=i32::MAX as u32).map_err(|_| {
-        let text = format!("balance random : number of draws must be at least 1 (got '{inside}').");
-        args.fail(word.span, text)
-    })
-}
-
-fn hash_type(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
-    let mut out = HashType::default();
-    let word = args.expect("'map-based' or 'consistent'")?;
-    out.method = match &*word.text() {
-        "map-based" => HashMethod::MapBased,
-        "consistent" => HashMethod::Consistent,
-        other => {
-            let text =
-                format!("'hash-type' only supports 'consistent' and 'map-based' (got '{other}').");
-            return Err(args.fail(word.span, text));
-        }
-    };
-    let mut default_avalanche = out.method == HashMethod::Consistent;
-    if let Some(word) = args.next() {
-        default_avalanche = false;
-        out.function = match &*word.text() {
-            "sdbm" => HashFunction::Sdbm,
-            "djb2" => HashFunction::Djb2,
-            "wt6" => HashFunction::Wt6,
-            "crc32" => HashFunction::Crc32,
-            "none" => HashFunction::None,
-            "avalanche" => {
-                let text = "'hash-type' takes 'avalanche' only after a hash function.";
-                return Err(args.fail(word.span, text));
-            }
-            other => {
-                let text = format!(
-                    "'hash-type' only supports 'sdbm', 'djb2', 'crc32', 'wt6' and 'none' hash functions (got '{other}')."
-                );
-                return Err(args.fail(word.span, text));
-            }
-        };
-    }
-    if let Some(word) = args.next() {
-        if word.bytes != b"avalanche" {
-            let text = format!(
-                "'hash-type' only supports 'avalanche' as a modifier for hash functions (got '{}').",
-                word.text()
-            );
-            return Err(args.fail(word.span, text));
-        }
-        out.avalanche = true;
-    }
-    out.avalanche |= default_avalanche;
-    proxy.set.hash_type = out;
     Ok(())
 }
 

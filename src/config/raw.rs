@@ -176,8 +176,18 @@ pub(super) struct Settings {
     pub(super) rate_limit_sessions: u32,
     pub(super) retries: Option<u32>,
     pub(super) redispatch: Redispatch,
-    pub(super) balance: Option<(BalanceWord, Span)>,
+    pub(super) balance: Option<(Balance, Span)>,
+    /// The expression of `balance hash`, read once all names are known.
+    pub(super) hash_expr: Option<Word>,
     pub(super) hash_type: HashType,
+    pub(super) hash_balance_factor: u32,
+    pub(super) hash_affinity: Affinity,
+    /// The `cookie` line, whether it says `dynamic`, and `dynamic-cookie-key`.
+    pub(super) cookie_at: Option<Span>,
+    pub(super) cookie_dynamic: bool,
+    pub(super) dynamic_key: Option<Box<[u8]>>,
+    /// `persist rdp-cookie`.
+    pub(super) rdp_persist_at: Option<Span>,
     pub(super) default_backend: Option<Word>,
     pub(super) monitor_net: Option<ipnet::IpNet>,
     pub(super) grace_ms: Option<u32>,
@@ -237,14 +247,6 @@ pub(super) struct Options {
     pub(super) splice_auto: Option<bool>,
     pub(super) splice_request: Option<bool>,
     pub(super) splice_response: Option<bool>,
-}
-
-/// `balance` as written; the HTTP kinds fall back to round robin in TCP mode, as in haproxy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum BalanceWord {
-    Of(Balance),
-    /// `uri`, `url_param`, `hdr(…)`.
-    Http,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -361,6 +363,12 @@ pub(super) struct ServerOptions {
     pub(super) tcp_ut_ms: Option<u32>,
     pub(super) tfo: bool,
     pub(super) init_addr: Vec<InitAddr>,
+    pub(super) cookie: Option<(Box<[u8]>, Span)>,
+    pub(super) redir: Option<(Box<[u8]>, Span)>,
+    pub(super) pool_max: Option<u32>,
+    pub(super) pool_low: u32,
+    pub(super) pool_purge_ms: u32,
+    pub(super) max_reuse: Option<u32>,
     pub(super) not_yet: Vec<NotYetRaw>,
 }
 
@@ -391,6 +399,12 @@ impl Default for ServerOptions {
             tcp_ut_ms: None,
             tfo: false,
             init_addr: vec![InitAddr::Last, InitAddr::Libc],
+            cookie: None,
+            redir: None,
+            pool_max: None,
+            pool_low: 0,
+            pool_purge_ms: 5000,
+            max_reuse: None,
             not_yet: Vec::new(),
         }
     }

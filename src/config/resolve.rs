@@ -61,7 +61,7 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
             http: super::http::Http {
                 stats: super::stats_page::resolve(section, &out.global, cx),
                 abort_on_close: section.set.options.abortonclose != Some(false),
-                ..section.set.http.clone()
+                ..persistence(section, cx)
             },
             span: section.span,
         });
@@ -326,7 +326,6 @@ fn needs_http(keyword: &str, section: &ProxyRaw) -> String {
         "monitor-uri" => {
             format!("monitor-uri will be ignored for {kind} '{name}' (needs 'mode http').")
         }
-        "cookie" => format!("cookie will be ignored for {kind} '{name}' (needs 'mode http')."),
         _ => format!("'{keyword}' ignored for {kind} '{name}' as it requires HTTP mode."),
     }
 }
@@ -653,6 +652,8 @@ fn backend(
         servers: Vec::new(),
         balance: balance(section, cx),
         hash_type: set.hash_type,
+        hash_balance_factor: set.hash_balance_factor,
+        hash_affinity: set.hash_affinity,
         retries: set.retries.unwrap_or(RETRIES),
         redispatch: set.redispatch,
         dispatch: dispatch(section, cx),
@@ -680,22 +681,57 @@ fn backend(
     }
 }
 
+/// In TCP mode keys of HTTP requests fall back to round robin, as in haproxy.
 fn balance(section: &ProxyRaw, cx: &mut Cx<'_>) -> Balance {
-    match &section.set.balance {
-        None => Balance::Random(2),
-        Some((BalanceWord::Of(balance), _)) => balance.clone(),
-        Some((BalanceWord::Http, at)) => {
-            if section.set.mode == Mode::Tcp {
-                let text = format!(
-                    "Layer 7 hash not possible for {} '{}' (needs 'mode http'). Falling back to round robin.",
-                    section.kind.called(),
-                    section.name
-                );
-                cx.warning(*at, text).form(Form::Bare);
-            }
+    let Some((balance, at)) = &section.set.balance else {
+        return Balance::Random(2);
+    };
+    let http = section.set.mode == Mode::Http;
+    match balance {
+        Balance::Key(kind) if kind.needs_http() && !http => {
+            let text = format!(
+                "Layer 7 hash not possible for {} '{}' (needs 'mode http'). Falling back to round robin.",
+                section.kind.called(),
+                section.name
+            );
+            cx.warning(*at, text).form(Form::Bare);
             Balance::RoundRobin
         }
+        Balance::Key(KeyKind::RdpCookie) if !section.set.disabled => {
+            let _: Said = cx.not_yet(*at, "balance rdp-cookie");
+            balance.clone()
+        }
+        Balance::Key(KeyKind::Expr) if !section.set.disabled => {
+            let _: Said = cx.not_yet(*at, "balance hash");
+            balance.clone()
+        }
+        other => other.clone(),
     }
+}
+
+/// Persistence as the section's proxy has it: without effect in TCP mode, which is said.
+fn persistence(section: &ProxyRaw, cx: &mut Cx<'_>) -> super::http::Http {
+    let set = &section.set;
+    let mut http = set.http.clone();
+    if let Some(cookie) = &mut http.cookie {
+        cookie.dynamic_key = set.dynamic_key.clone().filter(|_| set.cookie_dynamic);
+    }
+    if !section.kind.has_back() || set.disabled {
+        return http;
+    }
+    if let (Some(at), Mode::Tcp) = (set.cookie_at, set.mode) {
+        let text = format!(
+            "cookie will be ignored for {} '{}' (needs 'mode http').",
+            section.kind.called(),
+            section.name
+        );
+        cx.warning(at, text).form(Form::Bare);
+        http.cookie = None;
+    }
+    if let Some(at) = set.rdp_persist_at {
+        let _: Said = cx.not_yet(at, "persist rdp-cookie");
+    }
+    http
 }
 
 /// `dispatch` counts only where no algorithm was asked for.

@@ -1,14 +1,17 @@
 //! Section headers, and the line loop that gives each line to its keyword.
 
 use super::address;
+use super::balance;
 use super::bind;
 use super::global;
 use super::http_options;
 use super::keyword::{self, Keyword, Kind};
 use super::known;
 use super::options;
+use super::persistence;
 use super::proxy;
 use super::raw::*;
+use super::reuse;
 use super::stats_page;
 use super::words::{Args, Cx, Owner, Said, Sense, To};
 use crate::lang::diag::{did_you_mean, nearest};
@@ -22,6 +25,9 @@ pub(super) static PROXY_TABLES: &[&[Keyword<ProxyRaw>]] = &[
     options::TABLE,
     http_options::TABLE,
     stats_page::TABLE,
+    balance::TABLE,
+    persistence::TABLE,
+    reuse::TABLE,
 ];
 
 /// Which section lines go to at the moment.

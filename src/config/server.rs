@@ -98,6 +98,17 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
             Ok(())
         },
     ),
+    opt(
+        "cookie",
+        ONE,
+        "<value>",
+        "value of the backend's cookie that leads here",
+        |s, a| {
+            let word = a.expect("<value>")?;
+            s.cookie = Some(((*word.bytes).into(), a.head.to(word.span)));
+            Ok(())
+        },
+    ),
     opt("disabled", NONE, "", "starts in maintenance", |s, _| {
         s.disabled = true;
         Ok(())
@@ -175,6 +186,17 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
         },
     ),
     opt(
+        "max-reuse",
+        ONE,
+        "<count>",
+        "times a connection is used again; -1: no limit",
+        |s, a| {
+            let times = a.number(-1..=i64::from(i32::MAX))?;
+            s.max_reuse = u32::try_from(times).ok();
+            Ok(())
+        },
+    ),
+    opt(
         "maxqueue",
         ONE,
         "<number>",
@@ -195,6 +217,41 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
         },
     ),
     opt(
+        "pool-low-conn",
+        ONE,
+        "<max>",
+        "idle connections below which other threads take none",
+        |s, a| {
+            s.pool_low = a.count(0)?;
+            Ok(())
+        },
+    ),
+    opt(
+        "pool-max-conn",
+        ONE,
+        "<max>",
+        "idle connections kept; -1: no limit",
+        |s, a| {
+            let span = a.rest().first().map_or(a.head, |w| w.span);
+            let most = a.number(i64::from(i32::MIN)..=i64::from(i32::MAX))?;
+            if most < -1 {
+                return Err(a.fail(span, "'pool-max-conn' must be >= -1."));
+            }
+            s.pool_max = u32::try_from(most).ok();
+            Ok(())
+        },
+    ),
+    opt(
+        "pool-purge-delay",
+        ONE,
+        "<delay>",
+        "time after which half of the idle connections close",
+        |s, a| {
+            s.pool_purge_ms = a.time_ms(Unit::Ms)?;
+            Ok(())
+        },
+    ),
+    opt(
         "port",
         ONE,
         "<port>",
@@ -202,6 +259,17 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
         |s, a| {
             let port = a.number(0..=65_535)?;
             s.check_port = Some(u16::try_from(port).expect("within the range")).filter(|&p| p > 0);
+            Ok(())
+        },
+    ),
+    opt(
+        "redir",
+        ONE,
+        "<prefix>",
+        "GET and HEAD are answered with a redirection to there",
+        |s, a| {
+            let word = a.expect("<prefix>")?;
+            s.redir = Some(((*word.bytes).into(), a.head.to(word.span)));
             Ok(())
         },
     ),

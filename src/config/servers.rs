@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::model::*;
+use super::persistence;
 use super::raw::*;
 use super::resolve::{first_address, index, numbered};
 use super::words::{Cx, Said};
-use crate::lang::diag::{did_you_mean, nearest};
+use crate::lang::diag::{Form, did_you_mean, nearest};
 use crate::lang::source::Span;
 
 /// Fills [`Config::servers`] and the lists of the backends.
@@ -115,6 +116,7 @@ fn one(
 ) -> Server {
     let options = &raw.options;
     let address = address(section, raw, looked_up, cx);
+    let cookie = cookie(section, raw, &address, cx);
     // A minconn that maxconn does not exceed leaves nothing to grow: it is the limit.
     let fixed = options.minconn > 0 && options.minconn >= options.maxconn;
     Server {
@@ -143,15 +145,46 @@ fn one(
         track: None,
         tcp_ut_ms: options.tcp_ut_ms,
         tfo: options.tfo,
-        cookie: None,
-        redir: None,
-        pool_max: None,
-        pool_low: 0,
-        pool_purge_ms: 5000,
-        max_reuse: None,
-
+        cookie,
+        redir: options.redir.as_ref().map(|r| r.0.clone()),
+        pool_max: options.pool_max,
+        pool_low: options.pool_low,
+        pool_purge_ms: options.pool_purge_ms,
+        max_reuse: options.max_reuse,
         span: raw.span,
     }
+}
+
+/// The value of the persistence cookie that leads to the server; HTTP only, as `redir`.
+fn cookie(
+    section: &ProxyRaw,
+    raw: &ServerRaw,
+    address: &ServerAddress,
+    cx: &mut Cx<'_>,
+) -> Option<Box<[u8]>> {
+    let (set, options) = (&section.set, &raw.options);
+    if set.mode == Mode::Http {
+        let own = options.cookie.as_ref().map(|c| c.0.clone());
+        let key = set.dynamic_key.as_deref().filter(|_| set.cookie_dynamic);
+        return own.or_else(|| persistence::dynamic_value(key?, address));
+    }
+    if set.disabled {
+        return None;
+    }
+    let (kind, name) = (section.kind.called(), &section.name);
+    if let Some((_, at)) = options.redir {
+        let text = format!(
+            "{kind} '{name}' : server cannot have cookie or redirect prefix in non-HTTP mode."
+        );
+        let _: Said = cx.alert(at, text);
+    } else if let Some((_, at)) = options.cookie {
+        let text = format!(
+            "{kind} '{name}' : ignoring cookie for server '{}' as HTTP mode is disabled.",
+            raw.name
+        );
+        cx.warning(at, text).form(Form::Bare);
+    }
+    None
 }
 
 /// The address, its name looked up in the order of `init-addr`.

@@ -28,9 +28,7 @@ use crate::backend::{self, Ask, Choice, Queue, Ticket};
 use crate::base::slots::Key;
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
-use crate::config::{
-    BackendId, Balance, BindId, FrontendId, LogFormat, ProxyProtocol, ServerId, Splice,
-};
+use crate::config::{BackendId, BindId, FrontendId, LogFormat, ProxyProtocol, ServerId, Splice};
 use crate::io::buf::Buf;
 use crate::io::engine::Io;
 use crate::io::kernel::Errno;

@@ -189,6 +189,8 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             servers: vec![ServerId(0)],
             balance: Balance::RoundRobin,
             hash_type: HashType::default(),
+            hash_balance_factor: 0,
+            hash_affinity: Affinity::Always,
             retries: 3,
             redispatch: Redispatch(0),
             dispatch: None,

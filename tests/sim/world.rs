@@ -693,6 +693,8 @@ fn config(random: &mut Random, servers: usize) -> Config {
         servers: (0..servers as u32).map(ServerId).collect(),
         balance: balance[random.below(balance.len())].clone(),
         hash_type: HashType::default(),
+        hash_balance_factor: 0,
+        hash_affinity: Affinity::Always,
         retries: random.below(4) as u32,
         redispatch: Redispatch([0, -1, 1][random.below(3)]),
         dispatch: None,

@@ -1,19 +1,21 @@
-//! `source`: the client's address determines the server, by a map (`hash-type map-based`) or on a ring
-//! (`hash-type consistent`).
+//! Algorithms under which a key determines the server: `source` and those that hash a part of the
+//! request. By a map (`hash-type map-based`) or on a ring (`hash-type consistent`).
 //!
-//! The key is the address folded to 32 bits (the exclusive or of its words in network order), as it
-//! stands or after `avalanche`. The hash *function* has no part in it: haproxy 2.6 chooses alike under
-//! all of them (`vectors/`), because it has no text to hash.
+//! A key is 32 bits, avalanche included. Of `source` it is the client's address folded (the exclusive or
+//! of its words in network order); the hash *function* has no part in it: haproxy 2.6 chooses alike under
+//! all of them (`vectors/`), because it has no text to hash. All others are what
+//! [`hash_key`](crate::backend::key::hash_key) says.
 
 use std::net::IpAddr;
 
-use super::Entry;
 use super::static_rr::round_of;
+use super::{Entry, load};
 use crate::base::hash::avalanche;
 use crate::config::ServerId;
+use crate::shared::Shared;
 
-/// Address to 32 bits, before and after avalanche.
-fn key(client: IpAddr, mix: bool) -> u32 {
+/// Address to 32 bits, before or after avalanche.
+pub fn of_address(client: IpAddr, mix: bool) -> u32 {
     let folded = match client {
         IpAddr::V4(ip) => ip.to_bits(),
         IpAddr::V6(ip) => ip
@@ -25,38 +27,28 @@ fn key(client: IpAddr, mix: bool) -> u32 {
 }
 
 /// Map-based: key modulo the sum of weights. Smooth; most clients move when servers come and go.
-#[derive(Debug)]
-pub struct SourceMap {
+#[derive(Debug, Default)]
+pub struct KeyMap {
     map: Vec<ServerId>,
-    avalanche: bool,
     at: usize,
 }
 
-impl SourceMap {
-    pub fn new(avalanche: bool) -> Self {
-        Self {
-            map: Vec::new(),
-            avalanche,
-            at: 0,
-        }
-    }
-
+impl KeyMap {
     pub fn update(&mut self, entries: &[Entry]) {
         self.map = round_of(entries);
     }
 
-    /// The client's server. With `avoid` the next one of the round that is another; there haproxy 2.6
+    /// The key's server. Where that one does not suit, the next one of the round that does: haproxy 2.6
     /// tries the same server until the retries are used up, which helps nobody.
-    pub fn of(&self, client: IpAddr, avoid: Option<ServerId>) -> Option<ServerId> {
+    pub fn of(&self, key: u32, suits: &dyn Fn(ServerId) -> bool) -> Option<ServerId> {
         let slots = self.map.len();
         if slots == 0 {
             return None;
         }
-        let at = key(client, self.avalanche) as usize % slots;
-        let other = (0..slots)
+        let at = key as usize % slots;
+        (0..slots)
             .map(|i| self.map[(at + i) % slots])
-            .find(|&id| Some(id) != avoid);
-        Some(other.unwrap_or(self.map[at]))
+            .find(|&id| suits(id))
     }
 
     /// Any server with a place, in turn.
@@ -79,21 +71,22 @@ const POINTS_PER_ID: u32 = 4096;
 /// Points are laid for every server seen so far and skipped while their server is away or light, so a
 /// change of state or weight costs nothing but the list of weights.
 #[derive(Debug)]
-pub struct SourceRing {
+pub struct KeyRing {
     /// Sorted by place: place, number of the point within its server, server as index of `servers`.
     points: Vec<(u32, u32, u32)>,
     /// Every server seen: points laid, points that count now.
     servers: Vec<(Entry, u32, u32)>,
-    avalanche: bool,
+    /// `hash-balance-factor` in percent; 0: no bound.
+    factor: u32,
     at: usize,
 }
 
-impl SourceRing {
-    pub fn new(avalanche: bool) -> Self {
+impl KeyRing {
+    pub fn new(factor: u32) -> Self {
         Self {
             points: Vec::new(),
             servers: Vec::new(),
-            avalanche,
+            factor,
             at: 0,
         }
     }
@@ -112,7 +105,8 @@ impl SourceRing {
                     self.servers.push((*e, 0, 0));
                     self.servers.len() - 1
                 });
-            let (_, laid, counted) = &mut self.servers[index];
+            let (kept, laid, counted) = &mut self.servers[index];
+            *kept = *e;
             *counted = e.scaled;
             let wanted = e.scaled.max(e.weight * 16);
             if wanted > *laid {
@@ -129,32 +123,45 @@ impl SourceRing {
         }
     }
 
-    fn counts(&self, at: usize, avoid: Option<ServerId>) -> bool {
+    fn server_at(&self, at: usize) -> Option<ServerId> {
         let (_, n, server) = self.points[at];
         let (e, _, counted) = &self.servers[server as usize];
-        n < *counted && Some(e.id) != avoid
+        (n < *counted).then_some(e.id)
     }
 
-    pub fn of(&self, client: IpAddr, avoid: Option<ServerId>) -> Option<ServerId> {
-        let key = key(client, self.avalanche);
-        self.nearest(key, avoid).or_else(|| self.nearest(key, None))
-    }
-
-    fn nearest(&self, key: u32, avoid: Option<ServerId>) -> Option<ServerId> {
+    /// The key's server: the one of the nearest point, or of the next point upwards whose server suits and
+    /// is not above its share of the load.
+    pub fn of(
+        &self,
+        shared: &Shared,
+        key: u32,
+        suits: &dyn Fn(ServerId) -> bool,
+    ) -> Option<ServerId> {
         let len = self.points.len();
         let start = self.points.partition_point(|p| p.0 < key);
         let above = (0..len)
             .map(|i| (start + i) % len)
-            .find(|&at| self.counts(at, avoid))?;
+            .find(|&at| self.server_at(at).is_some())?;
         let below = (1..=len)
             .map(|i| (start + len - i) % len)
-            .find(|&at| self.counts(at, avoid))?;
+            .find(|&at| self.server_at(at).is_some())?;
         let (down, up) = (
             key.wrapping_sub(self.points[below].0),
             self.points[above].0.wrapping_sub(key),
         );
-        let at = if down <= up { below } else { above };
-        Some(self.servers[self.points[at].2 as usize].0.id)
+        let nearest = if down <= up { below } else { above };
+        let bound = Bound::new(shared, &self.servers, self.factor);
+        let mut refused: Vec<ServerId> = Vec::new();
+        for at in (0..len).map(|i| (nearest + i) % len) {
+            let Some(id) = self.server_at(at).filter(|id| !refused.contains(id)) else {
+                continue;
+            };
+            if suits(id) && bound.admits(shared, &self.servers[self.points[at].2 as usize].0) {
+                return Some(id);
+            }
+            refused.push(id);
+        }
+        None
     }
 
     /// Any server with a place, in turn.
@@ -166,5 +173,37 @@ impl SourceRing {
             .find(|&at| self.servers[at].2 > 0 && take(self.servers[at].0.id))?;
         self.at = found + 1;
         Some(self.servers[found].0.id)
+    }
+}
+
+/// `hash-balance-factor`: the most each server may hold, so that the next stream leaves all of them
+/// within that share of the average.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    /// Streams that all servers together may hold; `None`: there is no bound.
+    slots: Option<u64>,
+    weights: u64,
+}
+
+impl Bound {
+    fn new(shared: &Shared, servers: &[(Entry, u32, u32)], factor: u32) -> Self {
+        if factor == 0 {
+            return Self {
+                slots: None,
+                weights: 0,
+            };
+        }
+        let counted = || servers.iter().filter(|s| s.2 > 0);
+        let held: u64 = counted().map(|s| u64::from(load(shared, s.0.id))).sum();
+        Self {
+            slots: Some(((held + 1) * u64::from(factor)).div_ceil(100)),
+            weights: counted().map(|s| u64::from(s.0.scaled)).sum(),
+        }
+    }
+    fn admits(self, shared: &Shared, e: &Entry) -> bool {
+        self.slots.is_none_or(|slots| {
+            let own = (slots * u64::from(e.scaled)).div_ceil(self.weights.max(1));
+            u64::from(load(shared, e.id)) < own
+        })
     }
 }

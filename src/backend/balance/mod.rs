@@ -5,15 +5,13 @@
 //! and its place are one step, and a full server costs one comparison.
 
 pub mod first;
+pub mod keyed;
 pub mod leastconn;
 pub mod random;
 pub mod roundrobin;
-pub mod source;
 pub mod static_rr;
 
-use std::net::IpAddr;
-
-use crate::config::{Balance, HashMethod, ServerId};
+use crate::config::{Backend, Balance, HashMethod, ServerId};
 use crate::shared::Shared;
 
 /// A server that may be chosen now.
@@ -36,27 +34,24 @@ pub(crate) enum Algorithm {
     LeastConn(leastconn::LeastConn),
     First(first::First),
     Random(random::Random),
-    SourceMap(source::SourceMap),
-    SourceRing(source::SourceRing),
+    Map(keyed::KeyMap),
+    Ring(keyed::KeyRing),
 }
 
 impl Algorithm {
-    pub(crate) fn new(
-        balance: &Balance,
-        hash: crate::config::HashType,
-        shard: usize,
-        seed: u64,
-    ) -> Self {
-        match balance {
+    pub(crate) fn new(backend: &Backend, shard: usize, seed: u64) -> Self {
+        match &backend.balance {
             Balance::RoundRobin => Self::RoundRobin(roundrobin::RoundRobin::new(shard)),
             Balance::StaticRr => Self::StaticRr(static_rr::StaticRr::new(shard)),
             Balance::LeastConn => Self::LeastConn(leastconn::LeastConn::new(shard)),
             Balance::First => Self::First(first::First::default()),
             Balance::Random(draws) => Self::Random(random::Random::new(*draws, seed)),
-            Balance::Source if hash.method == HashMethod::Consistent => {
-                Self::SourceRing(source::SourceRing::new(hash.avalanche))
-            }
-            Balance::Source => Self::SourceMap(source::SourceMap::new(hash.avalanche)),
+            Balance::Source | Balance::Key(_) => match backend.hash_type.method {
+                HashMethod::MapBased => Self::Map(keyed::KeyMap::default()),
+                HashMethod::Consistent => {
+                    Self::Ring(keyed::KeyRing::new(backend.hash_balance_factor))
+                }
+            },
         }
     }
 
@@ -68,8 +63,8 @@ impl Algorithm {
             Self::LeastConn(a) => a.update(entries),
             Self::First(a) => a.update(entries),
             Self::Random(a) => a.update(entries),
-            Self::SourceMap(a) => a.update(entries),
-            Self::SourceRing(a) => a.update(entries),
+            Self::Map(a) => a.update(entries),
+            Self::Ring(a) => a.update(entries),
         }
     }
 
@@ -86,21 +81,22 @@ impl Algorithm {
             Self::First(a) => a.choose(take),
             Self::Random(a) => a.choose(shared, take),
             // Whoever waited in the backend's queue and comes here has no server determined any more.
-            Self::SourceMap(a) => a.any(take),
-            Self::SourceRing(a) => a.any(take),
+            Self::Map(a) => a.any(take),
+            Self::Ring(a) => a.any(take),
         }
     }
 
-    /// The one server that the client's address determines; `None` where the algorithm does not work
-    /// that way or the address is unknown.
+    /// The one server that `key` determines, or the next one that suits; `None` where the algorithm does
+    /// not work that way or none suits.
     pub(crate) fn determined(
         &self,
-        client: Option<IpAddr>,
-        avoid: Option<ServerId>,
+        shared: &Shared,
+        key: u32,
+        suits: &dyn Fn(ServerId) -> bool,
     ) -> Option<ServerId> {
         match self {
-            Self::SourceMap(a) => a.of(client?, avoid),
-            Self::SourceRing(a) => a.of(client?, avoid),
+            Self::Map(a) => a.of(key, suits),
+            Self::Ring(a) => a.of(shared, key, suits),
             _ => None,
         }
     }
@@ -116,7 +112,7 @@ impl Algorithm {
 
     /// Does it count with weights in sixteenths, so that a ramp changes them?
     pub(crate) fn is_dynamic(&self) -> bool {
-        !matches!(self, Self::StaticRr(_) | Self::SourceMap(_))
+        !matches!(self, Self::StaticRr(_) | Self::Map(_))
     }
 }
 

@@ -83,7 +83,7 @@ fn compare(kind: &str, make: impl Fn(&str) -> (Balance, HashType)) {
         for (i, &expected) in v.choices.iter().enumerate() {
             let ask = Ask {
                 client: by_key.then(|| keys[i]),
-                avoid: None,
+                ..Ask::default()
             };
             let id = pick(&mut view, &shared, &ask);
             release(&shared, 0, ServerId(id - 1));
@@ -390,6 +390,7 @@ fn redispatch_goes_elsewhere_if_there_is_another_server() {
             for avoid in (0..12).map(|i| ServerId(i % 3)) {
                 let ask = Ask {
                     client,
+                    key: None,
                     avoid: Some(avoid),
                 };
                 assert_ne!(pick(&mut view, &shared, &ask) - 1, avoid.0, "{balance:?}");
@@ -399,6 +400,7 @@ fn redispatch_goes_elsewhere_if_there_is_another_server() {
             view.refresh(&shared, NOW);
             let ask = Ask {
                 client,
+                key: None,
                 avoid: Some(ServerId(0)),
             };
             assert_eq!(

@@ -249,6 +249,7 @@ fn who_waits_for_a_server_that_goes_down_moves_to_the_others_and_can_still_leave
     let client = Some("10.0.0.1".parse().unwrap());
     let ask = Ask {
         client,
+        key: None,
         avoid: None,
     };
     let held = shards[0].arrive(&shared, &ask, 0).unwrap();
@@ -278,6 +279,7 @@ fn a_full_queue_of_the_determined_server_is_told() {
     let mut shards = Shard::all(&shared);
     let ask = Ask {
         client: Some("10.0.0.1".parse().unwrap()),
+        key: None,
         avoid: None,
     };
     shards[0].arrive(&shared, &ask, 0).unwrap();

@@ -9,8 +9,8 @@ use super::columns::{COLUMNS, Col, FIRST_MODULE, SSL_MODULE};
 use super::value::{Tags, Value};
 use crate::backend::server;
 use crate::config::{
-    BackendId, Balance, BindAddress, BindId, FrontendId, Mode, ProxyId, Server, ServerAddress,
-    ServerId, ServerPort,
+    BackendId, Balance, BindAddress, BindId, FrontendId, KeyKind, Mode, ProxyId, Server,
+    ServerAddress, ServerId, ServerPort,
 };
 use crate::shared::counters::Counter;
 use crate::shared::server_cell::{LastCheck, OpState, ServerCell, admin};
@@ -607,6 +607,11 @@ fn algorithm(balance: &Balance) -> &'static str {
         Balance::First => "first",
         Balance::Random(_) => "unknown",
         Balance::Source => "source",
+        Balance::Key(KeyKind::Uri) => "uri",
+        Balance::Key(KeyKind::UrlParam) => "url_param",
+        Balance::Key(KeyKind::Header) => "hdr",
+        Balance::Key(KeyKind::RdpCookie) => "rdp-cookie",
+        Balance::Key(KeyKind::Expr) => "hash",
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
     }
     let ask = Ask {
         client: relay.peer.map(|p| p.ip()),
+        key: None,
         avoid: if relay.redispatch_now {
             relay.last_server
         } else {
@@ -66,7 +67,7 @@ pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
         Choice::Full => {
             let view = &local.views[backend_id.index()];
             let relay = local.relays.get_mut(key).expect("driven while alive");
-            relay.last_server = view.determined(&ask);
+            relay.last_server = view.determined(&local.shared, &ask, local.now);
             finish(local, io, key, Cause::Server, StageReached::Queue);
         }
         Choice::Nobody => finish(local, io, key, Cause::Server, StageReached::Connect),
@@ -217,7 +218,7 @@ pub(super) fn connect_failed(
     let due = may_redispatch(interval, relay.retries, backend.retries) && view.usable_count() > 1;
     if due || interval != 0 && view.has_alternatives(&local.shared) {
         // Seen on haproxy: a hash of the source names the same server again.
-        relay.redispatch_now = backend.balance != Balance::Source;
+        relay.redispatch_now = !backend.balance.is_keyed();
         if let Some(server) = relay.server.take() {
             backend::release(&local.shared, local.shard, server);
         }
