@@ -11,6 +11,7 @@ pub mod balance;
 pub mod change;
 #[cfg(test)]
 mod fixture;
+pub mod forward;
 pub mod health;
 pub mod pick;
 pub mod queue;
