@@ -4,11 +4,22 @@
 //! retries and used again without allocating. Names are kept in lower case, as haproxy sends them;
 //! values are trimmed of blanks at both ends. It knows no wire format: `proto::h1` reads and writes it.
 
+use std::ops::Range;
+
 /// Bytes `start..end` of a head's arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 struct Part {
     start: u32,
     end: u32,
+}
+
+impl Part {
+    fn of(range: Range<usize>) -> Self {
+        Self {
+            start: range.start as u32,
+            end: range.end as u32,
+        }
+    }
 }
 
 /// One header field.
@@ -172,6 +183,46 @@ impl Head {
             .map(|f| part(f.name) + part(f.value) + 4)
             .sum();
         start + fields + 2
+    }
+    /// Takes a whole head as it came, its parts named before by `place_*`: offsets into `wire`.
+    /// One copy; names become lower case, line ends inside of values (folds) blanks.
+    pub fn load(&mut self, wire: &[u8], folded: bool) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(wire);
+        for field in &self.fields {
+            let (name, value) = (field.name, field.value);
+            self.bytes[name.start as usize..name.end as usize].make_ascii_lowercase();
+            if folded {
+                for byte in &mut self.bytes[value.start as usize..value.end as usize] {
+                    if matches!(byte, b'\r' | b'\n') {
+                        *byte = b' ';
+                    }
+                }
+            }
+        }
+    }
+    /// Where method and target will be once [`load`](Self::load)ed.
+    pub fn place_request(&mut self, method: Range<usize>, target: Range<usize>) {
+        (self.method, self.target) = (Part::of(method), Part::of(target));
+    }
+    /// Where the reason will be.
+    pub fn place_response(&mut self, status: u16, reason: Range<usize>) {
+        (self.status, self.reason) = (status, Part::of(reason));
+    }
+    /// Where a field will be.
+    pub fn place_field(&mut self, name: Range<usize>, value: Range<usize>) {
+        self.fields.push(Field {
+            name: Part::of(name),
+            value: Part::of(value),
+        });
+    }
+    /// Where the value of field `index` begins in the bytes that were loaded, if it was not changed since.
+    pub fn value_at(&self, index: usize) -> usize {
+        self.fields[index].value.start as usize
+    }
+    /// The same for the request target.
+    pub fn target_at(&self) -> usize {
+        self.target.start as usize
     }
     /// Bytes of memory in use; edits only ever add, so a driver can bound them.
     pub fn arena_len(&self) -> usize {

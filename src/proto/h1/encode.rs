@@ -1,0 +1,185 @@
+//! Heads written from their parts.
+
+use super::framing::{decimal, elements};
+use crate::proto::http::{Head, Version};
+
+/// Whom a head is sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A client, and the version its request had.
+    Client(Version),
+    Server,
+}
+
+/// Appends the request in `head`, its empty line included.
+pub fn write_request(out: &mut Vec<u8>, head: &Head) {
+    out.reserve(head.wire_len());
+    out.extend_from_slice(head.method());
+    out.push(b' ');
+    out.extend_from_slice(head.target());
+    out.push(b' ');
+    out.extend_from_slice(head.version.text().as_bytes());
+    write_fields(out, head);
+}
+
+/// Appends the response in `head`, its empty line included. A reason that is missing is the standard one.
+pub fn write_response(out: &mut Vec<u8>, head: &Head) {
+    out.reserve(head.wire_len() + 32);
+    out.extend_from_slice(head.version.text().as_bytes());
+    out.push(b' ');
+    let mut buffer = [0; 20];
+    let status = decimal(u64::from(head.status), &mut buffer);
+    out.extend_from_slice(&b"000"[status.len().min(3)..]);
+    out.extend_from_slice(status);
+    out.push(b' ');
+    let reason = match head.reason() {
+        b"" => standard_reason(head.status).as_bytes(),
+        reason => reason,
+    };
+    out.extend_from_slice(reason);
+    write_fields(out, head);
+}
+
+fn write_fields(out: &mut Vec<u8>, head: &Head) {
+    out.extend_from_slice(b"\r\n");
+    for (name, value) in head.fields() {
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Makes the connection options of `head` those of this hop: `keep` says whether the connection to `to` is to serve
+/// more after this message.
+///
+/// As haproxy 2.6 does: `close` and `keep-alive` are ours and leave the list, other options and the fields they name
+/// stay. `close` is said in HTTP/1.1 only and `keep-alive` in HTTP/1.0 only, since the other is understood, but a 1.0
+/// client is told `keep-alive` by a 1.1 response too. With an upgrade that is asked for or agreed to, nothing is said.
+/// Of a request's TE only `trailers` goes on.
+pub fn set_connection(head: &mut Head, to: Peer, keep: bool) {
+    let ours = |o: &[u8]| o.eq_ignore_ascii_case(b"close") || o.eq_ignore_ascii_case(b"keep-alive");
+    let mut upgrade = head.status == 101;
+    let mut index = 0;
+    while index < head.len() {
+        let (name, value) = head.field(index);
+        match name {
+            b"connection" => {
+                let mut found = value.is_empty();
+                for (_, option) in elements(value) {
+                    found |= ours(option);
+                    upgrade |= to == Peer::Server && option.eq_ignore_ascii_case(b"upgrade");
+                }
+                if found {
+                    let rest: Vec<&[u8]> = elements(value)
+                        .map(|(_, o)| o)
+                        .filter(|o| !ours(o) && !o.is_empty())
+                        .collect();
+                    if rest.is_empty() {
+                        head.remove(index);
+                        continue;
+                    }
+                    let rest = rest.join(&b", "[..]);
+                    head.set_value(index, &rest);
+                }
+            }
+            b"te" if to == Peer::Server && value != b"trailers" => {
+                if !elements(value).any(|(_, t)| t.eq_ignore_ascii_case(b"trailers")) {
+                    head.remove(index);
+                    continue;
+                }
+                head.set_value(index, b"trailers");
+            }
+            _ => {}
+        }
+        index += 1;
+    }
+    if upgrade {
+        return;
+    }
+    match (head.version, keep) {
+        (Version::Http10, true) => head.push(b"connection", b"keep-alive"),
+        (Version::Http11, false) => head.push(b"connection", b"close"),
+        (Version::Http11, true) if to == Peer::Client(Version::Http10) => {
+            head.push(b"connection", b"keep-alive");
+        }
+        _ => {}
+    }
+}
+
+/// The usual text for a status, or that of its class (RFC 9110 15).
+pub fn standard_reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        102 => "Processing",
+        103 => "Early Hints",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        207 => "Multi-Status",
+        208 => "Already Reported",
+        226 => "IM Used",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        305 => "Use Proxy",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Payload Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        418 => "I'm a teapot",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        423 => "Locked",
+        424 => "Failed Dependency",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        506 => "Variant Also Negotiates",
+        507 => "Insufficient Storage",
+        508 => "Loop Detected",
+        510 => "Not Extended",
+        511 => "Network Authentication Required",
+        _ => match status / 100 {
+            1 => "Informational",
+            2 => "Success",
+            3 => "Redirection",
+            4 => "Client Error",
+            5 => "Server Error",
+            _ => "Other",
+        },
+    }
+}
