@@ -1,6 +1,7 @@
 //! Leaf types without policy.
 
 pub mod civil;
+pub mod clock;
 pub mod hash;
 pub mod slots;
 pub mod tick;

@@ -2,6 +2,7 @@
 //! allocation. Levels, sampling and the cut to `len` are `observe::log::sink`'s.
 
 use crate::base::civil::{Civil, four, push_number, two};
+use crate::base::clock::Stamp;
 
 /// What stands before the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,17 +22,6 @@ pub enum Format {
     /// `2026-11-20T22:55:31.676000+00:00 `.
     Iso,
     Raw,
-}
-
-/// A moment as headers write it.
-#[derive(Clone, Copy, Debug)]
-pub struct Stamp {
-    /// Local date and time.
-    pub civil: Civil,
-    /// 0 to 999,999.
-    pub micros: u32,
-    /// Seconds that local time is ahead of UTC.
-    pub offset_s: i32,
 }
 
 /// Everything a header may name.

@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam::queue::ArrayQueue;
 
+use crate::base::clock::LocalClock;
 use crate::config::{Config, Frontend, Level, LogAddress, LogTarget, Mode};
 use crate::io::sys::{localtime, rawfd};
-use crate::observe::log::clock::LocalClock;
 use crate::observe::log::line::{self, Peer, TcpRecord};
 use crate::observe::log::sink::{self, LogOut, Sink, Speaker};
 use crate::shared::Shared;

@@ -2,9 +2,9 @@
 
 use super::admin::backend_of;
 use super::{Answer, Mode, Prompt, World};
+use crate::base::clock::LocalClock;
 use crate::config::{BindAddress, CliLevel};
 use crate::lang::value::{Unit, time_ms};
-use crate::observe::log::clock::LocalClock;
 use crate::observe::log::line::push_date;
 use crate::observe::stats::servers::{List, ServersDump};
 use crate::observe::stats::stat::{Filter, StatDump, find_proxy};

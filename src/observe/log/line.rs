@@ -5,8 +5,8 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use super::clock::LocalClock;
 use crate::base::civil::push_number;
+use crate::base::clock::LocalClock;
 use crate::config::Mode;
 
 /// Stands for the server's name when none was chosen.

@@ -1,8 +1,8 @@
 //! Who gets a log line: targets, levels, sampling, header, and the cut to `len`
 //! (configuration.txt 3.1 `log`). Where the bytes go is [`LogOut`]'s.
 
-use super::clock::LocalClock;
 use super::line::TcpRecord;
+use crate::base::clock::LocalClock;
 use crate::config::{Level, LogAddress, LogTarget, LogWire};
 use crate::proto::syslog::{Format, Header, push_header};
 

@@ -12,8 +12,8 @@ pub mod servers;
 pub mod stat;
 pub mod value;
 
+use crate::base::clock::OffsetAt;
 use crate::base::tick::Tick;
-use crate::observe::log::clock::OffsetAt;
 use crate::shared::Shared;
 
 /// What a statistic is computed from.

@@ -1,11 +1,21 @@
-//! Local time for log lines, cached: the zone's rules are asked once a quarter of an hour, the
-//! text of a second is written once.
+//! Local time, cached: the zone's rules are asked once a quarter of an hour, the text of a second is
+//! written once.
 //!
 //! This module reads no clock: moments come in as microseconds since the epoch, and the zone's
 //! offset as a function (`io::sys::localtime::offset_s` in the daemon).
 
-use crate::base::civil::{Civil, four, two};
-use crate::proto::syslog::Stamp;
+use super::civil::{Civil, four, two};
+
+/// A moment as headers write it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// Local date and time.
+    pub civil: Civil,
+    /// 0 to 999,999.
+    pub micros: u32,
+    /// Seconds that local time is ahead of UTC.
+    pub offset_s: i32,
+}
 
 /// Seconds that local time is ahead of UTC at a moment given in seconds since the epoch.
 pub type OffsetAt = fn(u64) -> i32;
@@ -63,7 +73,8 @@ impl LocalClock {
         &self.clf
     }
 
-    fn offset_s(&mut self, second: u64) -> i32 {
+    /// Seconds that local time is ahead of UTC at `second`.
+    pub fn offset_s(&mut self, second: u64) -> i32 {
         let slot = second / SLOT_S;
         if slot != self.slot {
             self.offset_s = (self.offset_at)(second);
@@ -73,11 +84,13 @@ impl LocalClock {
     }
 }
 
-fn local(second: u64, offset_s: i32) -> Civil {
+/// The date at `second` where the clock is `offset_s` ahead of UTC.
+pub fn local(second: u64, offset_s: i32) -> Civil {
     Civil::from_seconds(second.saturating_add_signed(offset_s.into()))
 }
 
-fn clf_text(civil: &Civil) -> [u8; 20] {
+/// `20/Nov/2026:22:55:31`.
+pub fn clf_text(civil: &Civil) -> [u8; 20] {
     let mut text = *b"00/Mon/0000:00:00:00";
     text[0..2].copy_from_slice(&two(civil.day));
     text[3..6].copy_from_slice(civil.month_name());
