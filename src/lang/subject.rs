@@ -58,6 +58,8 @@ pub enum Fact {
     Node,
     ActConn,
     UptimeS,
+    /// Seconds that local time is ahead of UTC at a moment given in seconds since the epoch.
+    LocalOffsetS(u64),
     // the client's connection
     /// Microseconds since the epoch when the connection was accepted, and when the request began.
     AcceptDateUs,
@@ -94,7 +96,7 @@ pub enum Fact {
     ClientOut,
     ServerIn,
     ServerOut,
-    /// Status sent to the client; status the server gave.
+    /// Status sent to the client, -1 where an HTTP stream ended without any; status the server gave.
     Status,
     ServerStatus,
     Retries,
@@ -103,6 +105,14 @@ pub enum Fact {
     TermState,
     StreamId,
     UniqueId,
+    /// `%lc`: lines that the frontend logged before this one.
+    LogCounter,
+    /// The line is written before the end (`option logasap`): what may grow gets a plus sign. Yes or no.
+    LogAsap,
+    /// `%OG`: the step that the line is made at, such as `txn_close`.
+    LogOrigin,
+    /// `%s` where something of ours answered in place of a server: `<STATS>`.
+    Applet,
     /// Requests before it in the server's and the backend's queue.
     ServerQueuePos,
     BackendQueuePos,
