@@ -13,7 +13,9 @@ mod parse;
 mod tests;
 
 pub use chunk::{ChunkDecoder, Run, SIZE_LINE_MAX, Step, write_chunk_header, write_last_chunk};
-pub use encode::{Peer, set_connection, standard_reason, write_request, write_response};
+pub use encode::{
+    Peer, set_connection, standard_reason, strip_connection, write_request, write_response,
+};
 pub use framing::{
     Body, RequestFraming, ResponseFraming, ResponseTo, request_framing, response_framing,
 };
@@ -131,12 +133,14 @@ pub enum H1ErrorKind {
     UnwantedUpgrade,
     /// A chunk size without a digit, with a sign, a blank, or anything but hex digits (RFC 9112 7.1).
     ChunkSize,
-    /// A chunk size that does not fit (RFC 9112 7.1).
+    /// A chunk of 2^52 bytes or more, which haproxy refuses (RFC 9112 7.1).
     ChunkSizeOverflow,
     /// A chunk extension with control characters, badly quoted, or too long (RFC 9112 7.1.1).
     ChunkExtension,
     /// Something else than CRLF after the bytes of a chunk (RFC 9112 7.1).
     ChunkEnd,
+    /// Transfer-Encoding among trailers (RFC 9110 6.5.1).
+    ForbiddenTrailer,
     /// Trailers that do not fit (RFC 9112 7.1.2).
     TrailersTooLarge,
 }

@@ -163,7 +163,8 @@ impl ChunkDecoder {
             let Some(digit) = (*byte as char).to_digit(16) else {
                 break;
             };
-            if len >> 59 != 0 {
+            if len >> 48 != 0 {
+                // haproxy takes 52 bits.
                 return error(Kind::ChunkSizeOverflow, at);
             }
             len = len << 4 | u64::from(digit);
@@ -200,6 +201,10 @@ impl ChunkDecoder {
         match trailer_fields(&bytes[at..], &self.limits, &mut self.trailers).map_err(shift)? {
             Fields::Partial => Ok(Step::Partial),
             Fields::Done { used } => {
+                let coded = |(name, _)| name == b"transfer-encoding";
+                if let Some(index) = self.trailers.fields().position(coded) {
+                    return error(Kind::ForbiddenTrailer, at + self.trailers.value_at(index));
+                }
                 self.state = State::Done;
                 let plain = used == 2;
                 if !plain {

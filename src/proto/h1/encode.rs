@@ -52,15 +52,31 @@ fn write_fields(out: &mut Vec<u8>, head: &Head) {
 }
 
 /// Makes the connection options of `head` those of this hop: `keep` says whether the connection to `to` is to serve
-/// more after this message.
+/// more after this message. Not for an interim response or one that starts a tunnel: those are only
+/// [stripped](strip_connection).
 ///
-/// As haproxy 2.6 does: `close` and `keep-alive` are ours and leave the list, other options and the fields they name
-/// stay. `close` is said in HTTP/1.1 only and `keep-alive` in HTTP/1.0 only, since the other is understood, but a 1.0
-/// client is told `keep-alive` by a 1.1 response too. With an upgrade that is asked for or agreed to, nothing is said.
-/// Of a request's TE only `trailers` goes on.
+/// As haproxy 2.6 does: `close` is said in HTTP/1.1 only and `keep-alive` in HTTP/1.0 only, since the other is
+/// understood, but a 1.0 client is told `keep-alive` by a 1.1 response too. With an upgrade nothing is said.
 pub fn set_connection(head: &mut Head, to: Peer, keep: bool) {
+    if strip_connection(head, to) || head.status == 101 {
+        return;
+    }
+    match (head.version, keep) {
+        (Version::Http10, true) => head.push(b"connection", b"keep-alive"),
+        (Version::Http11, false) => head.push(b"connection", b"close"),
+        (Version::Http11, true) if to == Peer::Client(Version::Http10) => {
+            head.push(b"connection", b"keep-alive");
+        }
+        _ => {}
+    }
+}
+
+/// Takes what was said to us out of Connection: `close` and `keep-alive`. Other options and the fields they name stay,
+/// as in haproxy. Of a request's TE only `trailers` is left. Whether `upgrade` is among the options.
+pub fn strip_connection(head: &mut Head, to: Peer) -> bool {
     let ours = |o: &[u8]| o.eq_ignore_ascii_case(b"close") || o.eq_ignore_ascii_case(b"keep-alive");
-    let mut upgrade = head.status == 101;
+    let mut upgrade = false;
+    let mut trailers = false;
     let mut index = 0;
     while index < head.len() {
         let (name, value) = head.field(index);
@@ -69,7 +85,7 @@ pub fn set_connection(head: &mut Head, to: Peer, keep: bool) {
                 let mut found = value.is_empty();
                 for (_, option) in elements(value) {
                     found |= ours(option);
-                    upgrade |= to == Peer::Server && option.eq_ignore_ascii_case(b"upgrade");
+                    upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                 }
                 if found {
                     let rest: Vec<&[u8]> = elements(value)
@@ -84,28 +100,22 @@ pub fn set_connection(head: &mut Head, to: Peer, keep: bool) {
                     head.set_value(index, &rest);
                 }
             }
-            b"te" if to == Peer::Server && value != b"trailers" => {
-                if !elements(value).any(|(_, t)| t.eq_ignore_ascii_case(b"trailers")) {
+            b"te" if to == Peer::Server => {
+                let wanted = elements(value).any(|(_, t)| t.eq_ignore_ascii_case(b"trailers"));
+                if trailers || !wanted {
                     head.remove(index);
                     continue;
                 }
-                head.set_value(index, b"trailers");
+                trailers = true;
+                if value != b"trailers" {
+                    head.set_value(index, b"trailers");
+                }
             }
             _ => {}
         }
         index += 1;
     }
-    if upgrade {
-        return;
-    }
-    match (head.version, keep) {
-        (Version::Http10, true) => head.push(b"connection", b"keep-alive"),
-        (Version::Http11, false) => head.push(b"connection", b"close"),
-        (Version::Http11, true) if to == Peer::Client(Version::Http10) => {
-            head.push(b"connection", b"keep-alive");
-        }
-        _ => {}
-    }
+    upgrade
 }
 
 /// The usual text for a status, or that of its class (RFC 9110 15).

@@ -35,7 +35,8 @@ pub struct RequestFraming {
     pub connect: bool,
     /// HEAD: no body in the answer.
     pub head: bool,
-    /// Both lengths were there, or chunks in HTTP/1.0: the client's connection closes, and so does the server's.
+    /// Both lengths were there, or chunks in HTTP/1.0, or a body with CONNECT: where the message ends is doubtful to
+    /// some. The connection to the server is not kept either.
     pub insecure: bool,
 }
 
@@ -65,6 +66,8 @@ pub struct ResponseFraming {
     pub interim: bool,
     /// The server's side may serve another request after this one.
     pub keep_alive: bool,
+    /// Chunks in HTTP/1.0: the client's connection is not kept either.
+    pub insecure: bool,
 }
 
 /// What Connection and Proxy-Connection ask for, over all of their fields.
@@ -276,7 +279,10 @@ pub fn request_framing(head: &mut Head, limits: &Limits) -> Result<RequestFramin
     let mut framing = RequestFraming {
         connect,
         head: is(head, b"HEAD"),
-        insecure: seen.chunked && (seen.length.is_some() || old),
+        insecure: match connect {
+            true => seen.chunked || seen.length.is_some_and(|l| l > 0),
+            false => seen.chunked && (seen.length.is_some() || old),
+        },
         ..RequestFraming::default()
     };
     if connect {
@@ -311,8 +317,7 @@ pub fn request_framing(head: &mut Head, limits: &Limits) -> Result<RequestFramin
         framing.websocket_key_missing = true;
     }
     framing.keep_alive = keeps(seen.options, head.version)
-        && !connect
-        && (!framing.insecure || limits.keep_insecure_te && !old);
+        && (!framing.insecure || limits.keep_insecure_te && !old && !connect);
     framing.expect_continue = seen.expect && !old && framing.body != Body::None;
     Ok(framing)
 }
@@ -331,6 +336,7 @@ pub fn response_framing(
     let seen = look(head)?;
     let mut framing = ResponseFraming {
         keep_alive: keeps(seen.options, head.version),
+        insecure: seen.chunked && head.version == Version::Http10,
         ..ResponseFraming::default()
     };
     if let Some(at) = seen.other_coding {
@@ -338,7 +344,7 @@ pub fn response_framing(
     }
     match head.status {
         101 => {
-            if !to.upgrade {
+            if !to.upgrade || !seen.options.upgrade {
                 return err(Kind::UnwantedUpgrade, 0);
             }
             if seen.websocket && !seen.websocket_key && !limits.unsafe_ok {
@@ -357,7 +363,10 @@ pub fn response_framing(
             framing.body = Body::Tunnel;
             framing.keep_alive = false;
         }
-        204 | 304 => {}
+        204 => {
+            head.retain(|n, _| n != b"transfer-encoding" && n != b"content-length");
+        }
+        304 => {}
         _ if to.head => {}
         _ if seen.chunked => framing.body = Body::Chunked,
         _ => {
@@ -371,7 +380,7 @@ pub fn response_framing(
             };
         }
     }
-    if seen.chunked && !framing.interim && framing.body != Body::Tunnel {
+    if seen.chunked && !framing.interim && framing.body != Body::Tunnel && head.status != 204 {
         plain_chunked(head);
         if seen.length.is_some() || head.version == Version::Http10 {
             framing.keep_alive = false;

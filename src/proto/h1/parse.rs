@@ -87,6 +87,23 @@ fn spaces(bytes: &[u8], from: usize) -> Result<usize, Stop> {
     }
 }
 
+/// The same for spaces and tabs, which a status line may have.
+fn blanks(bytes: &[u8], from: usize) -> Result<usize, Stop> {
+    match bytes[from..].iter().position(|b| !is_blank(*b)) {
+        Some(n) => Ok(from + n),
+        None => Err(Stop::More),
+    }
+}
+
+/// Passes over blank lines before a message (RFC 9112 2.2).
+fn blank_lines(bytes: &[u8]) -> Result<usize, Stop> {
+    let mut at = 0;
+    while matches!(byte(bytes, at)?, b'\r' | b'\n') {
+        at = line_end(bytes, at)?;
+    }
+    Ok(at)
+}
+
 /// What follows the line end at `at`, where a CR or LF stands.
 fn line_end(bytes: &[u8], at: usize) -> Result<usize, Stop> {
     if bytes[at] == b'\n' {
@@ -146,13 +163,8 @@ fn finish(
 }
 
 fn request(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<usize, Stop> {
-    // RFC 9112 2.2: blank lines before a request are passed over.
-    let mut at = 0;
-    while matches!(byte(bytes, at)?, b'\r' | b'\n') {
-        at = line_end(bytes, at)?;
-    }
-    let start = at;
-    at = skip(bytes, at, TOKEN)?;
+    let start = blank_lines(bytes)?;
+    let mut at = skip(bytes, start, TOKEN)?;
     let method = start..at;
     if method.is_empty() || bytes[at] != b' ' {
         return bad(Kind::Method, at);
@@ -189,11 +201,12 @@ fn request(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<usize, Stop
 }
 
 fn response(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<usize, Stop> {
-    let mut at = version(bytes, 0, limits, head)?;
-    if bytes[at] != b' ' {
+    let mut at = blank_lines(bytes)?;
+    at = version(bytes, at, limits, head)?;
+    if !is_blank(bytes[at]) {
         return bad(Kind::Version, at);
     }
-    at = spaces(bytes, at)?;
+    at = blanks(bytes, at)?;
     let start = at;
     let mut status = 0u16;
     while byte(bytes, at)?.is_ascii_digit() {
@@ -203,10 +216,10 @@ fn response(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<usize, Sto
         status = status * 10 + u16::from(bytes[at] - b'0');
         at += 1;
     }
-    if at == start || status == 0 || !matches!(bytes[at], b' ' | b'\r' | b'\n') {
+    if status == 0 || !matches!(bytes[at], b' ' | b'\t' | b'\r' | b'\n') {
         return bad(Kind::Status, at);
     }
-    at = spaces(bytes, at)?;
+    at = blanks(bytes, at)?;
     let reason = at;
     let Some(end) = memchr3(b'\r', b'\n', 0, &bytes[at..]) else {
         return Err(Stop::More);
@@ -236,33 +249,22 @@ fn version(bytes: &[u8], at: usize, limits: &Limits, head: &mut Head) -> Result<
         };
         return Ok(at + 8);
     }
-    for (i, want) in b"HTTP/".iter().enumerate() {
-        let got = byte(bytes, at + i)?;
-        if got != *want && !(limits.unsafe_ok && i < 4 && got.is_ascii_uppercase()) {
-            return bad(Kind::Version, at + i);
-        }
-    }
-    let start = at + 5;
-    let mut end = start;
-    while matches!(byte(bytes, end)?, b'0'..=b'9' | b'.') {
-        // Only digit, dot, digit, without the unsafe option.
-        let fits = match end - start {
-            0 | 2 => bytes[end] != b'.',
-            1 => bytes[end] == b'.',
-            _ => false,
-        };
-        if !fits && !limits.unsafe_ok {
-            return bad(Kind::Version, end);
-        }
+    let mut end = at;
+    while matches!(byte(bytes, end)?, b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'/') {
         end += 1;
     }
-    let text = &bytes[start..end];
-    if text.is_empty() || text.len() < 3 && !limits.unsafe_ok {
-        return bad(Kind::Version, end);
-    }
-    head.version = match text {
-        [major, b'.', minor] if (*major, *minor) >= (b'1', b'1') => Version::Http11,
-        _ => Version::Http10,
+    let numbers = bytes[at..end].strip_prefix(b"HTTP/").unwrap_or_default();
+    let digits = |text: &[u8]| text.iter().all(|b| b.is_ascii_digit() || *b == b'.');
+    head.version = match numbers {
+        [major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] => {
+            match (*major, *minor) >= (b'1', b'1') {
+                true => Version::Http11,
+                false => Version::Http10,
+            }
+        }
+        [_, ..] if limits.unsafe_ok && digits(numbers) => Version::Http10,
+        _ if matches!(bytes[end], b'\r' | b'\n' | b' ' | b'\t') => return bad(Kind::Version, at),
+        _ => return bad(Kind::Version, end),
     };
     Ok(end)
 }
@@ -436,84 +438,87 @@ fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// Whether Host says the same as the authority of the target, a default port left out of either or both.
-fn same_authority(authority: &[u8], host: &[u8], default_port: impl Fn(&[u8]) -> bool) -> bool {
+/// Whether Host says the same as the authority of the target, a port that is `default` left out of either or both.
+fn same_authority(authority: &[u8], host: &[u8], default: Option<&[u8]>) -> bool {
     let plain = |text| match split_port(text) {
-        (host, Some(port)) if port.is_empty() || default_port(port) => (host, None),
+        (host, Some(port)) if port.is_empty() || default == Some(port) => (host, None),
         other => other,
     };
     let (a, b) = (plain(authority), plain(host));
     a.0.eq_ignore_ascii_case(b.0) && a.1 == b.1
 }
 
-/// Form of the target and agreement with Host (RFC 9112 3.2).
+/// Form of the target and agreement with Host (RFC 9112 3.2). Default ports are taken out of both.
 fn check_target(head: &mut Head, limits: &Limits) -> Result<(), Stop> {
     let host = check_host(head, limits)?;
     let target = head.target();
-    if target.first() == Some(&b'/') && !super::is(head, b"CONNECT") {
+    let connect = super::is(head, b"CONNECT");
+    if target.first() == Some(&b'/') && !connect {
         return Ok(());
     }
-    let target_at = head.target_at();
-    if super::is(head, b"CONNECT") {
-        let (name, port) = split_port(target);
-        if memchr(b'/', target).is_some() || target == b"*" {
-            return bad(Kind::TargetForm, target_at);
-        }
-        let port_ok = port.is_some_and(|p| !p.is_empty() && p.iter().all(u8::is_ascii_digit));
-        if !port_ok && !limits.unsafe_ok {
-            return bad(Kind::ConnectPort, target_at + target.len());
-        }
-        let bare = memchr::memrchr(b'@', target).map_or(0, |n| n + 1);
-        if name.len() <= bare {
-            return bad(Kind::EmptyAuthority, target_at);
-        }
-        if let Some(host) = host
-            && !limits.unsafe_ok
-            && !same_authority(&target[bare..], head.field(host).1, |p| {
-                p == b"80" || p == b"443"
-            })
-        {
-            return bad(Kind::HostNotTarget, head.value_at(host));
-        }
-        return Ok(());
-    }
+    let at = head.target_at();
     if target == b"*" && super::is(head, b"OPTIONS") {
         return Ok(());
     }
-    let Some(parts) = absolute(target) else {
-        return bad(Kind::TargetForm, target_at);
+    let parts = match connect {
+        true => connect_target(target, limits).map_err(|(kind, n)| Stop::Bad(kind, at + n))?,
+        false => absolute(target).ok_or(Stop::Bad(Kind::TargetForm, at))?,
     };
-    if split_port(&target[parts.authority.clone()]).0.is_empty() {
-        return bad(Kind::EmptyAuthority, target_at + parts.authority.start);
+    let authority = &target[parts.authority.clone()];
+    let (name, port) = split_port(authority);
+    if name.is_empty() {
+        return bad(Kind::EmptyAuthority, at + parts.authority.start);
     }
     if target.get(parts.rest).is_some_and(|b| *b != b'/') && !limits.unsafe_ok {
-        return bad(Kind::TargetForm, target_at + parts.rest);
+        return bad(Kind::TargetForm, at + parts.rest);
     }
-    let default = |port: &[u8]| parts.default_port == Some(port);
-    if let Some(host) = host
-        && !limits.unsafe_ok
-        && !same_authority(
-            &target[parts.authority.clone()],
-            head.field(host).1,
-            default,
-        )
-    {
-        return bad(Kind::HostNotTarget, head.value_at(host));
+    // The port is said though it need not be.
+    let said = port.is_some_and(|p| p.is_empty() || parts.default_port == Some(p));
+    let mut new_host = None;
+    if let Some(index) = host {
+        let value = head.field(index).1;
+        if same_authority(authority, value, parts.default_port) {
+            let (name, port) = split_port(value);
+            if said && port.is_some_and(|p| p.is_empty() || parts.default_port == Some(p)) {
+                new_host = Some((index, name.to_vec()));
+            }
+        } else if !limits.unsafe_ok {
+            return bad(Kind::HostNotTarget, head.value_at(index));
+        }
     }
-    // Written without a default port and with a path.
-    let (_, port) = split_port(&target[parts.authority.clone()]);
-    let cut = match port {
-        Some(port) if port.is_empty() || default(port) => port.len() + 1,
-        _ => 0,
-    };
-    let no_path = parts.rest == target.len();
+    let cut = port.filter(|_| said && !connect).map_or(0, |p| p.len() + 1);
+    let no_path = !connect && parts.rest == target.len();
     if cut > 0 || no_path {
         let mut new = Vec::with_capacity(target.len() + 1);
         new.extend_from_slice(&target[..parts.rest - cut]);
         new.extend_from_slice(if no_path { b"/" } else { &target[parts.rest..] });
         head.set_target(&new);
     }
+    if let Some((index, name)) = new_host {
+        head.set_value(index, &name);
+    }
     Ok(())
+}
+
+/// Takes the target of CONNECT apart: host and port (RFC 9112 3.2.3). Both usual ports may be left out of Host.
+fn connect_target(target: &[u8], limits: &Limits) -> Result<Absolute, (Kind, usize)> {
+    if target == b"*" || memchr(b'/', target).is_some() {
+        return Err((Kind::TargetForm, 0));
+    }
+    let start = memchr::memrchr(b'@', target).map_or(0, |n| n + 1);
+    let (_, port) = split_port(&target[start..]);
+    let default_port = match port {
+        Some(b"80") => Some(&b"80"[..]),
+        Some(b"443") => Some(&b"443"[..]),
+        Some(port) if !port.is_empty() && port.iter().all(u8::is_ascii_digit) => None,
+        _ if limits.unsafe_ok => None,
+        _ => return Err((Kind::ConnectPort, start)),
+    };
+    Ok(Absolute {
+        authority: start..target.len(),
+        default_port,
+        rest: target.len(),
+    })
 }
 
 /// Checks every Host field, keeps one of equal ones; its index.
