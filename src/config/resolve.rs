@@ -258,23 +258,18 @@ pub(super) fn numbered(written: &[Option<u32>], first: u32) -> Vec<u32> {
 
 /// Says, once a name, what this section needs and we do not have.
 ///
-/// A section in HTTP mode is refused for that, which covers all its HTTP keywords and rules. In TCP mode
-/// HTTP keywords have no effect, in haproxy either, which says so for some.
+/// In TCP mode HTTP keywords have no effect, in haproxy either, which says so for some.
 fn later_issues(section: &ProxyRaw, cx: &mut Cx<'_>) {
     if section.set.disabled {
         return;
     }
     let http = section.set.mode == Mode::Http;
-    if http {
-        let span = section.set.mode_at.unwrap_or(section.span);
-        let _: Said = cx.not_yet(span, "mode http");
-    }
     let of_binds = section.binds.iter().flat_map(|b| &b.options.not_yet);
     let of_servers = section.servers.iter().flat_map(|s| &s.options.not_yet);
     let mut ignored: Vec<&str> = Vec::new();
     for item in section.set.not_yet.iter().chain(of_binds).chain(of_servers) {
         match (item.layer, http) {
-            (Layer::HttpQuiet, _) | (Layer::Http | Layer::Rules, true) => {}
+            (Layer::HttpQuiet, false) => {}
             (Layer::Http, false) => {
                 if !ignored.contains(&&*item.name) {
                     ignored.push(&item.name);
@@ -282,7 +277,7 @@ fn later_issues(section: &ProxyRaw, cx: &mut Cx<'_>) {
                     cx.warning(item.span, text).form(Form::Bare);
                 }
             }
-            (Layer::Rules, false) | (Layer::Any, _) => {
+            (_, true) | (Layer::Rules | Layer::Any, false) => {
                 let _: Said = cx.not_yet(item.span, &item.name);
             }
         }

@@ -42,6 +42,23 @@ impl Buf {
         assert!(n <= self.len(), "more consumed than held");
         self.start += n as u32;
     }
+    /// Keeps the first `n` bytes held.
+    pub fn truncate(&mut self, n: usize) {
+        assert!(n <= self.len(), "cut to more than held");
+        self.end = self.start + n as u32;
+    }
+    /// Appends as much of `bytes` as fits behind what it holds; how many that were.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let end = self.end as usize;
+        let n = bytes.len().min(self.data.len() - end);
+        self.data[end..end + n].copy_from_slice(&bytes[..n]);
+        self.end += n as u32;
+        n
+    }
+    /// Room behind what it holds.
+    pub fn room(&self) -> usize {
+        self.data.len() - self.end as usize
+    }
     pub(super) fn space(&mut self) -> &mut [u8] {
         &mut self.data
     }

@@ -67,6 +67,8 @@ pub trait Io {
     fn local_address(&mut self, sock: SockKey) -> Option<SocketAddr>;
     fn give_pipe(&mut self, pipe: Pipe);
     fn give_buf(&mut self, buf: Buf);
+    /// An empty buffer to write into, of the usual size, or a smaller one while memory is scarce.
+    fn lend_buf(&mut self) -> Buf;
     /// Accepts one connection from a polled listener.
     fn accept_now(&mut self, listener: SockKey) -> Result<(RawFd, Option<SocketAddr>), Errno>;
     /// Watches a listener: `None` stops.
@@ -820,6 +822,11 @@ impl<K: Kernel> Io for Engine<K> {
 
     fn give_buf(&mut self, buf: Buf) {
         self.bufs.give(buf);
+    }
+    fn lend_buf(&mut self) -> Buf {
+        let mut buf = self.bufs.take(self.pipe_bytes).unwrap_or_default();
+        buf.set_filled(0);
+        buf
     }
 
     fn accept_now(&mut self, listener: SockKey) -> Result<(RawFd, Option<SocketAddr>), Errno> {

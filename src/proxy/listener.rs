@@ -13,10 +13,12 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
 use super::local::{Local, Owner, Timer};
-use super::tcp;
+use super::{http, tcp};
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
-use crate::config::{BackendId, Balance, BindId, Config, FrontendId, ServerAddress, ServerPort};
+use crate::config::{
+    BackendId, Balance, BindId, Config, FrontendId, Mode, ServerAddress, ServerPort,
+};
 use crate::io::engine::Io;
 use crate::io::kernel::{AcceptMode, Errno};
 use crate::io::op::{Op, SockKey};
@@ -217,6 +219,15 @@ pub fn on_acceptable(local: &mut Local, io: &mut dyn Io, index: u32) {
     accept_some(local, io, index);
 }
 
+/// A connection begins its session, in the mode of its frontend.
+fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: Option<SocketAddr>) {
+    let frontend = local.config.bind(bind).frontend;
+    match local.config.frontend(frontend).mode {
+        Mode::Tcp => tcp::open(local, io, bind, fd, peer),
+        Mode::Http => http::open(local, io, bind, fd, peer),
+    }
+}
+
 /// A look at `at`, unless one comes sooner: every wait is armed here, so that a listener has one timer.
 fn arm(local: &mut Local, index: u32, at: Tick) {
     let listener = &mut local.listeners[index as usize];
@@ -396,7 +407,7 @@ fn place(local: &mut Local, io: &mut dyn Io, index: u32, fd: RawFd, peer: Option
         }
     }
     local.cells().connections.fetch_add(1, AcqRel);
-    tcp::open(local, io, bind, fd, peer);
+    open(local, io, bind, fd, peer);
 }
 
 /// A connection another shard accepted; it is counted here already.
@@ -408,7 +419,7 @@ pub fn on_placed(
     peer: Option<SocketAddr>,
 ) {
     local.cells().activity.placed_in.inc();
-    tcp::open(local, io, bind, fd, peer);
+    open(local, io, bind, fd, peer);
 }
 
 fn is_monitor(local: &Local, frontend: FrontendId, peer: Option<SocketAddr>) -> bool {

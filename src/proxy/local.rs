@@ -1,24 +1,30 @@
 //! What the drivers of one shard share: configuration, cells, views, timers, slots.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use super::check::Probe;
+use super::http;
 use super::listener::{self, Listener};
 use super::logs::ShardLogs;
 use super::tcp::Relay;
 use crate::backend::{BackendView, WaitRoom};
+use crate::base::clock::LocalClock;
 use crate::base::slots::{Key, Slots};
 use crate::base::tick::Tick;
 use crate::base::wheel::Wheel;
 use crate::config::{BindId, Config, FrontendId};
+use crate::lang::sample::{Arena, Owned};
+use crate::lang::subject::VarId;
 use crate::shared::{Message, ShardShared, Shared};
 
 /// Whom a timer wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
     Relay(Key),
+    Http(Key),
     Listener(u32),
     Probe(u32),
     /// The once-a-second work of the shard.
@@ -29,17 +35,24 @@ pub enum Timer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     Relay(Key),
+    /// A session in HTTP mode; a server connection waiting in the pool.
+    Http(Key),
+    Idle(Key),
     Listener(u32),
     /// Probe by index, and the attempt it was opened for.
     Probe(u32, u32),
 }
 
 const TAG: u32 = 56;
+/// Transactions kept for the next requests.
+const SPARE_TXNS: usize = 256;
 
 impl Owner {
     pub fn pack(self) -> u64 {
         match self {
             Self::Relay(key) => 1 << TAG | key.pack(),
+            Self::Http(key) => 4 << TAG | key.pack(),
+            Self::Idle(key) => 5 << TAG | key.pack(),
             Self::Listener(index) => 2 << TAG | u64::from(index),
             Self::Probe(index, attempt) => {
                 3 << TAG | u64::from(attempt & 0xff_ffff) << 32 | u64::from(index)
@@ -50,6 +63,8 @@ impl Owner {
         let low = word as u32;
         match word >> TAG {
             1 => Self::Relay(Key::unpack(word & ((1 << TAG) - 1))),
+            4 => Self::Http(Key::unpack(word & ((1 << TAG) - 1))),
+            5 => Self::Idle(Key::unpack(word & ((1 << TAG) - 1))),
             2 => Self::Listener(low),
             _ => Self::Probe(low, (word >> 32) as u32 & 0xff_ffff),
         }
@@ -66,10 +81,26 @@ pub struct Local {
     pub now: Tick,
     /// One per backend, by its id.
     pub views: Vec<BackendView>,
-    pub waits: WaitRoom<Key>,
+    pub waits: WaitRoom<Owner>,
     pub logs: ShardLogs,
     pub timers: Wheel<Timer>,
     pub relays: Slots<Relay>,
+    pub sessions: Slots<http::Place>,
+    /// Transactions to lend, their memory kept.
+    pub spare_txns: Vec<Box<http::Txn>>,
+    /// Idle server connections, and which there are of each server, the oldest first.
+    pub idle: Slots<http::Parked>,
+    pub idle_of: Vec<Vec<Key>>,
+    /// What one evaluation makes; reset after it.
+    pub arena: Arena,
+    /// Heads are written here first.
+    pub scratch: Vec<u8>,
+    /// Variables of the process (`set-var` in global), as this shard sees them.
+    pub vars: Vec<(VarId, Owned)>,
+    pub hostname: String,
+    /// For dates in log formats; lent out while one is rendered.
+    pub clock: Option<LocalClock>,
+    random: Cell<u64>,
     pub listeners: Vec<Listener>,
     /// By frontend: its sessions need the address the client connected to.
     pub needs_local: Box<[bool]>,
@@ -108,6 +139,17 @@ impl Local {
             logs,
             timers: Wheel::new(now),
             relays: Slots::new(relays),
+            sessions: Slots::new(relays),
+            spare_txns: Vec::new(),
+            idle: Slots::new(relays),
+            idle_of: vec![Vec::new(); config.servers.len()],
+            arena: Arena::new(),
+            scratch: Vec::new(),
+            vars: Vec::new(),
+            hostname: nix::unistd::gethostname()
+                .map_or_else(|_| String::new(), |n| n.to_string_lossy().into_owned()),
+            clock: Some(LocalClock::new(crate::io::sys::localtime::offset_s)),
+            random: Cell::new(seed | 1),
             listeners: Vec::new(),
             needs_local: (0..config.frontends.len())
                 .map(|i| listener::needs_local(&config, FrontendId(i as u32)))
@@ -118,6 +160,29 @@ impl Local {
             config,
             shared,
         }
+    }
+
+    /// Takes a transaction back, to be lent again.
+    pub fn give_txn(&mut self, txn: Box<http::Txn>) {
+        if self.spare_txns.len() < SPARE_TXNS {
+            self.spare_txns.push(txn);
+        }
+    }
+
+    /// Takes back what an evaluation used.
+    pub fn give_arena(&mut self, mut arena: Arena) {
+        arena.reset();
+        self.arena = arena;
+    }
+
+    /// A number nobody can guess from the last (xorshift64*), seeded at start.
+    pub fn random(&self) -> u32 {
+        let mut x = self.random.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random.set(x);
+        (x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
     }
 
     /// This shard's own cells.

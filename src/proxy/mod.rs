@@ -6,10 +6,12 @@
 
 pub mod check;
 pub mod connect;
+pub mod http;
 pub mod listener;
 pub mod local;
 pub mod logs;
 pub mod outcome;
+pub mod pace;
 pub mod tcp;
 
 pub use local::{Local, Owner, Timer};

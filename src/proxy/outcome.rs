@@ -16,6 +16,8 @@ pub enum Cause {
     ServerTimeout,
     /// Refused by us: rules, limits.
     Proxy,
+    /// Answered by us: redirects, statistics, `return`.
+    Local,
     /// Out of descriptors, memory, ports.
     Resource,
     /// A mistake of ours: the driver panicked.
@@ -33,9 +35,13 @@ pub enum StageReached {
     Request,
     Queue,
     Connect,
+    /// Waited for the response's head.
+    Headers,
     Data,
     /// The server had ended; the rest was on its way to the client.
     Last,
+    /// Held in a tarpit.
+    Tarpit,
     /// In good order.
     End,
 }
@@ -49,6 +55,7 @@ pub fn letters(cause: Cause, stage: StageReached) -> [u8; 2] {
         Cause::Server => b'S',
         Cause::ServerTimeout => b's',
         Cause::Proxy => b'P',
+        Cause::Local => b'L',
         Cause::Resource => b'R',
         Cause::Internal => b'I',
         Cause::Killed => b'K',
@@ -59,7 +66,9 @@ pub fn letters(cause: Cause, stage: StageReached) -> [u8; 2] {
         (_, StageReached::Request) => b'R',
         (_, StageReached::Queue) => b'Q',
         (_, StageReached::Connect) => b'C',
+        (_, StageReached::Headers) => b'H',
         (_, StageReached::Data) => b'D',
+        (_, StageReached::Tarpit) => b'T',
         (_, StageReached::Last) => b'L',
     };
     [cause_letter, stage_letter]

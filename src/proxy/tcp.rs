@@ -41,6 +41,9 @@ pub use ending::{kill, stage_name};
 use half::*;
 use header::*;
 use reach::*;
+pub(super) use reach::{
+    count_attempt, count_backend, count_reached, may_redispatch, proxy_bytes, slide,
+};
 pub use reach::{note_position, on_admitted};
 pub use time::on_timer;
 use time::*;
@@ -251,13 +254,13 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: O
 }
 
 /// Out of slots: the limits computed at start make this impossible unless they were lowered by hand.
-fn refuse(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd) {
+pub(super) fn refuse(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd) {
     io.drop_fd(fd);
     local.cells().connections.fetch_sub(1, AcqRel);
     local.give_room(bind);
 }
 
-fn splice_modes(
+pub(super) fn splice_modes(
     local: &Local,
     frontend: FrontendId,
     backend: Option<BackendId>,
@@ -284,7 +287,7 @@ fn stricter(a: Splice, b: Splice) -> Splice {
     }
 }
 
-fn count_open(local: &Local, bind: BindId, frontend: FrontendId) {
+pub(super) fn count_open(local: &Local, bind: BindId, frontend: FrontendId) {
     let cells = local.cells();
     let front = &cells.frontends[frontend.index()];
     front.connections.inc();

@@ -4,14 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
 use crate::backend::change;
-use crate::base::slots::Key;
 use crate::base::tick::Tick;
 use crate::config::ServerId;
 use crate::io::engine::{Engine, Io};
 use crate::io::kernel::{Kernel, Wait};
 use crate::io::op::{Done, Op, What};
 use crate::proxy::outcome::Cause;
-use crate::proxy::{Local, Owner, Timer, check, listener, tcp};
+use crate::proxy::{Local, Owner, Timer, check, http, listener, tcp};
 use crate::shared::{Message, Phase};
 
 /// Messages taken in one turn at most.
@@ -36,7 +35,7 @@ pub struct Shard<K: Kernel> {
     phase: Phase,
     doors: Doors,
     due: Vec<Timer>,
-    admitted: Vec<(Key, ServerId)>,
+    admitted: Vec<(Owner, ServerId)>,
     second: Second,
 }
 
@@ -117,9 +116,15 @@ impl<K: Kernel> Shard<K> {
         match Owner::unpack(done.owner) {
             Owner::Relay(key) => {
                 if catch_unwind(AssertUnwindSafe(|| tcp::on_done(local, io, key, done))).is_err() {
-                    self.after_panic(key);
+                    self.after_panic(Owner::Relay(key));
                 }
             }
+            Owner::Http(key) => {
+                if catch_unwind(AssertUnwindSafe(|| http::on_done(local, io, key, done))).is_err() {
+                    self.after_panic(Owner::Http(key));
+                }
+            }
+            Owner::Idle(key) => http::on_idle_done(local, io, key, done),
             Owner::Listener(index) => match done.what {
                 What::Accepted { fd } => listener::on_accepted(local, io, index, fd),
                 What::Acceptable => listener::on_acceptable(local, io, index),
@@ -131,8 +136,16 @@ impl<K: Kernel> Shard<K> {
     }
 
     /// A driver panicked: that session ends, and nothing else.
-    fn after_panic(&mut self, key: Key) {
-        let stage = tcp::stage_name(&self.local, key);
+    fn after_panic(&mut self, who: Owner) {
+        let (Owner::Relay(key) | Owner::Http(key) | Owner::Idle(key)) = who else {
+            unreachable!("only sessions are guarded")
+        };
+        let http = matches!(who, Owner::Http(_));
+        let stage = if http {
+            http::stage_name(&self.local, key)
+        } else {
+            tcp::stage_name(&self.local, key)
+        };
         self.local.cells().activity.panics.inc();
         let text = format!(
             "session {}.{} of shard {} ended by an internal error at stage {stage}",
@@ -149,15 +162,19 @@ impl<K: Kernel> Shard<K> {
         );
         let (local, io) = (&mut self.local, &mut self.engine);
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            tcp::kill(local, io, key, Cause::Internal)
+            if http {
+                http::kill(local, io, key, Cause::Internal);
+            } else {
+                tcp::kill(local, io, key, Cause::Internal);
+            }
         }));
         assert!(ended.is_ok(), "{text}, and could not be cleared away");
     }
 
-    fn guard(&mut self, key: Key, act: impl FnOnce(&mut Local, &mut Engine<K>)) {
+    fn guard(&mut self, who: Owner, act: impl FnOnce(&mut Local, &mut Engine<K>)) {
         let (local, io) = (&mut self.local, &mut self.engine);
         if catch_unwind(AssertUnwindSafe(|| act(local, io))).is_err() {
-            self.after_panic(key);
+            self.after_panic(who);
         }
     }
 
@@ -206,7 +223,14 @@ impl<K: Kernel> Shard<K> {
 
     fn kill_all(&mut self) {
         for key in self.local.relays.keys() {
-            self.guard(key, |local, io| tcp::kill(local, io, key, Cause::Killed));
+            self.guard(Owner::Relay(key), |local, io| {
+                tcp::kill(local, io, key, Cause::Killed);
+            });
+        }
+        for key in self.local.sessions.keys() {
+            self.guard(Owner::Http(key), |local, io| {
+                http::kill(local, io, key, Cause::Killed);
+            });
         }
     }
 
@@ -217,17 +241,32 @@ impl<K: Kernel> Shard<K> {
         }
         let mut admitted = std::mem::take(&mut self.admitted);
         let local = &mut self.local;
-        let (relays, shared) = (&mut local.relays, &local.shared);
+        let (relays, sessions) = (&mut local.relays, &local.sessions);
+        let shared = &local.shared;
         local
             .waits
-            .serve(shared, &mut local.views, local.now, |key, server| {
-                if let Some(relay) = relays.get_mut(key) {
-                    tcp::note_position(relay, shared);
+            .serve(shared, &mut local.views, local.now, |who, server| {
+                match who {
+                    Owner::Relay(key) => {
+                        if let Some(relay) = relays.get_mut(key) {
+                            tcp::note_position(relay, shared);
+                        }
+                    }
+                    Owner::Http(key) => {
+                        if let Some(place) = sessions.get(key) {
+                            http::note_position(place, shared);
+                        }
+                    }
+                    _ => unreachable!("only sessions wait"),
                 }
-                admitted.push((key, server));
+                admitted.push((who, server));
             });
-        for (key, server) in admitted.drain(..) {
-            self.guard(key, |local, io| tcp::on_admitted(local, io, key, server));
+        for (who, server) in admitted.drain(..) {
+            self.guard(who, |local, io| match who {
+                Owner::Http(key) => http::on_admitted(local, io, key, server),
+                Owner::Relay(key) => tcp::on_admitted(local, io, key, server),
+                _ => unreachable!("only sessions wait"),
+            });
         }
         self.admitted = admitted;
         self.drive();
@@ -239,7 +278,16 @@ impl<K: Kernel> Shard<K> {
         for timer in due.drain(..) {
             self.local.cells().activity.timers_fired.inc();
             match timer {
-                Timer::Relay(key) => self.guard(key, |local, io| tcp::on_timer(local, io, key)),
+                Timer::Relay(key) => {
+                    self.guard(Owner::Relay(key), |local, io| {
+                        tcp::on_timer(local, io, key);
+                    });
+                }
+                Timer::Http(key) => {
+                    self.guard(Owner::Http(key), |local, io| {
+                        http::on_timer(local, io, key);
+                    });
+                }
                 Timer::Listener(index) => {
                     listener::on_timer(&mut self.local, &mut self.engine, index)
                 }
@@ -273,6 +321,7 @@ impl<K: Kernel> Shard<K> {
         {
             check::tell(&mut self.local, &change);
         }
+        http::purge(&mut self.local, &mut self.engine);
         // A hint about room may have met a full mailbox.
         self.retry_listeners();
         self.local.timers.arm(now + 1000, Timer::Second);
@@ -301,7 +350,9 @@ impl<K: Kernel> Shard<K> {
         activity.pipes_used.set(lent as u64);
         activity.pipes_free.set(idle as u64);
         activity.pipe_refused.set(refused);
-        activity.slots_used.set(self.local.relays.len() as u64);
+        activity
+            .slots_used
+            .set((self.local.relays.len() + self.local.sessions.len()) as u64);
     }
 
     // ------------------------------------------------------------ phases
@@ -316,6 +367,11 @@ impl<K: Kernel> Shard<K> {
                 (_, Phase::SoftStop) => {
                     self.each_listener(listener::stop);
                     self.doors = Doors::Closing;
+                    for key in self.local.sessions.keys() {
+                        self.guard(Owner::Http(key), |local, io| {
+                            http::close_if_idle(local, io, key);
+                        });
+                    }
                 }
                 _ => {}
             }

@@ -106,6 +106,13 @@ pub struct FrontendCounters {
     pub request_errors: Counter,
     pub session_rate: FreqCounter,
     pub connection_rate: FreqCounter,
+    /// HTTP requests (`req_tot`, `req_rate`), answers by class (index 0: other), and those answered here (`intercepted`).
+    pub requests: Counter,
+    pub request_rate: FreqCounter,
+    pub responses: [Counter; 6],
+    pub intercepted: Counter,
+    /// Log lines of its streams (`%lc`).
+    pub lines: Counter,
 }
 
 /// Counters of one bind in one shard.
@@ -141,6 +148,12 @@ pub struct BackendCounters {
     pub denied_requests: Counter,
     pub denied_responses: Counter,
     pub connects: Counter,
+    /// Requests over connections that were there already (`reuse`).
+    pub reuses: Counter,
+    pub requests: Counter,
+    pub responses: [Counter; 6],
+    pub response_time: Counter,
+    pub response_time_max: Counter,
     pub session_rate: FreqCounter,
     /// Sums in ms for the averages `qtime ctime rtime ttime` over the last 1,024 sessions (sliding as haproxy's).
     pub queue_time: Counter,
@@ -167,6 +180,10 @@ pub struct ServerCounters {
     pub client_aborts: Counter,
     pub server_aborts: Counter,
     pub connects: Counter,
+    pub reuses: Counter,
+    pub responses: [Counter; 6],
+    pub response_time: Counter,
+    pub response_time_max: Counter,
     pub denied_responses: Counter,
     pub session_rate: FreqCounter,
     pub queue_time: Counter,

@@ -74,7 +74,7 @@ pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
     }
 }
 
-pub(super) fn count_backend(local: &Local, backend: BackendId) {
+pub(in crate::proxy) fn count_backend(local: &Local, backend: BackendId) {
     let cell = &local.cells().backends[backend.index()];
     cell.sessions.inc();
     cell.current.inc();
@@ -89,7 +89,7 @@ pub(super) fn count_backend(local: &Local, backend: BackendId) {
 
 /// Takes a ticket and waits with a deadline.
 pub(super) fn wait(local: &mut Local, key: Key, queue: Queue) {
-    let ticket = local.waits.join(&local.shared, queue, key);
+    let ticket = local.waits.join(&local.shared, queue, Owner::Relay(key));
     let relay = local.relays.get_mut(key).expect("driven while alive");
     if let Queue::Server(server) = queue {
         // It is that server's already: the log line names it whatever becomes of the wait.
@@ -145,7 +145,7 @@ pub(super) fn assigned(local: &mut Local, io: &mut dyn Io, key: Key, server: Ser
 
 /// Counts a session of the server, as haproxy does with each attempt; that it was chosen was counted
 /// where it was picked.
-pub(super) fn count_attempt(local: &Local, server: ServerId) {
+pub(in crate::proxy) fn count_attempt(local: &Local, server: ServerId) {
     let cells = local.cells();
     let cell = &cells.servers[server.index()];
     cell.sessions.inc();
@@ -240,7 +240,7 @@ pub(super) fn connect_failed(
 }
 
 /// configuration.txt, `option redispatch`: positive N every N-th retry, negative -N the N-th from the last.
-pub(super) fn may_redispatch(interval: i32, retry: u32, retries: u32) -> bool {
+pub(in crate::proxy) fn may_redispatch(interval: i32, retry: u32, retries: u32) -> bool {
     match interval {
         0 => false,
         n if n > 0 => retry.is_multiple_of(n.unsigned_abs()),
@@ -298,7 +298,7 @@ pub(super) fn pass_early(relay: &mut Relay, io: &mut dyn Io, sock: SockKey) {
     }
 }
 
-pub(super) fn proxy_bytes(version: ProxyProtocol, ends: Ends) -> Vec<u8> {
+pub(in crate::proxy) fn proxy_bytes(version: ProxyProtocol, ends: Ends) -> Vec<u8> {
     let addresses = proxy_header::Addresses::of(ends.client, ends.local);
     let mut out = Vec::new();
     match version {
@@ -313,18 +313,34 @@ pub(super) fn proxy_bytes(version: ProxyProtocol, ends: Ends) -> Vec<u8> {
 
 pub(super) fn count_times(local: &Local, key: Key) {
     let relay = local.relays.get(key).expect("driven while alive");
-    let cells = local.cells();
     let dequeued = relay.dequeued.unwrap_or(relay.accepted);
     let queue_ms = dequeued - relay.accepted;
-    let connect_ms = local.now - dequeued;
-    if let Some(backend) = relay.backend {
+    count_reached(
+        local,
+        relay.backend,
+        relay.server,
+        queue_ms,
+        local.now - dequeued,
+    );
+}
+
+/// A server was reached, after so long in a queue and so long to connect.
+pub(in crate::proxy) fn count_reached(
+    local: &Local,
+    backend: Option<BackendId>,
+    server: Option<ServerId>,
+    queue_ms: u64,
+    connect_ms: u64,
+) {
+    let cells = local.cells();
+    if let Some(backend) = backend {
         let cell = &cells.backends[backend.index()];
         slide(&cell.queue_time, queue_ms);
         slide(&cell.connect_time, connect_ms);
         cell.queue_time_max.raise(queue_ms);
         cell.connect_time_max.raise(connect_ms);
     }
-    if let Some(server) = relay.server {
+    if let Some(server) = server {
         let cell = &cells.servers[server.index()];
         slide(&cell.queue_time, queue_ms);
         slide(&cell.connect_time, connect_ms);
@@ -334,7 +350,7 @@ pub(super) fn count_times(local: &Local, key: Key) {
 }
 
 /// Sliding sum over the last 1,024 sessions (management.txt, `qtime` and its kin); the average is sum / 1024.
-pub(super) fn slide(sum: &crate::shared::Counter, value: u64) {
+pub(in crate::proxy) fn slide(sum: &crate::shared::Counter, value: u64) {
     let old = sum.get();
     sum.set(old - old / 1024 + value);
 }

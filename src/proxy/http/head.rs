@@ -1,0 +1,317 @@
+//! The head of a request: read in whatever pieces it comes, parsed once whole, refused with a page if it is bad.
+
+use super::*;
+use crate::proto::h1::{self, H1Error, Limits, Parse};
+use crate::proto::proxy_header;
+
+/// Bytes of the request line kept for the log (`tune.http.logurilen`).
+const LINE_MAX: usize = 1024;
+
+impl Session {
+    pub(super) fn on_client_bytes(
+        &mut self,
+        t: &mut Txn,
+        local: &mut Local,
+        io: &mut dyn Io,
+        buf: Buf,
+    ) {
+        match self.stage {
+            Stage::Header => self.on_header_bytes(t, local, io, buf),
+            Stage::Idle | Stage::Request => self.take_request(t, local, io, buf),
+            Stage::Body => self.on_body_bytes(t, local, io, buf),
+            Stage::Linger => {
+                io.give_buf(buf);
+                self.read_client(io);
+            }
+            Stage::Exchange if t.up.state == Move::Reading => self.pass_up(t, local, io, buf),
+            // Kept until there is use for it; nothing more is read meanwhile.
+            _ => self.carry = Some(buf),
+        }
+    }
+
+    /// The PROXY header of `accept-proxy`.
+    fn on_header_bytes(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, mut buf: Buf) {
+        let before = self.partial.len();
+        self.partial.extend_from_slice(buf.bytes());
+        match proxy_header::parse(&self.partial) {
+            Ok(proxy_header::Parse::Partial) if self.partial.len() < proxy_header::V2_MAX => {
+                io.give_buf(buf);
+                self.read_client(io);
+            }
+            Ok(proxy_header::Parse::Done(header, used)) => {
+                if let Some(ends) = header.addresses {
+                    (self.src, self.dst) = (Some(ends.source), Some(ends.destination));
+                    self.ends = (self.src, self.dst);
+                }
+                self.received_proxy = true;
+                self.partial = Vec::new();
+                buf.consume(used - before);
+                t.client_in = buf.len() as u64;
+                self.enter(Stage::Idle, local.now);
+                if buf.is_empty() {
+                    io.give_buf(buf);
+                    self.read_client(io);
+                } else {
+                    self.take_request(t, local, io, buf);
+                }
+            }
+            Ok(proxy_header::Parse::Partial) => {
+                io.give_buf(buf);
+                let text = proxy_header::ProxyError::Truncated.log_text();
+                self.header_failed(local, text);
+            }
+            Err(error) => {
+                io.give_buf(buf);
+                self.header_failed(local, error.log_text());
+            }
+        }
+    }
+
+    /// Bytes of a request's head, first or further ones.
+    pub(super) fn take_request(
+        &mut self,
+        t: &mut Txn,
+        local: &mut Local,
+        io: &mut dyn Io,
+        mut buf: Buf,
+    ) {
+        if self.stage == Stage::Idle {
+            t.idle_ms = local.now - self.since;
+            t.began = local.now;
+            self.enter(Stage::Request, local.now);
+        }
+        let limits = limits(local, self.front(local).unsafe_request);
+        let parsed = if self.partial.is_empty() {
+            h1::request_head(buf.bytes(), &limits, &mut t.request)
+        } else {
+            self.partial.extend_from_slice(buf.bytes());
+            h1::request_head(&self.partial, &limits, &mut t.request)
+        };
+        let parsed = parsed.and_then(|parse| {
+            if let Parse::Done { .. } = parse {
+                t.framing = h1::request_framing(&mut t.request, &limits)?;
+            }
+            Ok(parse)
+        });
+        match parsed {
+            Ok(Parse::Partial) => {
+                if self.partial.is_empty() {
+                    self.partial.extend_from_slice(buf.bytes());
+                }
+                io.give_buf(buf);
+                if self.eof {
+                    self.refuse_request(t, local, io, 400, Cause::Client);
+                } else {
+                    self.read_client(io);
+                }
+            }
+            Ok(Parse::Done { used }) => {
+                if self.partial.is_empty() {
+                    buf.consume(used);
+                } else {
+                    let before = self.partial.len() - buf.len();
+                    buf.consume(used - before);
+                    self.partial = Vec::new();
+                }
+                if buf.is_empty() {
+                    io.give_buf(buf);
+                } else {
+                    self.carry = Some(buf);
+                }
+                self.begin(t, local, io);
+            }
+            Err(error) => {
+                let whole = if self.partial.is_empty() {
+                    buf.bytes()
+                } else {
+                    &self.partial
+                };
+                self.note_error(local, whole, &error);
+                keep_line(t, whole);
+                io.give_buf(buf);
+                self.refuse_request(t, local, io, error.kind.status(), Cause::Proxy);
+            }
+        }
+    }
+
+    /// A head is whole: the transaction begins.
+    fn begin(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        self.requests += 1;
+        t.head_at = Some(local.now);
+        t.strict = true;
+        t.keep = t.framing.keep_alive;
+        t.old = t.request.version == crate::proto::http::Version::Http10;
+        let (method, target) = (t.request.method(), t.request.target());
+        let target = &target[..target.len().min(LINE_MAX)];
+        t.line.clear();
+        t.line.extend_from_slice(method);
+        t.line.push(b' ');
+        t.line.extend_from_slice(target);
+        t.line_ends = (method.len(), t.line.len());
+        t.line.push(b' ');
+        t.line
+            .extend_from_slice(t.request.version.text().as_bytes());
+        let cells = local.cells();
+        let front = &cells.frontends[self.frontend.index()];
+        front.requests.inc();
+        front.request_rate.hit(local.now);
+        self.capture_request(t, local);
+        t.up = Flow::new(t.framing.body, Splice::Never);
+        // An abort is seen while others work; what comes early is held.
+        if t.up.ended {
+            self.read_client(io);
+        }
+        self.enter(Stage::Rules, local.now);
+        if self.front(local).monitor_uri.is_some() && self.answer_monitor(t, local, io) {
+            return;
+        }
+        self.evaluate(t, local, io);
+    }
+
+    /// Headers and the cookie that the frontend captures, as they came.
+    fn capture_request(&self, t: &mut Txn, local: &Local) {
+        let http = self.front(local);
+        for capture in &http.request_captures {
+            let value = capture.name.as_ref().and_then(|name| {
+                let value = t.request.values(name).next_back()?;
+                Some(value[..value.len().min(capture.len as usize)].into())
+            });
+            t.captures[0].push(value);
+        }
+        t.captures[1].resize(http.response_captures.len(), None);
+        if let Some((name, len)) = &http.cookie_capture {
+            let cookie = super::pending::cookie_starting(&t.request, b"cookie", name);
+            t.cookies[0] = cookie.map(|c| c[..c.len().min(*len as usize)].into());
+        }
+    }
+
+    /// A request that is none: a page, a line, the end of the connection.
+    pub(super) fn refuse_request(
+        &mut self,
+        t: &mut Txn,
+        local: &mut Local,
+        io: &mut dyn Io,
+        status: u16,
+        cause: Cause,
+    ) {
+        t.bad = true;
+        t.keep = false;
+        t.began = if t.began == Tick(0) {
+            local.now
+        } else {
+            t.began
+        };
+        self.partial = Vec::new();
+        let cells = local.cells();
+        let front = &cells.frontends[self.frontend.index()];
+        front.requests.inc();
+        front.request_rate.hit(local.now);
+        front.request_errors.inc();
+        cells.listeners[self.bind.index()].request_errors.inc();
+        t.cause = Some((cause, StageReached::Request));
+        self.answer_page(t, local, io, status);
+    }
+
+    /// The client ended its side.
+    pub(super) fn on_client_eof(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        self.eof = true;
+        match self.stage {
+            Stage::Header => {
+                let text = if self.partial.is_empty() {
+                    "Connection closed while waiting for PROXY protocol header"
+                } else {
+                    proxy_header::ProxyError::Truncated.log_text()
+                };
+                self.header_failed(local, text);
+            }
+            Stage::Idle if self.requests > 0 => self.over = true,
+            Stage::Idle => {
+                // Not a byte: haproxy answers nobody, and logs it unless dontlognull.
+                t.began = local.now;
+                t.bad = true;
+                let silent = local.config.frontend(self.frontend).dontlognull
+                    || self.front(local).ignore_probes;
+                if !silent {
+                    let cells = local.cells();
+                    cells.frontends[self.frontend.index()].request_errors.inc();
+                    cells.listeners[self.bind.index()].request_errors.inc();
+                }
+                t.status = 400;
+                t.cause = Some((Cause::Client, StageReached::Request));
+                self.log(t, local);
+                self.over = true;
+            }
+            Stage::Request => self.refuse_request(t, local, io, 400, Cause::Client),
+            Stage::Linger => self.over = true,
+            Stage::Exchange if t.up.is_tunnel() => self.up_ended(t, local, io),
+            Stage::Exchange if t.up.state == Move::Reading => {
+                // The body is cut short.
+                self.client_aborted(t, local, io);
+            }
+            Stage::Answer => {}
+            _ => {
+                if self.back(local).is_none_or(|b| b.abort_on_close) && !t.head_sent {
+                    self.client_aborted(t, local, io);
+                }
+            }
+        }
+    }
+
+    /// The client's connection broke.
+    pub(super) fn on_client_broken(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        self.eof = true;
+        match self.stage {
+            Stage::Header => {
+                let text = "Connection error while waiting for PROXY protocol header";
+                self.header_failed(local, text);
+            }
+            Stage::Idle | Stage::Linger => self.over = true,
+            _ => {
+                let reached = self.reached(t);
+                self.count_client_abort(t, local);
+                self.drop_server(io, true);
+                self.end(t, local, io, Cause::Client, reached);
+                self.over = true;
+            }
+        }
+    }
+
+    fn header_failed(&mut self, local: &mut Local, text: &str) {
+        let frontend = local.config.frontend(self.frontend);
+        let wanted = self.front(local).log_format.is_some()
+            && !(frontend.dontlognull && self.partial.is_empty());
+        if wanted && !frontend.log.is_empty() {
+            let spec = local.config.bind(self.bind);
+            let unix = crate::observe::log::line::Peer::Unix { bind: spec.luid };
+            let from = self.src.map_or(unix, crate::observe::log::line::Peer::Ip);
+            let number = spec.luid.to_string();
+            let to = spec.name.as_deref().unwrap_or(&number);
+            let at = local.shared.wall_us(local.now);
+            let config = std::sync::Arc::clone(&local.config);
+            let frontend = config.frontend(self.frontend);
+            local.logs.connection_error(frontend, from, to, at, text);
+        }
+        let cells = local.cells();
+        cells.frontends[self.frontend.index()].request_errors.inc();
+        cells.listeners[self.bind.index()].request_errors.inc();
+        self.over = true;
+    }
+
+    fn note_error(&self, _local: &Local, _bytes: &[u8], _error: &H1Error) {}
+}
+
+/// What of a bad request's first line is known.
+fn keep_line(t: &mut Txn, bytes: &[u8]) {
+    let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
+    t.line.clear();
+    t.line.extend_from_slice(&bytes[..end.min(LINE_MAX)]);
+}
+
+pub(super) fn limits(local: &Local, unsafe_ok: bool) -> Limits {
+    let tune = &local.config.global.tune;
+    Limits {
+        head_max: tune.bufsize.saturating_sub(1024) as usize,
+        unsafe_ok,
+        ..Limits::default()
+    }
+}

@@ -1,0 +1,67 @@
+//! Stand-ins until their owners land.
+use super::*;
+use crate::config::http::*;
+use crate::lang::rules::*;
+use crate::lang::sample::Arena;
+use crate::lang::subject::Subject;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) server: Option<ServerId>,
+    pub(super) letter: u8,
+}
+pub(super) fn cookie_starting<'h>(_: &'h Head, _: &[u8], _: &[u8]) -> Option<&'h [u8]> {
+    None
+}
+pub(super) fn look(_: &mut Head, _: &Cookie, _: (), _: &dyn Fn(ServerId) -> bool, _: i64) -> Seen {
+    Seen {
+        server: None,
+        letter: b'N',
+    }
+}
+#[expect(clippy::too_many_arguments)]
+pub(super) fn treat(
+    _: &mut Head,
+    _: &Cookie,
+    _: (),
+    _: ServerId,
+    _: &Seen,
+    _: &[u8],
+    _: i64,
+) -> u8 {
+    b'-'
+}
+pub(super) fn hash_key(
+    _: &crate::config::Config,
+    _: BackendId,
+    _: &dyn Subject,
+    _: &Arena,
+) -> Option<u32> {
+    None
+}
+pub(super) enum ReplyText {
+    Shared(std::sync::Arc<[u8]>, usize),
+    Own(Vec<u8>),
+}
+pub(super) fn render(_: &Reply, _: &dyn Subject, _: &Arena, _: &mut Head) -> Option<ReplyText> {
+    None
+}
+pub(super) fn headers(_: &Reply, _: &dyn Subject, _: &Arena, _: &mut Head) {}
+pub(super) fn redirect(_: &Redirect, _: &dyn Subject, _: &Arena, _: &mut Head) -> bool {
+    false
+}
+pub(super) struct Effect;
+impl Effect {
+    pub(super) fn carry_out(self, _: &mut Head) -> Result<(), ()> {
+        Ok(())
+    }
+}
+pub(super) fn work_out(_: &Action, _: &dyn Subject, _: &Arena) -> Effect {
+    Effect
+}
+pub(super) fn path_and_query(t: &[u8]) -> &[u8] {
+    t
+}
+pub(super) fn failed(_: [u8; 4], status: u16, retries: u32, redispatched: bool) -> bool {
+    status >= 500 || retries > 0 || redispatched
+}

@@ -1,0 +1,553 @@
+//! From a request that passed its rules to a server that has it: backend, cookie, server, queue, connection,
+//! and again where that failed.
+
+use super::rules::Persist;
+use super::subject::View;
+use super::*;
+use crate::backend::{self, Ask, Choice, Queue};
+use crate::config::http::{ServerName, SwitchTo};
+use crate::config::{Balance, ProxyProtocol};
+use crate::io::kernel::Errno;
+use crate::io::op::Connect;
+use crate::lang::acl::Verdict;
+use crate::lang::sample::Arena;
+use crate::proxy::connect::{self, Ends};
+use crate::proxy::tcp;
+use crate::shared::Shared;
+
+/// Longest pause before a retry on the same server.
+pub(super) const RETRY_PAUSE_MS: u32 = 1000;
+
+/// What the request's cookie said, and what is to become of it in the response.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Found {
+    pub(super) server: Option<ServerId>,
+    pub(super) cookie: super::pending::Seen,
+}
+
+impl Session {
+    /// Chooses the backend. `false`: there is none.
+    pub(super) fn route(&mut self, t: &mut Txn, local: &mut Local) -> bool {
+        let arena = std::mem::take(&mut local.arena);
+        let backend = self.switch(t, local, &arena);
+        local.give_arena(arena);
+        self.backend = backend;
+        let Some(id) = backend else {
+            t.cause = Some((Cause::Server, StageReached::Connect));
+            return false;
+        };
+        tcp::count_backend(local, id);
+        true
+    }
+
+    fn switch(&self, t: &Txn, local: &Local, arena: &Arena) -> Option<BackendId> {
+        let config = &local.config;
+        for rule in &self.front(local).switching {
+            if self.holds(t, local, arena, rule.when.as_ref()) != Verdict::Holds {
+                continue;
+            }
+            match &rule.to {
+                SwitchTo::Backend(id) => return Some(*id),
+                SwitchTo::Format(format) => {
+                    let mut name = Vec::new();
+                    let view = View {
+                        local,
+                        s: self,
+                        t,
+                        ended: false,
+                    };
+                    format.render(&view, arena, &mut name);
+                    let named = config
+                        .backends
+                        .iter()
+                        .position(|b| b.name.as_bytes() == name);
+                    // A name that no backend has: the rule is as if it were not there.
+                    if let Some(at) = named {
+                        return Some(BackendId(at as u32));
+                    }
+                    break;
+                }
+            }
+        }
+        config.frontend(self.frontend).default_backend
+    }
+
+    /// The request's rules are through: find its server.
+    pub(super) fn dispatch(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        let http = self.back(local).expect("routed before");
+        if http.buffer_request && !t.body_whole && !t.up.ended {
+            let ms = self.front(local).timeout_http_request_ms;
+            t.cursor.list = u16::MAX;
+            self.wait_body(t, local, io, ms.unwrap_or(u32::MAX), 0);
+            if self.stage != Stage::Rules {
+                return;
+            }
+        }
+        let arena = std::mem::take(&mut local.arena);
+        t.persist = self.persist_rules(t, local, &arena);
+        self.find_server(t, local, &arena);
+        self.finish_request(t, local, &arena);
+        local.give_arena(arena);
+        self.choose(t, local, io);
+    }
+
+    fn persist_rules(&self, t: &Txn, local: &Local, arena: &Arena) -> Persist {
+        let http = self.back(local).expect("routed before");
+        let any = |list: &[crate::lang::acl::Condition]| {
+            list.iter()
+                .any(|c| self.holds(t, local, arena, Some(c)) == Verdict::Holds)
+        };
+        if any(&http.force_persist) {
+            Persist::Force
+        } else if any(&http.ignore_persist) {
+            Persist::Ignore
+        } else {
+            Persist::Usual
+        }
+    }
+
+    /// `use-server` rules, then the cookie: who it was before.
+    fn find_server(&self, t: &mut Txn, local: &Local, arena: &Arena) {
+        let id = self.backend.expect("routed before");
+        let http = self.back(local).expect("routed before");
+        let stays = |server: ServerId, persist: Persist| {
+            persist == Persist::Force
+                || http.persist
+                || backend::server::is_usable(local.shared.server(server))
+        };
+        for rule in &http.use_server {
+            if self.holds(t, local, arena, rule.when.as_ref()) != Verdict::Holds {
+                continue;
+            }
+            let server = match &rule.to {
+                ServerName::Server(server) => Some(*server),
+                ServerName::Format(format) => {
+                    let mut name = Vec::new();
+                    let view = View {
+                        local,
+                        s: self,
+                        t,
+                        ended: false,
+                    };
+                    format.render(&view, arena, &mut name);
+                    let servers = &local.config.backend(id).servers;
+                    let named = |s: &&ServerId| local.config.server(**s).name.as_bytes() == name;
+                    servers.iter().find(named).copied()
+                }
+            };
+            if let Some(server) = server
+                && stays(server, t.persist)
+            {
+                t.found.server = Some(server);
+                break;
+            }
+        }
+        let Some(cookie) = &http.cookie else {
+            return;
+        };
+        let persist = t.persist;
+        let usable = |server: ServerId| stays(server, persist);
+        let now_s = (local.shared.wall_us(local.now) / 1_000_000) as i64;
+        let seen = if t.persist == Persist::Ignore {
+            super::pending::Seen::default()
+        } else {
+            let servers = ();
+            super::pending::look(&mut t.request, cookie, servers, &usable, now_s)
+        };
+        t.found.server = t.found.server.or(seen.server);
+        t.found.cookie = seen;
+        t.letters[0] = seen.letter;
+    }
+
+    /// What the request gets on its way out: forwarding headers, unique id, name of the server later.
+    fn finish_request(&self, t: &mut Txn, local: &Local, arena: &Arena) {
+        let front = self.front(local);
+        let back = self.back(local).expect("routed before");
+        if let Some(format) = &front.unique_id_format {
+            let mut out = Vec::new();
+            let view = View {
+                local,
+                s: self,
+                t,
+                ended: false,
+            };
+            format.render(&view, arena, &mut out);
+            if let Some(name) = &front.unique_id_header {
+                t.request.push(name, &out);
+            }
+            t.unique_id = Some(out.into());
+        }
+        let other = (!std::ptr::eq(front, back)).then_some(back);
+        crate::backend::forward::add_addresses(&mut t.request, front, other, self.src, self.dst);
+        if let Some(what) = &back.forwarded {
+            let mut out = Vec::new();
+            let view = View {
+                local,
+                s: self,
+                t,
+                ended: false,
+            };
+            crate::backend::forward::forwarded(what, false, &view, arena, &mut out);
+            if !out.is_empty() {
+                t.request.push(b"forwarded", &out);
+            }
+        }
+    }
+
+    /// Chooses a server, or a queue, or ends the request.
+    pub(super) fn choose(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        let id = self.backend.expect("routed before");
+        let backend = local.config.backend(id);
+        if backend.servers.is_empty() {
+            let to = if backend.transparent {
+                self.dst
+            } else {
+                backend.dispatch
+            };
+            match to {
+                Some(to) => {
+                    t.dequeued.get_or_insert(local.now);
+                    let spec = connect::to_address(&local.config, backend, to, self.connect_ends());
+                    self.attempt(t, local, io, &spec);
+                }
+                None => self.nobody(t, local, io),
+            }
+            return;
+        }
+        let ask = self.ask(t, local);
+        let view = &mut local.views[id.index()];
+        view.refresh(&local.shared, local.now);
+        let persisted = t.found.server.take().filter(|_| !t.redispatch_now);
+        t.redispatch_now = false;
+        let choice = match persisted {
+            Some(server) => {
+                let down = t.persist == Persist::Force
+                    || local
+                        .config
+                        .proxy(local.config.backend(id).proxy)
+                        .http
+                        .persist;
+                let _ = (server, down);
+                view.pick(&local.shared, &ask, local.now)
+            }
+            None => view.pick(&local.shared, &ask, local.now),
+        };
+        match choice {
+            Choice::Server(server) => self.assigned(t, local, io, server),
+            Choice::Wait(queue) => self.wait(t, local, queue),
+            Choice::Full => {
+                t.last_server = local.views[id.index()].determined(&local.shared, &ask, local.now);
+                t.cause = Some((Cause::Server, StageReached::Queue));
+                local.cells().backends[id.index()].connect_errors.inc();
+                self.answer_page(t, local, io, 503);
+            }
+            Choice::Nobody => self.nobody(t, local, io),
+        }
+    }
+
+    fn ask(&self, t: &mut Txn, local: &mut Local) -> Ask {
+        let id = self.backend.expect("routed before");
+        let avoid = if t.redispatch_now {
+            t.last_server
+        } else {
+            None
+        };
+        let arena = std::mem::take(&mut local.arena);
+        let key = {
+            let view = View {
+                local,
+                s: self,
+                t,
+                ended: false,
+            };
+            super::pending::hash_key(&local.config, id, &view, &arena)
+        };
+        local.give_arena(arena);
+        Ask {
+            client: self.src.map(|p| p.ip()),
+            avoid,
+            key,
+        }
+    }
+
+    /// No server can be had.
+    fn nobody(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        let id = self.backend.expect("routed before");
+        local.cells().backends[id.index()].connect_errors.inc();
+        t.cause = Some((Cause::Server, StageReached::Connect));
+        self.answer_page(t, local, io, 503);
+    }
+
+    fn wait(&mut self, t: &mut Txn, local: &mut Local, queue: Queue) {
+        let ticket = local
+            .waits
+            .join(&local.shared, queue, Owner::Http(self.key));
+        if let Queue::Server(server) = queue {
+            t.last_server = Some(server);
+        }
+        self.ticket = Some(ticket);
+        self.enter(Stage::Queue, local.now);
+    }
+
+    /// Gives ticket, place and backend back.
+    pub(super) fn leave_backend(&mut self, t: &mut Txn, local: &mut Local) {
+        if let Some(ticket) = self.ticket.take() {
+            self.add_position(t, &local.shared, ticket);
+            local.waits.leave(&local.shared, ticket);
+        }
+        if let Some(server) = self.server.take() {
+            backend::release(&local.shared, local.shard, server);
+        }
+        if let Some(backend) = self.backend.take() {
+            local.cells().backends[backend.index()].current.sub(1);
+        }
+    }
+
+    pub(super) fn add_position(&self, t: &mut Txn, shared: &Shared, ticket: Ticket) {
+        let position = ticket.position(shared);
+        t.queue_position.server += position.server;
+        t.queue_position.backend += position.backend;
+    }
+
+    /// Place and row of `server` are taken: reach it.
+    fn assigned(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, server: ServerId) {
+        t.dequeued = Some(local.now);
+        let cells = local.cells();
+        let backend = &cells.backends[self.backend.expect("routed before").index()];
+        match t.last_server.filter(|_| t.retries > 0) {
+            Some(last) if last != server => {
+                t.redispatched = true;
+                cells.servers[last.index()].redispatches.inc();
+                backend.redispatches.inc();
+            }
+            Some(last) => {
+                cells.servers[last.index()].retries.inc();
+                backend.retries.inc();
+            }
+            None => {}
+        }
+        self.server = Some(server);
+        t.last_server = Some(server);
+        if self.redirect_to_server(t, local, io, server) {
+            return;
+        }
+        self.reach(t, local, io);
+    }
+
+    /// `redir` of a server: GET and HEAD are sent there by a 302 instead.
+    fn redirect_to_server(
+        &mut self,
+        t: &mut Txn,
+        local: &mut Local,
+        io: &mut dyn Io,
+        server: ServerId,
+    ) -> bool {
+        let Some(prefix) = &local.config.server(server).redir else {
+            return false;
+        };
+        if !matches!(t.request.method(), b"GET" | b"HEAD") {
+            return false;
+        }
+        let location = [prefix, super::pending::path_and_query(t.request.target())].concat();
+        tcp::count_attempt(local, server);
+        t.cause = Some((Cause::Local, StageReached::Request));
+        let answer = self.prepare_location(302, &location);
+        self.answer(t, local, io, answer);
+        true
+    }
+
+    fn connect_ends(&self) -> Ends {
+        Ends {
+            client: self.src,
+            local: self.dst,
+        }
+    }
+
+    /// A new connection in place of one that had ended already.
+    pub(super) fn reconnect(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        let server = self.server.expect("it had a connection");
+        match connect::to_server(&local.config, server, self.connect_ends()) {
+            Some(spec) => self.attempt(t, local, io, &spec),
+            None => self.connect_failed(t, local, io, Cause::Server, false),
+        }
+    }
+
+    /// An idle connection to the server, or a new one.
+    fn reach(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        let server = self.server.expect("assigned before");
+        tcp::count_attempt(local, server);
+        if self.take_idle(t, local, io, server) {
+            return;
+        }
+        match connect::to_server(&local.config, server, self.connect_ends()) {
+            Some(spec) => self.attempt(t, local, io, &spec),
+            None => self.connect_failed(t, local, io, Cause::Server, false),
+        }
+    }
+
+    fn attempt(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, spec: &Connect) {
+        self.enter(Stage::Connect, local.now);
+        let cells = local.cells();
+        if let Some(server) = self.server {
+            cells.servers[server.index()].connects.inc();
+        }
+        if let Some(backend) = self.backend {
+            cells.backends[backend.index()].connects.inc();
+        }
+        self.link = Link {
+            private: spec.transparent,
+            ..Link::default()
+        };
+        match io.connect(spec, Owner::Http(self.key).pack()) {
+            Ok(sock) => self.server_sock = Some(sock),
+            Err(errno) if errno.exhausted() || errno.0 == libc::EADDRNOTAVAIL => {
+                self.connect_failed(t, local, io, Cause::Resource, false);
+            }
+            Err(_) => self.connect_failed(t, local, io, Cause::Server, false),
+        }
+    }
+
+    pub(super) fn on_connect_failed(
+        &mut self,
+        t: &mut Txn,
+        local: &mut Local,
+        io: &mut dyn Io,
+        errno: Errno,
+    ) {
+        let timed_out = errno.0 == libc::ETIMEDOUT;
+        let cause = if timed_out {
+            Cause::ServerTimeout
+        } else {
+            Cause::Server
+        };
+        self.connect_failed(t, local, io, cause, timed_out);
+    }
+
+    /// An attempt failed: pause and try again, go elsewhere, or give up.
+    pub(super) fn connect_failed(
+        &mut self,
+        t: &mut Txn,
+        local: &mut Local,
+        io: &mut dyn Io,
+        cause: Cause,
+        timed_out: bool,
+    ) {
+        self.drop_server(io, timed_out);
+        let id = self.backend.expect("a server was connected to");
+        let backend = local.config.backend(id);
+        let http = &local.config.proxy(backend.proxy).http;
+        let retries = t.overrides.retries.unwrap_or(backend.retries);
+        let may = http.retry_on.conn_failure && t.retries < retries;
+        if !may || cause == Cause::Resource {
+            let cells = local.cells();
+            cells.backends[id.index()].connect_errors.inc();
+            if let Some(server) = self.server {
+                cells.servers[server.index()].connect_errors.inc();
+            }
+            t.cause = Some((cause, StageReached::Connect));
+            self.answer_page(t, local, io, 503);
+            return;
+        }
+        t.retries += 1;
+        if self.go_elsewhere(t, local, retries) {
+            self.choose(t, local, io);
+            return;
+        }
+        let cells = local.cells();
+        cells.backends[id.index()].retries.inc();
+        if let Some(server) = self.server {
+            cells.servers[server.index()].retries.inc();
+        }
+        self.enter(Stage::Retry, local.now);
+        if timed_out {
+            self.retry(t, local, io);
+        }
+    }
+
+    /// Whether the next attempt may leave the server; if so its place is given back.
+    fn go_elsewhere(&mut self, t: &mut Txn, local: &mut Local, retries: u32) -> bool {
+        let id = self.backend.expect("a server was connected to");
+        let backend = local.config.backend(id);
+        let interval = backend.redispatch.0;
+        let view = &local.views[id.index()];
+        let due = tcp::may_redispatch(interval, t.retries, retries) && view.usable_count() > 1;
+        if !(due || interval != 0 && view.has_alternatives(&local.shared)) {
+            return false;
+        }
+        t.redispatch_now = backend.balance != Balance::Source;
+        if let Some(server) = self.server.take() {
+            backend::release(&local.shared, local.shard, server);
+        }
+        true
+    }
+
+    /// The pause is over.
+    pub(super) fn retry(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        if self.server.is_some() {
+            self.reach(t, local, io);
+        } else {
+            self.choose(t, local, io);
+        }
+    }
+
+    /// A request that reached a server and got no good answer is sent again, if `retry-on` allows it.
+    pub(super) fn try_again(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) -> bool {
+        let Some(id) = self.backend else {
+            return false;
+        };
+        let retries = t
+            .overrides
+            .retries
+            .unwrap_or(local.config.backend(id).retries);
+        if t.retries >= retries || t.head_sent || !self.replayable(t) {
+            return false;
+        }
+        t.retries += 1;
+        self.drop_server(io, false);
+        self.rewind(t, io);
+        if self.go_elsewhere(t, local, retries) {
+            self.choose(t, local, io);
+        } else {
+            self.reach(t, local, io);
+        }
+        true
+    }
+
+    pub(super) fn on_connected(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        let now = local.now;
+        t.connected = Some(now);
+        (self.server_rx, self.server_tx) = (now, now);
+        self.count_reached(t, local);
+        let header = self
+            .server
+            .and_then(|id| local.config.server(id).send_proxy)
+            .map(|version: ProxyProtocol| tcp::proxy_bytes(version, self.connect_ends()));
+        self.send_request(t, local, io, header.as_deref().unwrap_or(b""));
+    }
+
+    fn count_reached(&self, t: &Txn, local: &Local) {
+        let queue_ms = t.dequeued.zip(t.head_at).map_or(0, |(d, h)| d.since(h));
+        let connect_ms = t.dequeued.map_or(0, |d| local.now.since(d));
+        tcp::count_reached(local, self.backend, self.server, queue_ms, connect_ms);
+    }
+}
+
+/// The wait ends, one way or the other: how many were admitted meanwhile.
+pub fn note_position(place: &Place, shared: &Shared) {
+    let mut s = place.borrow_mut();
+    if let (Some(ticket), Some(mut t)) = (s.ticket, s.txn.take()) {
+        s.add_position(&mut t, shared, ticket);
+        s.txn = Some(t);
+    }
+}
+
+/// A place came free for one that waited; its place and row are taken.
+pub fn on_admitted(local: &mut Local, io: &mut dyn Io, key: Key, server: ServerId) {
+    let place = local.sessions.get(key).map(Rc::clone);
+    let place = place.expect("a waiting session leaves the room before it ends");
+    let mut s = place.borrow_mut();
+    s.ticket = None;
+    s.run(local, io, |s, t, local, io| {
+        s.assigned(t, local, io, server);
+    });
+}

@@ -1,0 +1,510 @@
+//! Evaluation of rules: a cursor over the lists that apply one after the other, which can stop and go on.
+//!
+//! For a request: the frontend's `tcp-request content`, `http-request`, statistics page and `redirect` rules,
+//! the choice of the backend, then the same lists of the backend, unless it is the same proxy (`listen`).
+//! For a response: `tcp-response content` and `http-response` of the backend, then of the frontend.
+
+use super::answer::Prepared;
+use super::subject::View;
+use super::*;
+use crate::config::http::Http;
+use crate::lang::acl::{Condition, Verdict};
+use crate::lang::rules::{Action, Number, Rule, Timeout};
+use crate::lang::sample::{Arena, Value};
+use crate::lang::subject::Scope;
+
+/// What `force-persist` and `ignore-persist` said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) enum Persist {
+    #[default]
+    Usual,
+    Force,
+    Ignore,
+}
+
+/// The lists of a request in order.
+mod list {
+    pub(super) const FRONT_TCP: u16 = 0;
+    pub(super) const FRONT_HTTP: u16 = 1;
+    pub(super) const FRONT_STATS: u16 = 2;
+    pub(super) const FRONT_REDIRECT: u16 = 3;
+    pub(super) const ROUTE: u16 = 4;
+    pub(super) const BACK_TCP: u16 = 5;
+    pub(super) const BACK_HTTP: u16 = 6;
+    pub(super) const BACK_STATS: u16 = 7;
+    pub(super) const BACK_REDIRECT: u16 = 8;
+    pub(super) const DONE: u16 = 9;
+}
+
+/// How the evaluation of a list ended.
+pub(super) enum Step {
+    /// Through, or ended early by a final rule that lets the message pass.
+    Next,
+    Wait(Wait),
+    Stop(Stop),
+}
+
+/// What to wait for before going on at the cursor.
+pub(super) enum Wait {
+    Body { ms: u32, at_least: u64 },
+    Pause(u32),
+    Password,
+}
+
+/// What a final rule does instead of passing the message on.
+pub(super) enum Stop {
+    Deny(Prepared),
+    Tarpit(Prepared),
+    /// `return`, `redirect`: no error.
+    Answer(Prepared),
+    /// 401 or 407.
+    Auth(Prepared),
+    Reject,
+    Silent,
+    Stats,
+}
+
+impl Session {
+    /// Goes on with the request's rules where the cursor stands.
+    pub(super) fn evaluate(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        while t.cursor.list < list::DONE {
+            if t.cursor.list == list::ROUTE {
+                if !self.route(t, local) {
+                    self.answer_page(t, local, io, 503);
+                    return;
+                }
+                let same = self.same_proxy(local);
+                t.cursor.list = if same { list::DONE } else { list::BACK_TCP };
+                t.cursor.rule = 0;
+                continue;
+            }
+            let arena = std::mem::take(&mut local.arena);
+            let step = self.request_list(t, local, &arena);
+            local.give_arena(arena);
+            match step {
+                Step::Next => {
+                    t.cursor.list += 1;
+                    t.cursor.rule = 0;
+                }
+                Step::Wait(wait) => {
+                    self.wait_for(t, local, io, &wait);
+                    if self.stage != Stage::Rules {
+                        return;
+                    }
+                }
+                Step::Stop(stop) => {
+                    self.stop(t, local, io, stop);
+                    return;
+                }
+            }
+        }
+        self.dispatch(t, local, io);
+    }
+
+    /// One list of the request's.
+    fn request_list(&mut self, t: &mut Txn, local: &Local, arena: &Arena) -> Step {
+        let front = t.cursor.list < list::ROUTE;
+        let http = if front {
+            self.front(local)
+        } else {
+            self.back(local).expect("routed before")
+        };
+        match t.cursor.list {
+            list::FRONT_TCP | list::BACK_TCP => self.rules(t, local, arena, &http.tcp_request),
+            list::FRONT_HTTP | list::BACK_HTTP => self.rules(t, local, arena, &http.request),
+            list::FRONT_STATS | list::BACK_STATS => self.stats_rules(t, local, arena, http),
+            _ => self.redirects(t, local, arena, http),
+        }
+    }
+
+    fn redirects(&self, t: &Txn, local: &Local, arena: &Arena, http: &Http) -> Step {
+        for (redirect, when) in &http.redirects {
+            if self.holds(t, local, arena, when.as_ref()) != Verdict::Holds {
+                continue;
+            }
+            if let Some(answer) = self.prepare_redirect(t, local, arena, redirect) {
+                return Step::Stop(Stop::Answer(answer));
+            }
+        }
+        Step::Next
+    }
+
+    /// The statistics page, if the request asks for it and its rules let it through.
+    fn stats_rules(&mut self, t: &mut Txn, local: &Local, arena: &Arena, http: &Http) -> Step {
+        let Some(stats) = &http.stats else {
+            return Step::Next;
+        };
+        if !t.request.target().starts_with(&stats.uri) {
+            return Step::Next;
+        }
+        match self.rules(t, local, arena, &stats.rules) {
+            Step::Next => Step::Stop(Stop::Stats),
+            other => other,
+        }
+    }
+
+    /// Whether a condition holds now; no condition holds always.
+    pub(super) fn holds(
+        &self,
+        t: &Txn,
+        local: &Local,
+        arena: &Arena,
+        when: Option<&Condition>,
+    ) -> Verdict {
+        let view = View {
+            local,
+            s: self,
+            t,
+            ended: false,
+        };
+        when.map_or(Verdict::Holds, |when| when.holds(&view, arena))
+    }
+
+    /// A list of rules from the cursor on.
+    fn rules(&mut self, t: &mut Txn, local: &Local, arena: &Arena, rules: &[Rule]) -> Step {
+        while let Some(rule) = rules.get(t.cursor.rule as usize) {
+            match self.holds(t, local, arena, rule.when.as_ref()) {
+                Verdict::Fails => {
+                    t.cursor.rule += 1;
+                    continue;
+                }
+                Verdict::Later => return Step::Wait(Wait::Password),
+                Verdict::Holds => {}
+            }
+            t.cursor.rule += 1;
+            match self.act(t, local, arena, rule, false) {
+                Done::On => {}
+                Done::Wait(wait) => return Step::Wait(wait),
+                Done::Pass => {
+                    t.last_rule = Some(rule.span);
+                    return Step::Next;
+                }
+                Done::Stop(stop) => {
+                    t.last_rule = Some(rule.span);
+                    return Step::Stop(stop);
+                }
+            }
+        }
+        Step::Next
+    }
+
+    /// Rules of a response, which never wait.
+    pub(super) fn response_rules(
+        &mut self,
+        t: &mut Txn,
+        local: &Local,
+        arena: &Arena,
+        after: bool,
+    ) -> Option<Stop> {
+        let front = self.front(local);
+        let back = self.back(local);
+        let same = back.is_none_or(|b| std::ptr::eq(b, front));
+        let proxies = [back.filter(|_| !same), Some(front)];
+        for http in proxies.into_iter().flatten() {
+            let lists: &[&Vec<Rule>] = if after {
+                &[&http.after_response]
+            } else {
+                &[&http.tcp_response, &http.response]
+            };
+            for rules in lists {
+                for rule in *rules {
+                    if self.holds(t, local, arena, rule.when.as_ref()) != Verdict::Holds {
+                        continue;
+                    }
+                    match self.act(t, local, arena, rule, true) {
+                        Done::On | Done::Wait(_) => {}
+                        Done::Pass => break,
+                        Done::Stop(stop) => {
+                            t.last_rule = Some(rule.span);
+                            return Some(stop);
+                        }
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Takes one action.
+    fn act(
+        &mut self,
+        t: &mut Txn,
+        local: &Local,
+        arena: &Arena,
+        rule: &Rule,
+        response: bool,
+    ) -> Done {
+        macro_rules! view {
+            () => {
+                View {
+                    local,
+                    s: self,
+                    t,
+                    ended: false,
+                }
+            };
+        }
+        match &rule.action {
+            Action::Allow => return Done::Pass,
+            Action::Deny(reply) => {
+                return Done::Stop(Stop::Deny(self.prepare(t, local, arena, reply)));
+            }
+            Action::Tarpit(reply) => {
+                return Done::Stop(Stop::Tarpit(self.prepare(t, local, arena, reply)));
+            }
+            Action::Return(reply) => {
+                return Done::Stop(Stop::Answer(self.prepare(t, local, arena, reply)));
+            }
+            Action::Redirect(redirect) => {
+                return match self.prepare_redirect(t, local, arena, redirect) {
+                    Some(answer) => Done::Stop(Stop::Answer(answer)),
+                    None => Done::On,
+                };
+            }
+            Action::Auth(realm) => {
+                return Done::Stop(Stop::Auth(self.prepare_auth(t, local, arena, realm)));
+            }
+            Action::Reject | Action::Close => return Done::Stop(Stop::Reject),
+            Action::SilentDrop => return Done::Stop(Stop::Silent),
+            Action::SetLogLevel(level) => {
+                t.log_level = level.map_or(LogLevel::Silent, LogLevel::Level);
+            }
+            Action::SetTimeout(which, number) => {
+                if let Some(ms) = number_of(&view!(), arena, number) {
+                    let ms = u32::try_from(ms).ok();
+                    let slot = match which {
+                        Timeout::Client => &mut t.overrides.client,
+                        Timeout::Server => &mut t.overrides.server,
+                        Timeout::Connect => &mut t.overrides.connect,
+                        Timeout::Queue => &mut t.overrides.queue,
+                        Timeout::Tarpit => &mut t.overrides.tarpit,
+                        Timeout::Tunnel => &mut t.overrides.tunnel,
+                    };
+                    *slot = ms;
+                }
+            }
+            Action::SetRetries(number) => {
+                let n = number_of(&view!(), arena, number);
+                t.overrides.retries = n.and_then(|n| u32::try_from(n.clamp(0, 100)).ok());
+            }
+            Action::SetVar(id, expr) => {
+                let value = expr.eval(&view!(), arena).map(Value::to_owned);
+                // An expression without a result leaves the variable as it was.
+                if let Some(value) = value {
+                    self.set_var(t, *id, Some(value));
+                }
+            }
+            Action::SetVarFmt(id, format) => {
+                let mut out = Vec::new();
+                format.render(&view!(), arena, &mut out);
+                self.set_var(t, *id, Some(Owned::Str(out.into())));
+            }
+            Action::UnsetVar(id) => self.set_var(t, *id, None),
+            Action::CaptureRequest(expr, slot, len) | Action::CaptureResponse(expr, slot, len) => {
+                let side = usize::from(matches!(rule.action, Action::CaptureResponse(..)));
+                let cut = |text: &[u8]| text[..text.len().min(*len as usize)].into();
+                let view = view!();
+                let text: Option<Box<[u8]>> = expr.eval(&view, arena).map(|v| cut(v.text(arena)));
+                if let Some(text) = text {
+                    let slots = &mut t.captures[side];
+                    if slots.len() <= *slot as usize {
+                        slots.resize(*slot as usize + 1, None);
+                    }
+                    slots[*slot as usize] = Some(text);
+                }
+            }
+            Action::SetSrc(expr) | Action::SetDst(expr) => {
+                if let Some(Value::Ip(ip)) = expr.eval(&view!(), arena) {
+                    let end = if matches!(rule.action, Action::SetSrc(_)) {
+                        &mut self.src
+                    } else {
+                        &mut self.dst
+                    };
+                    // The port goes with the address it belonged to, as in haproxy.
+                    *end = Some(SocketAddr::new(ip, 0));
+                }
+            }
+            Action::SetSrcPort(expr) | Action::SetDstPort(expr) => {
+                let port = expr.eval(&view!(), arena).and_then(|v| int(v, arena));
+                if let Some(port) = port.and_then(|p| u16::try_from(p).ok()) {
+                    let end = if matches!(rule.action, Action::SetSrcPort(_)) {
+                        &mut self.src
+                    } else {
+                        &mut self.dst
+                    };
+                    let ip = end.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |e| e.ip());
+                    *end = Some(SocketAddr::new(ip, port));
+                }
+            }
+            Action::StrictMode(on) => t.strict = *on,
+            Action::WaitForBody(ms, at_least) => {
+                return Done::Wait(Wait::Body {
+                    ms: *ms,
+                    at_least: *at_least,
+                });
+            }
+            Action::Pause(number) => {
+                let ms = number_of(&view!(), arena, number);
+                if let Some(ms) = ms.and_then(|ms| u32::try_from(ms).ok()) {
+                    return Done::Wait(Wait::Pause(ms));
+                }
+            }
+            // Nice values are haproxy's scheduler's; marks wait for the sockets' options.
+            Action::SetNice(_) | Action::SwitchHttp | Action::ExpectProxy => {}
+            action => return self.edit(t, local, arena, action, response),
+        }
+        Done::On
+    }
+
+    /// An action that changes the message.
+    fn edit(
+        &self,
+        t: &mut Txn,
+        local: &Local,
+        arena: &Arena,
+        action: &Action,
+        response: bool,
+    ) -> Done {
+        let effect = {
+            let view = View {
+                local,
+                s: self,
+                t,
+                ended: false,
+            };
+            super::pending::work_out(action, &view, arena)
+        };
+        let head = if response {
+            &mut t.response
+        } else {
+            &mut t.request
+        };
+        match effect.carry_out(head) {
+            Ok(()) => Done::On,
+            Err(_) if !t.strict => Done::On,
+            // A rewrite that cannot be done is an internal error of the message's side.
+            Err(_) => Done::Stop(Stop::Deny(self.page(
+                t,
+                local,
+                if response { 502 } else { 500 },
+            ))),
+        }
+    }
+
+    pub(super) fn set_var(&mut self, t: &mut Txn, id: VarId, value: Option<Owned>) {
+        let list = if id.scope == Scope::Sess {
+            &mut self.vars
+        } else {
+            &mut t.vars
+        };
+        let at = list.iter().position(|(known, _)| *known == id);
+        match (at, value) {
+            (Some(at), Some(value)) => list[at].1 = value,
+            (None, Some(value)) => list.push((id, value)),
+            (Some(at), None) => {
+                list.swap_remove(at);
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Whether frontend and backend are one `listen` section.
+    pub(super) fn same_proxy(&self, local: &Local) -> bool {
+        let config = &local.config;
+        let front = config.frontend(self.frontend).proxy;
+        self.backend
+            .is_some_and(|b| config.backend(b).proxy == front)
+    }
+
+    /// A rule waits for something.
+    fn wait_for(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, wait: &Wait) {
+        match *wait {
+            Wait::Body { ms, at_least } => self.wait_body(t, local, io, ms, at_least),
+            Wait::Pause(ms) => {
+                t.wait_until = local.now + u64::from(ms);
+                self.enter(Stage::Pause, local.now);
+            }
+            // Passwords are verified at once: see `answer::password`.
+            Wait::Password => t.cursor.rule += 1,
+        }
+    }
+
+    /// A final rule stopped the request.
+    fn stop(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, stop: Stop) {
+        let in_back = t.cursor.list > list::ROUTE;
+        match stop {
+            Stop::Deny(answer) => {
+                self.count_denied(local, in_back);
+                t.cause = Some((Cause::Proxy, StageReached::Request));
+                self.answer(t, local, io, answer);
+            }
+            Stop::Auth(answer) => {
+                t.cause = Some((Cause::Proxy, StageReached::Request));
+                self.answer(t, local, io, answer);
+            }
+            Stop::Tarpit(answer) => {
+                self.count_denied(local, in_back);
+                t.cause = Some((Cause::Proxy, StageReached::Tarpit));
+                let http = self.back(local).unwrap_or_else(|| self.front(local));
+                let connect = self
+                    .backend
+                    .and_then(|b| local.config.backend(b).timeout_connect_ms);
+                let ms = t.overrides.tarpit.or(http.timeout_tarpit_ms).or(connect);
+                t.held_reply = Some(answer);
+                t.wait_until = local.now.after(ms.or(Some(0)));
+                self.enter(Stage::Tarpit, local.now);
+            }
+            Stop::Answer(answer) => {
+                self.count_intercepted(local);
+                t.cause = Some((Cause::Local, StageReached::Request));
+                self.answer(t, local, io, answer);
+            }
+            Stop::Stats => {
+                self.count_intercepted(local);
+                self.answer_stats(t, local, io, in_back);
+            }
+            Stop::Reject | Stop::Silent => {
+                self.count_denied(local, in_back);
+                self.end(t, local, io, Cause::Proxy, StageReached::Request);
+                self.over = true;
+            }
+        }
+    }
+
+    fn count_denied(&self, local: &Local, in_back: bool) {
+        let cells = local.cells();
+        match self.backend.filter(|_| in_back) {
+            Some(backend) => cells.backends[backend.index()].denied_requests.inc(),
+            None => cells.frontends[self.frontend.index()].denied_requests.inc(),
+        }
+    }
+
+    fn count_intercepted(&self, local: &Local) {
+        local.cells().frontends[self.frontend.index()]
+            .intercepted
+            .inc();
+    }
+}
+
+/// How an action ended.
+enum Done {
+    On,
+    Pass,
+    Wait(Wait),
+    Stop(Stop),
+}
+
+fn number_of(view: &View<'_>, arena: &Arena, number: &Number) -> Option<i64> {
+    match number {
+        Number::Fixed(n) => Some(*n),
+        Number::Of(expr) => int(expr.eval(view, arena)?, arena),
+    }
+}
+
+/// A sample as a number, if it is one or reads as one.
+fn int<'a>(value: Value<'a>, arena: &'a Arena) -> Option<i64> {
+    match value.cast(crate::lang::sample::Kind::Int, arena)? {
+        Value::Int(n) => Some(n),
+        _ => None,
+    }
+}
