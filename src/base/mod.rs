@@ -2,6 +2,7 @@
 
 pub mod civil;
 pub mod clock;
+pub mod crypt;
 pub mod hash;
 pub mod slots;
 pub mod tick;
