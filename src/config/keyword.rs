@@ -8,7 +8,7 @@
 use super::words::{Args, Said};
 
 /// Where a keyword may stand, as in the matrix of configuration.txt 4.1: a set of the constants below.
-pub(super) type Sections = u8;
+pub(super) type Sections = u16;
 /// `global`.
 pub(super) const G: Sections = 1;
 /// `defaults`.
@@ -23,6 +23,11 @@ pub(super) const B: Sections = 16;
 pub(super) const BIND: Sections = 32;
 /// The options of a `server` or `default-server` line.
 pub(super) const SERVER: Sections = 64;
+
+/// A `userlist` section.
+pub(super) const USERLIST: Sections = 128;
+/// An `http-errors` section.
+pub(super) const HTTP_ERRORS: Sections = 256;
 
 /// Least and greatest number of arguments after the name.
 pub(super) type Arity = (usize, usize);
@@ -83,6 +88,8 @@ impl<T> Keyword<T> {
             G => "3",
             BIND => "5.1",
             SERVER => "5.2",
+            USERLIST => "3.4",
+            HTTP_ERRORS => "3.8",
             _ => "4.2",
         };
         Self {
@@ -199,6 +206,8 @@ fn place(sections: Sections) -> &'static str {
         G => "global",
         BIND => "bind",
         SERVER => "server",
+        USERLIST => "userlist",
+        HTTP_ERRORS => "http-errors",
         _ => DFLB[usize::from(sections >> 1 & 15)],
     }
 }
@@ -209,6 +218,8 @@ pub fn all() -> Vec<Listed> {
     for table in super::section::PROXY_TABLES {
         list.extend(table.iter().map(Keyword::listed));
     }
+    list.extend(super::userlists::TABLE.iter().map(Keyword::listed));
+    list.extend(super::pages::GROUP_TABLE.iter().map(Keyword::listed));
     list.extend(super::bind::TABLE.iter().map(Keyword::listed));
     list.extend(super::server::TABLE.iter().map(Keyword::listed));
     list.extend(super::known::listed());

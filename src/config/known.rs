@@ -25,7 +25,6 @@ pub(super) static SECTIONS: &[&str] = &[
     "dynamic-update",
     "fcgi-app",
     "healthcheck",
-    "http-errors",
     "log-forward",
     "log-profile",
     "mailers",
@@ -35,7 +34,6 @@ pub(super) static SECTIONS: &[&str] = &[
     "resolvers",
     "ring",
     "traces",
-    "userlist",
 ];
 
 /// `global`.
@@ -242,11 +240,6 @@ pub(super) static PROXY: &[Known] = &[
     k("dgram-bind", 0, Any),
     k("email-alert", 0, Any),
     k("error-log-format", 0, Any),
-    k("errorfile", 0, HttpQuiet),
-    k("errorfiles", 0, HttpQuiet),
-    k("errorloc", 0, HttpQuiet),
-    k("errorloc302", 0, HttpQuiet),
-    k("errorloc303", 0, HttpQuiet),
     k("external-check", 0, Any),
     k("filter", 0, Any),
     k("filter-sequence", 0, Any),

@@ -19,6 +19,7 @@ pub mod load;
 mod log;
 pub mod model;
 mod options;
+mod pages;
 mod persistence;
 mod proxy;
 mod raw;
@@ -31,6 +32,7 @@ mod servers;
 mod stats_page;
 mod tail;
 pub mod userlist;
+mod userlists;
 mod words;
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use super::keyword::Keyword;
 use super::model::*;
+use super::pages::{Group, PageLine};
 use super::rules::Test;
+use super::userlists::UserlistRaw;
 use crate::lang::lexer::Word;
 use crate::lang::source::Span;
 
@@ -18,6 +20,8 @@ pub(super) struct Raw {
     pub(super) global: GlobalRaw,
     /// `defaults`, `frontend`, `listen` and `backend` sections in order.
     pub(super) sections: Vec<ProxyRaw>,
+    pub(super) userlists: Vec<UserlistRaw>,
+    pub(super) http_errors: Vec<Group>,
     /// Names of sections whose header could not be read: a reference to one is no further mistake.
     pub(super) skipped: Vec<String>,
 }
@@ -201,6 +205,8 @@ pub(super) struct Settings {
     /// `option httplog`, for the warning in TCP mode.
     pub(super) httplog_at: Option<Span>,
     pub(super) options: Options,
+    /// `errorfile` and its kin in order.
+    pub(super) pages: Vec<PageLine>,
     /// Lines in force that have no effect in TCP mode, which haproxy says.
     pub(super) http_only: Vec<(&'static Keyword<ProxyRaw>, Span)>,
     /// Rules and all that is HTTP's, references not settled yet.

@@ -12,6 +12,7 @@ use super::proxy;
 use super::raw::*;
 use super::rules::{Condition, Term, UseBackend};
 use super::servers;
+use super::userlists;
 use super::words::{Cx, Said};
 use crate::lang::diag::{Form, Severity, did_you_mean, nearest};
 use crate::lang::source::{FileId, Span};
@@ -34,6 +35,7 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
         global: global(&raw.global, inputs, cx),
         ..Config::default()
     };
+    out.userlists = userlists::resolve(raw, cx);
     names(&sections, cx);
     mixed_defaults(raw, cx);
     for section in &sections {
@@ -60,6 +62,7 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
             description: section.description.clone(),
             http: super::http::Http {
                 stats: super::stats_page::resolve(section, &out.global, cx),
+                pages: super::pages::resolve(section, raw, cx),
                 abort_on_close: section.set.options.abortonclose != Some(false),
                 ..persistence(section, cx)
             },

@@ -8,13 +8,15 @@ use super::http_options;
 use super::keyword::{self, Keyword, Kind};
 use super::known;
 use super::options;
+use super::pages;
 use super::persistence;
 use super::proxy;
 use super::raw::*;
 use super::reuse;
 use super::stats_page;
+use super::userlists::{self, UserlistRaw};
 use super::words::{Args, Cx, Owner, Said, Sense, To};
-use crate::lang::diag::{did_you_mean, nearest};
+use crate::lang::diag::{Form, did_you_mean, nearest};
 use crate::lang::lexer::{Line, Word};
 use crate::lang::source::Span;
 
@@ -24,6 +26,7 @@ pub(super) static PROXY_TABLES: &[&[Keyword<ProxyRaw>]] = &[
     proxy::TABLE,
     options::TABLE,
     http_options::TABLE,
+    pages::TABLE,
     stats_page::TABLE,
     balance::TABLE,
     persistence::TABLE,
@@ -39,6 +42,10 @@ enum Open {
     Global,
     /// The last of [`Raw::sections`].
     Proxy,
+    /// The last of [`Raw::userlists`].
+    Userlist,
+    /// The last of [`Raw::http_errors`].
+    HttpErrors,
 }
 
 /// Reads the lines of one file into `raw`. Each file begins outside of sections, as in haproxy.
@@ -63,6 +70,23 @@ pub(super) fn read(raw: &mut Raw, lines: &[Line], cx: &mut Cx<'_>) {
                     open = Open::Skipped;
                 }
                 Open::Global => global_line(&mut raw.global, line, cx),
+                Open::Userlist => {
+                    let list = raw.userlists.last_mut().expect("opened by its header");
+                    let name = list.name.clone();
+                    small_line(
+                        list,
+                        ("userlist", "users", &name),
+                        userlists::TABLE,
+                        line,
+                        cx,
+                    );
+                }
+                Open::HttpErrors => {
+                    let group = raw.http_errors.last_mut().expect("opened by its header");
+                    let name = group.name.clone();
+                    let kind = "http-errors";
+                    small_line(group, (kind, kind, &name), pages::GROUP_TABLE, line, cx);
+                }
                 Open::Proxy => {
                     let proxy = raw.sections.last_mut().expect("opened by its header");
                     let before = cx.mistakes;
@@ -75,9 +99,17 @@ pub(super) fn read(raw: &mut Raw, lines: &[Line], cx: &mut Cx<'_>) {
 }
 
 fn section_names() -> impl Iterator<Item = &'static str> {
-    ["global", "defaults", "frontend", "listen", "backend"]
-        .into_iter()
-        .chain(known::SECTIONS.iter().copied())
+    [
+        "global",
+        "defaults",
+        "frontend",
+        "listen",
+        "backend",
+        "http-errors",
+        "userlist",
+    ]
+    .into_iter()
+    .chain(known::SECTIONS.iter().copied())
 }
 
 /// Opens the section whose header `line` is, `None` if it is none.
@@ -93,6 +125,8 @@ fn header(raw: &mut Raw, line: &Line, first: &str, cx: &mut Cx<'_>) -> Option<Op
             }
             return Some(Open::Global);
         }
+        "userlist" => return Some(userlist_header(raw, line, cx).unwrap_or(Open::Skipped)),
+        "http-errors" => return Some(http_errors_header(raw, line, cx).unwrap_or(Open::Skipped)),
         "defaults" => SectionKind::Defaults,
         "frontend" => SectionKind::Frontend,
         "listen" => SectionKind::Listen,
@@ -114,6 +148,67 @@ fn header(raw: &mut Raw, line: &Line, first: &str, cx: &mut Cx<'_>) -> Option<Op
             Open::Skipped
         }
     })
+}
+
+/// `userlist NAME`. Of two of one name the first counts.
+fn userlist_header(raw: &mut Raw, line: &Line, cx: &mut Cx<'_>) -> Result<Open, Said> {
+    let head = line.words[0].span;
+    let Some(word) = line.words.get(1) else {
+        return Err(cx.alert_as(
+            Form::ParsingTight,
+            head,
+            "'userlist' expects <name> as arguments.",
+        ));
+    };
+    if let Some(extra) = line.words.get(2) {
+        let text = format!(
+            "'userlist' cannot handle unexpected argument '{}'.",
+            extra.text()
+        );
+        return Err(cx.alert(extra.span, text));
+    }
+    let name = word.text().into_owned();
+    if raw.userlists.iter().any(|list| list.name == name) {
+        let text = format!("ignoring duplicated userlist '{name}'.");
+        cx.warning(word.span, text).tight();
+        return Ok(Open::Skipped);
+    }
+    raw.userlists.push(UserlistRaw::new(name));
+    Ok(Open::Userlist)
+}
+
+/// `http-errors NAME`; haproxy passes over what follows.
+fn http_errors_header(raw: &mut Raw, line: &Line, cx: &mut Cx<'_>) -> Result<Open, Said> {
+    let head = line.words[0].span;
+    let Some(word) = line.words.get(1) else {
+        return Err(cx.alert(head, "missing name for http-errors section."));
+    };
+    let name = word.text().into_owned();
+    if let Some(first) = raw.http_errors.iter().find(|group| group.name == name) {
+        let place = cx.place(first.span);
+        let text = format!("http-errors section '{name}' already exists (declared at {place}).");
+        return Err(cx.alert_as(Form::ParsingTight, word.span, text));
+    }
+    raw.http_errors.push(pages::Group::new(name, word.span));
+    Ok(Open::HttpErrors)
+}
+
+/// A line of a section that has only a few keywords. `shown` is what haproxy calls the section in messages.
+fn small_line<T>(
+    target: &mut T,
+    (kind, shown, name): (&'static str, &str, &str),
+    table: &'static [Keyword<T>],
+    line: &Line,
+    cx: &mut Cx<'_>,
+) {
+    let text = line.words[0].text();
+    if let Some((keyword, count)) = keyword::find(&[table], &[&*text]) {
+        let owner = Owner { kind, name };
+        let _: Result<(), Said> = run(keyword, target, line, (Sense::Plain, 0, count), owner, cx);
+    } else {
+        let names = table.iter().map(|k| k.name);
+        unknown(&text, line.words[0].span, shown, names, cx);
+    }
 }
 
 /// `KIND [NAME] [ADDRESS] [from DEFAULTS]`; the address is of older versions.

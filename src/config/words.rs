@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::load::World;
-use crate::lang::diag::{Diag, Diags};
+use crate::lang::diag::{Diag, Diags, Form};
 use crate::lang::env::Env;
 use crate::lang::lexer::{Line, Word};
 use crate::lang::source::{Sources, Span};
@@ -47,6 +47,12 @@ impl Cx<'_> {
     pub(super) fn alert(&mut self, span: Span, text: impl Into<String>) -> Said {
         self.mistakes += 1;
         self.diags.alert(span, text);
+        Said(())
+    }
+    /// As [`Self::alert`] where haproxy begins its line in another way.
+    pub(super) fn alert_as(&mut self, form: Form, span: Span, text: impl Into<String>) -> Said {
+        self.mistakes += 1;
+        self.diags.alert(span, text).form(form);
         Said(())
     }
     pub(super) fn alert_help(

@@ -196,6 +196,91 @@ pub fn reason(status: u16) -> &'static str {
     }
 }
 
+/// Reads the raw answer of an `errorfile` into `head` and gives its body: status and version as written, names in
+/// lower case, no Connection header, which is for the one who sends it to write. Lines may end in LF alone.
+///
+/// An empty file is no answer at all: the caller looks for that first.
+///
+/// # Errors
+/// What haproxy says of such a file, without its name.
+pub fn read_file<'f>(bytes: &'f [u8], head: &mut Head) -> Result<&'f [u8], String> {
+    head.clear();
+    let mut rest = bytes;
+    while let [b'\n', after @ ..] | [b'\r', b'\n', after @ ..] = rest {
+        rest = after;
+    }
+    let offset = |rest: &[u8]| bytes.len() - rest.len();
+    let unreadable =
+        |at: &dyn std::fmt::Display| format!("unable to parse headers (error offset: {at})");
+    let (line, mut rest) = line(rest).ok_or_else(|| unreadable(&-2))?;
+    let (version, status, reason) = status_line(line).ok_or_else(|| unreadable(&0))?;
+    head.version = version;
+    head.set_status(status, reason);
+    let mut announced = None;
+    let body = loop {
+        let (field, after) = self::line(rest).ok_or_else(|| unreadable(&-2))?;
+        if field.is_empty() {
+            break after;
+        }
+        let (name, value) = split_field(field).ok_or_else(|| unreadable(&offset(rest)))?;
+        rest = after;
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let number = std::str::from_utf8(value)
+                .ok()
+                .and_then(|v| v.parse::<usize>().ok());
+            announced = Some(number.ok_or_else(|| unreadable(&offset(rest)))?);
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            return Err("chunk-encoded payload not supported".to_owned());
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            continue;
+        }
+        head.push(name, value);
+    };
+    if !body.is_empty() && matches!(status, 100..=199 | 204 | 304) {
+        return Err("message payload not expected".to_owned());
+    }
+    match announced.filter(|&n| n != body.len()) {
+        Some(n) => Err(format!(
+            "payload size does not match the announced content-length ({} != {n})",
+            body.len()
+        )),
+        None => Ok(body),
+    }
+}
+
+/// The next line without its end, and what follows it.
+fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr::memchr(b'\n', bytes)?;
+    let line = &bytes[..end];
+    Some((line.strip_suffix(b"\r").unwrap_or(line), &bytes[end + 1..]))
+}
+
+fn status_line(line: &[u8]) -> Option<(Version, u16, &[u8])> {
+    let rest = line.strip_prefix(b"HTTP/")?;
+    let (version, rest) = rest.split_first_chunk::<3>()?;
+    let version = match version {
+        [b'1', b'.', b'0'] => Version::Http10,
+        [b'0'..=b'9', b'.', b'0'..=b'9'] => Version::Http11,
+        _ => return None,
+    };
+    let rest = rest.strip_prefix(b" ")?.trim_ascii_start();
+    let (code, reason) = rest.split_at_checked(3)?;
+    let status = std::str::from_utf8(code).ok()?.parse().ok()?;
+    let clean = |b: &u8| *b == b'\t' || !b.is_ascii_control();
+    let fits = (100..=999).contains(&status) && reason.iter().all(clean);
+    let parted = reason.is_empty() || reason.starts_with(b" ");
+    (fits && parted).then_some((version, status, reason.trim_ascii()))
+}
+
+fn split_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = memchr::memchr(b':', line)?;
+    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+    let clean = |b: &u8| *b == b'\t' || !b.is_ascii_control();
+    let fits = !name.is_empty() && name.iter().all(token) && value.iter().all(clean);
+    fits.then_some((name, value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,5 +330,67 @@ mod tests {
             (head.status, head.reason()),
             (503, &b"Service Unavailable"[..])
         );
+    }
+
+    /// Each verdict is haproxy 2.6's, but for the statuses it cannot send: it takes 99.
+    #[test]
+    fn a_file_is_read_or_refused_as_haproxy_does() {
+        let read = |text: &str| {
+            let mut head = Head::default();
+            let body = read_file(text.as_bytes(), &mut head)?.to_vec();
+            let fields = head
+                .fields()
+                .map(|(n, v)| [n, b"=", v].concat())
+                .collect::<Vec<_>>()
+                .concat();
+            let text = format!(
+                "{} {} {} {} {}",
+                head.version.text(),
+                head.status,
+                String::from_utf8_lossy(head.reason()),
+                String::from_utf8_lossy(&fields),
+                String::from_utf8_lossy(&body)
+            );
+            Ok::<_, String>(text)
+        };
+        for (text, seen) in [
+            ("HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.0 200 OK  "),
+            ("HTTP/1.0 503 OK\nA: b\n\nbody", "HTTP/1.0 503 OK a=b body"),
+            ("HTTP/1.1 503\nA: b\n\nbody", "HTTP/1.1 503  a=b body"),
+            ("HTTP/2.0 503 x\n\nbody", "HTTP/1.1 503 x  body"),
+            ("\r\nHTTP/1.1 503 x\r\n\r\nbody", "HTTP/1.1 503 x  body"),
+            (
+                "HTTP/1.1 503 x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody",
+                "HTTP/1.1 503 x content-length=4 body",
+            ),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(seen), "{text:?}");
+        }
+        for (text, why) in [
+            ("foo\n", "unable to parse headers (error offset: 0)"),
+            (
+                " HTTP/1.1 503 x\r\n\r\n",
+                "unable to parse headers (error offset: 0)",
+            ),
+            (
+                "HTTP/1.1 503 x\r\nA: b\r\n",
+                "unable to parse headers (error offset: -2)",
+            ),
+            (
+                "HTTP/1.1 503 x\r\nA b\r\n\r\n",
+                "unable to parse headers (error offset: 16)",
+            ),
+            (
+                "HTTP/1.1 503 x\r\nContent-Length: 10\r\n\r\nbody",
+                "payload size does not match the announced content-length (4 != 10)",
+            ),
+            (
+                "HTTP/1.1 503 x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                "chunk-encoded payload not supported",
+            ),
+            ("HTTP/1.1 204 x\r\n\r\nbody", "message payload not expected"),
+        ] {
+            assert_eq!(read(text), Err(why.to_owned()), "{text:?}");
+        }
     }
 }
