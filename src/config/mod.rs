@@ -23,6 +23,7 @@ mod pages;
 mod persistence;
 mod proxy;
 mod raw;
+pub mod reply;
 mod resolve;
 mod reuse;
 pub mod rules;
