@@ -110,6 +110,77 @@ pub fn set_ready(shared: &Shared, id: ServerId, now: Tick) -> Change {
     c.change
 }
 
+/// A state that an operator gives a server on the statistics page, in place of what its checks say; the next check
+/// may change it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forced {
+    Up,
+    /// Up, but takes no new load.
+    Nolb,
+    Down,
+}
+
+/// `Health: force …` of the statistics page. `None`: it tracks another, whose state it follows.
+pub fn force(shared: &Shared, id: ServerId, state: Forced, now: Tick) -> Option<Change> {
+    let server = shared.config.server(id);
+    if server.track.is_some() {
+        return None;
+    }
+    let mut c = Changing::begin(shared, now);
+    let cell = shared.server(id);
+    let (rise, fall) = server.check.as_ref().map_or((1, 1), |k| (k.rise, k.fall));
+    let top = i32::try_from((rise + fall).saturating_sub(1)).unwrap_or(i32::MAX);
+    let health = if state == Forced::Down { 0 } else { top };
+    cell.health.store(health, Release);
+    if cell.admin() & admin::MAINT == 0 {
+        match state {
+            Forced::Up => c.come_up(id, Why::Page),
+            Forced::Nolb => c.stop(id, Why::Page),
+            Forced::Down => c.go_down(id, Why::Page),
+        }
+    }
+    Some(c.change)
+}
+
+/// `Health: enable checks`, `Health: disable checks`: whether the server's own checks run. `None`: it has none.
+pub fn set_checks(shared: &Shared, id: ServerId, on: bool) -> Option<Change> {
+    let server = shared.config.server(id);
+    server.check.as_ref()?;
+    shared.server(id).checks_off.store(!on, Release);
+    Some(Change::default())
+}
+
+/// The older actions of the statistics page, one administrative flag at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flag {
+    Disable,
+    Enable,
+    /// Into drain.
+    Stop,
+    /// Out of it.
+    Start,
+}
+
+/// Sets or clears a flag; `None` if it was so already.
+pub fn set_flag(shared: &Shared, id: ServerId, flag: Flag, now: Tick) -> Option<Change> {
+    let mut c = Changing::begin(shared, now);
+    let has = |bit| shared.server(id).admin() & bit != 0;
+    match flag {
+        Flag::Disable if !has(admin::FMAINT) => {
+            c.cause = " ('disable' on stats page)";
+            c.enter_maint(id, admin::FMAINT);
+        }
+        Flag::Enable if has(admin::FMAINT) => c.leave_maint(id, admin::FMAINT),
+        Flag::Stop if !has(admin::FDRAIN) => {
+            c.cause = " ('stop' on stats page)";
+            c.enter_drain(id, admin::FDRAIN);
+        }
+        Flag::Start if has(admin::FDRAIN) => c.leave_drain(id, admin::FDRAIN),
+        _ => return None,
+    }
+    Some(c.change)
+}
+
 /// `set server weight`, `set weight`: an absolute weight, or a part of the one in the file with `%`.
 ///
 /// # Errors
@@ -186,7 +257,7 @@ pub fn finish_ramp(shared: &Shared, id: ServerId, now: Tick) -> Option<Change> {
     }
     c.stamp(id);
     shared.bump(shared.config.server(id).backend);
-    c.tell_up(id, None);
+    c.tell_up(id, Why::Tracked);
     c.change.told()
 }
 
@@ -206,15 +277,25 @@ pub fn finish_ramps(shared: &Shared, now: Tick) -> Option<Change> {
 /// The check says that it is down.
 pub(super) fn check_down(shared: &Shared, id: ServerId, result: &CheckResult, now: Tick) -> Change {
     let mut c = Changing::begin(shared, now);
-    c.go_down(id, Some(result));
+    c.go_down(id, Why::Check(result));
     c.change
 }
 
 /// The check says that it is up.
 pub(super) fn check_up(shared: &Shared, id: ServerId, result: &CheckResult, now: Tick) -> Change {
     let mut c = Changing::begin(shared, now);
-    c.come_up(id, Some(result));
+    c.come_up(id, Why::Check(result));
     c.change
+}
+
+/// Why a server goes up or down.
+#[derive(Clone, Copy, Debug)]
+enum Why<'a> {
+    /// The server that it tracks did.
+    Tracked,
+    Check(&'a CheckResult),
+    /// An operator said so on the statistics page.
+    Page,
 }
 
 /// A change under way: the lock, the time, and the lines so far.
@@ -222,6 +303,8 @@ struct Changing<'a> {
     shared: &'a Shared,
     now: Tick,
     change: Change,
+    /// What is said behind maintenance and drain about where they come from.
+    cause: &'static str,
     _one_at_a_time: MutexGuard<'a, ()>,
 }
 
@@ -237,6 +320,7 @@ impl<'a> Changing<'a> {
             shared,
             now,
             change: Change::default(),
+            cause: "",
             _one_at_a_time: guard,
         }
     }
@@ -245,7 +329,7 @@ impl<'a> Changing<'a> {
         self.shared.server(id)
     }
 
-    fn go_down(&mut self, id: ServerId, why: Option<&CheckResult>) {
+    fn go_down(&mut self, id: ServerId, why: Why<'_>) {
         let cell = self.cell(id);
         if cell.op() == OpState::Stopped {
             return;
@@ -265,13 +349,13 @@ impl<'a> Changing<'a> {
         self.settle(id);
         self.each_tracker(id, |c, t| {
             if c.cell(t).admin() & admin::MAINT == 0 {
-                c.go_down(t, None);
+                c.go_down(t, Why::Tracked);
             }
         });
     }
 
-    fn come_up(&mut self, id: ServerId, why: Option<&CheckResult>) {
-        if self.cell(id).op() != OpState::Stopped {
+    fn come_up(&mut self, id: ServerId, why: Why<'_>) {
+        if !matches!(self.cell(id).op(), OpState::Stopped | OpState::Stopping) {
             return;
         }
         self.start(id);
@@ -280,7 +364,30 @@ impl<'a> Changing<'a> {
         self.settle(id);
         self.each_tracker(id, |c, t| {
             if c.cell(t).admin() & admin::MAINT == 0 {
-                c.come_up(t, None);
+                c.come_up(t, Why::Tracked);
+            }
+        });
+    }
+
+    /// Takes no new load, though it is not down (`NOLB`).
+    fn stop(&mut self, id: ServerId, why: Why<'_>) {
+        let cell = self.cell(id);
+        if cell.op() == OpState::Stopping {
+            return;
+        }
+        self.stamp(id);
+        cell.set_op(OpState::Stopping);
+        let text = format!(
+            "{} is stopping{}. {}",
+            self.name(id),
+            self.cause(id, why),
+            self.gain(id)
+        );
+        self.tell(id, Level::Notice, text);
+        self.settle(id);
+        self.each_tracker(id, |c, t| {
+            if c.cell(t).admin() & admin::MAINT == 0 {
+                c.stop(t, Why::Tracked);
             }
         });
     }
@@ -303,8 +410,9 @@ impl<'a> Changing<'a> {
         };
         if cell.op() == OpState::Stopped {
             let text = format!(
-                "{} was DOWN and now enters maintenance{via}.",
-                self.name(id)
+                "{} was DOWN and now enters maintenance{}{via}.",
+                self.name(id),
+                self.cause
             );
             self.tell(id, Level::Notice, text);
         } else {
@@ -312,8 +420,9 @@ impl<'a> Changing<'a> {
             cell.set_op(OpState::Stopped);
             cell.downs.fetch_add(1, Relaxed);
             let text = format!(
-                "{} is going DOWN for maintenance{via}. {}",
+                "{} is going DOWN for maintenance{}{via}. {}",
                 self.name(id),
+                self.cause,
                 self.loss(id)
             );
             self.tell(id, level, text);
@@ -391,7 +500,11 @@ impl<'a> Changing<'a> {
                 self.tell(
                     id,
                     Level::Notice,
-                    format!("{} enters drain state{via}. {rest}", self.name(id)),
+                    format!(
+                        "{} enters drain state{}{via}. {rest}",
+                        self.name(id),
+                        self.cause
+                    ),
                 );
             } else {
                 self.tell_drain_that_remains(id);
@@ -511,7 +624,7 @@ impl<'a> Changing<'a> {
         });
     }
 
-    fn tell_up(&mut self, id: ServerId, why: Option<&CheckResult>) {
+    fn tell_up(&mut self, id: ServerId, why: Why<'_>) {
         let text = format!(
             "{} is UP{}. {}",
             self.name(id),
@@ -566,14 +679,15 @@ impl<'a> Changing<'a> {
     }
 
     /// Why it went up or down. With `log-health-checks` the line before has said it already.
-    fn cause(&self, id: ServerId, why: Option<&CheckResult>) -> String {
+    fn cause(&self, id: ServerId, why: Why<'_>) -> String {
         let server = self.shared.config.server(id);
         match why {
-            Some(result) if !self.shared.config.backend(server.backend).log_health_checks => {
+            Why::Check(result) if !self.shared.config.backend(server.backend).log_health_checks => {
                 format!(", {}", result.reason())
             }
-            Some(_) => String::new(),
-            None => self.via(id),
+            Why::Check(_) => String::new(),
+            Why::Page => ", changed from Web interface".to_owned(),
+            Why::Tracked => self.via(id),
         }
     }
 

@@ -9,6 +9,7 @@
 use std::sync::atomic::Ordering::*;
 
 use super::change::{self, Change, Line, full_name};
+use super::server;
 use crate::base::tick::Tick;
 use crate::config::{Check, Config, Level, Server, ServerId};
 use crate::proto::check::{Answer, Status};
@@ -89,7 +90,7 @@ impl Health {
     ) -> Option<Change> {
         let cell = shared.server(server);
         let check = shared.config.server(server).check.as_ref()?;
-        if cell.admin() & admin::MAINT != 0 {
+        if !wants_check(shared, server) {
             return None;
         }
         let (rise, fall) = (signed(check.rise), signed(check.fall));
@@ -114,7 +115,9 @@ impl Health {
         self.last = result.status;
         remember(shared, server, &result);
         let moved = match (health >= rise, cell.op()) {
-            (true, OpState::Stopped) => change::check_up(shared, server, &result, now),
+            (true, OpState::Stopped | OpState::Stopping) => {
+                change::check_up(shared, server, &result, now)
+            }
             (false, OpState::Starting | OpState::Running | OpState::Stopping) => {
                 change::check_down(shared, server, &result, now)
             }
@@ -177,9 +180,9 @@ fn remember(shared: &Shared, id: ServerId, result: &CheckResult) {
         .unwrap_or_else(std::sync::PoisonError::into_inner) = last;
 }
 
-/// Is it to be checked now? Not in maintenance.
+/// Is it to be checked now? Not in maintenance, and not where an operator switched it off.
 pub fn wants_check(shared: &Shared, id: ServerId) -> bool {
-    shared.config.server(id).check.is_some() && shared.server(id).admin() & admin::MAINT == 0
+    server::check(shared, id).is_some() && shared.server(id).admin() & admin::MAINT == 0
 }
 
 /// Milliseconds until the next check: `downinter` while it is down, `fastinter` between up and down,

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::*;
 
 use super::change::full_name;
 use crate::base::tick::Tick;
-use crate::config::{BackendId, Config, ServerId};
+use crate::config::{BackendId, Check, Config, ServerId};
 use crate::shared::server_cell::{OpState, admin};
 use crate::shared::{ServerCell, Shared};
 
@@ -66,6 +66,50 @@ pub fn checked_by(config: &Config, id: ServerId) -> ServerId {
     at
 }
 
+/// The server's own check, if it has one that runs.
+pub fn check(shared: &Shared, id: ServerId) -> Option<&Check> {
+    let check = shared.config.server(id).check.as_ref();
+    check.filter(|_| !shared.server(id).checks_off.load(Relaxed))
+}
+
+/// What colours a server on the statistics page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    Up,
+    /// Up, but some checks failed.
+    GoingDown,
+    /// Down, but some checks passed.
+    GoingUp,
+    Down,
+    Nolb,
+    /// Also one whose weight is 0.
+    Draining,
+    NoCheck,
+    Maintain,
+}
+
+pub fn look(shared: &Shared, id: ServerId) -> Look {
+    let cell = shared.server(id);
+    let deciding = checked_by(&shared.config, id);
+    let health = shared.server(deciding).health.load(Relaxed);
+    let check = check(shared, deciding);
+    let top = check.map_or(0, |c| {
+        i32::try_from((c.rise + c.fall).saturating_sub(1)).unwrap_or(i32::MAX)
+    });
+    if cell.admin() & admin::MAINT != 0 {
+        return Look::Maintain;
+    }
+    match cell.op() {
+        OpState::Stopped if check.is_some() && health > 0 => Look::GoingUp,
+        OpState::Stopped => Look::Down,
+        _ if cell.admin() & admin::DRAIN != 0 || cell.weight() == 0 => Look::Draining,
+        OpState::Stopping => Look::Nolb,
+        OpState::Starting | OpState::Running if check.is_none() => Look::NoCheck,
+        OpState::Starting | OpState::Running if health < top => Look::GoingDown,
+        OpState::Starting | OpState::Running => Look::Up,
+    }
+}
+
 /// The state in the words of `show stat`: `UP`, `UP 1/3`, `DOWN 1/2`, `MAINT (via b/s)`, `DRAIN`, `no check`…
 pub fn state_text(shared: &Shared, id: ServerId) -> Cow<'static, str> {
     let cell = shared.server(id);
@@ -84,7 +128,7 @@ pub fn state_text(shared: &Shared, id: ServerId) -> Cow<'static, str> {
     }
     let deciding = checked_by(config, id);
     let health = shared.server(deciding).health.load(Relaxed);
-    let check = config.server(deciding).check.as_ref();
+    let check = check(shared, deciding);
     let signed = |n: u32| i32::try_from(n).unwrap_or(i32::MAX / 4);
     let (rise, fall) = check.map_or((1, 1), |c| (signed(c.rise), signed(c.fall)));
     let word = match cell.op() {

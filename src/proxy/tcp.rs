@@ -37,7 +37,7 @@ use crate::io::pipe::Pipe;
 use crate::observe::log::line::{NO_SERVER, Peer, TcpRecord};
 use crate::proto::proxy_header::{self, ProxyError};
 use ending::*;
-pub use ending::{kill, stage_name};
+pub use ending::{kill, server_of, stage_name};
 use half::*;
 use header::*;
 use reach::*;

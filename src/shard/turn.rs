@@ -207,6 +207,7 @@ impl<K: Kernel> Shard<K> {
                 // What these speak of is looked at once a turn anyway.
                 Message::Place(_) | Message::State | Message::Phase => {}
                 Message::Kill => self.kill_all(),
+                Message::KillServer(server) => self.kill_server(server),
             }
             self.drive();
         }
@@ -231,6 +232,15 @@ impl<K: Kernel> Shard<K> {
             self.guard(Owner::Http(key), |local, io| {
                 http::kill(local, io, key, Cause::Killed);
             });
+        }
+    }
+
+    /// Ends the sessions that an operator wants ended: those connected to one server.
+    fn kill_server(&mut self, server: ServerId) {
+        for key in self.local.relays.keys() {
+            if tcp::server_of(&self.local, key) == Some(server) {
+                self.guard(key, |local, io| tcp::kill(local, io, key, Cause::Killed));
+            }
         }
     }
 

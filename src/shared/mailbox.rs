@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::config::{BackendId, BindId};
+use crate::config::{BackendId, BindId, ServerId};
 
 /// Messages one mailbox holds at most.
 pub const MAILBOX_SLOTS: usize = 4096;
@@ -29,6 +29,8 @@ pub enum Message {
     Phase,
     /// End all sessions of the shard (`-st`, hard stop).
     Kill,
+    /// End all sessions of the shard that have a connection to this server (an operator's wish).
+    KillServer(ServerId),
 }
 
 /// A shard's incoming messages.

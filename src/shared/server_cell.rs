@@ -1,7 +1,7 @@
 //! What all shards know of one server: state, weight, places.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
 
 use crossbeam::utils::CachePadded;
 
@@ -67,6 +67,8 @@ pub struct ServerCell {
     pub checks_failed: AtomicU64,
     pub downs: AtomicU64,
     pub last_check: Mutex<LastCheck>,
+    /// An operator switched its checks off.
+    pub checks_off: AtomicBool,
     /// `maxconn` as set by the operator or the file; 0: no limit. Counts only for servers that the
     /// file limits.
     pub maxconn: AtomicU32,
@@ -115,6 +117,7 @@ impl ServerCell {
             checks_failed: AtomicU64::new(0),
             downs: AtomicU64::new(0),
             last_check: Mutex::default(),
+            checks_off: AtomicBool::new(false),
             maxconn: AtomicU32::new(server.maxconn),
             places: CachePadded::new(AtomicU32::new(0)),
             session_rate_max: AtomicU64::new(0),

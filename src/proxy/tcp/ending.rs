@@ -16,6 +16,11 @@ pub fn kill(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause) {
     finish(local, io, key, cause, reached);
 }
 
+/// The server it is connected to, or connects to.
+pub fn server_of(local: &Local, key: Key) -> Option<ServerId> {
+    local.relays.get(key).and_then(|relay| relay.server)
+}
+
 /// Stage by name, for diagnostics.
 pub fn stage_name(local: &Local, key: Key) -> &'static str {
     match local.relays.get(key).map(|r| r.stage) {
