@@ -84,7 +84,14 @@ pub(crate) fn world() -> World {
 }
 
 pub(crate) fn world_of(text: &str) -> World {
-    let shared = Shared::new(Arc::new(config(text)), 2);
+    world_with(text, |_| {})
+}
+
+/// A world whose configuration is changed before it is built.
+pub(crate) fn world_with(text: &str, change: impl FnOnce(&mut Config)) -> World {
+    let mut config = config(text);
+    change(&mut config);
+    let shared = Shared::new(Arc::new(config), 2);
     shared
         .process
         .pid

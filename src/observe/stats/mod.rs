@@ -7,6 +7,7 @@
 pub mod activity;
 pub mod columns;
 pub mod info;
+pub mod page;
 pub mod rows;
 pub mod servers;
 pub mod stat;

@@ -355,6 +355,9 @@ pub fn server<'a>(view: &View<'a>, id: ServerId) -> Row<'a> {
     });
     set_check(&mut row, view, config, cell);
     row.set(Col::Addr, server_address(config));
+    if let Some(cookie) = &config.cookie {
+        row.set(Col::Cookie, Value::text(String::from_utf8_lossy(cookie)));
+    }
     for column in [
         Col::SrvICur,
         Col::IdleConnCur,
@@ -370,7 +373,13 @@ pub fn server<'a>(view: &View<'a>, id: ServerId) -> Row<'a> {
 
 /// What a server's check told last.
 fn set_check<'a>(row: &mut Row<'a>, view: &View<'a>, config: &Server, cell: &ServerCell) {
-    let Some(check) = &config.check else { return };
+    let Some(check) = config
+        .check
+        .as_ref()
+        .filter(|_| !cell.checks_off.load(Relaxed))
+    else {
+        return;
+    };
     row.set_all([
         (Col::ChkFail, cell.checks_failed.load(Relaxed)),
         (Col::ChkDown, cell.downs.load(Relaxed)),
@@ -521,6 +530,12 @@ pub fn backend<'a>(view: &View<'a>, id: BackendId, hiding: bool) -> Row<'a> {
         }
     });
     row.set(Col::Algo, Value::text(algorithm(&config.balance)));
+    if let Some(cookie) = &shared.config.proxy(config.proxy).http.cookie {
+        row.set(
+            Col::Cookie,
+            Value::text(String::from_utf8_lossy(&cookie.name)),
+        );
+    }
     for column in [
         Col::AggServerStatus,
         Col::AggServerCheckStatus,

@@ -1,10 +1,10 @@
 //! `show stat`: which rows, in which form (management.txt 9.3).
 
-use super::columns::{COLUMNS, FIRST_MODULE};
+use super::columns::{COLUMNS, Col, FIRST_MODULE};
 use super::rows::{self, Kind, Row};
-use super::value::{Form, push_json_field, push_typed_end};
+use super::value::{Form, Value, push_json_field, push_typed_end};
 use super::{Dump, PIECE_BYTES, View};
-use crate::config::{Config, ProxyId, ServerId};
+use crate::config::{Config, Proxy, ProxyId, ServerId};
 use crate::shared::server_cell::{OpState, admin};
 use std::io::Write;
 
@@ -24,6 +24,30 @@ pub struct Filter {
     pub up: bool,
     /// Another domain than `proxy`: no rows.
     pub nothing: bool,
+    /// Without addresses, cookies and algorithms: a page without `stats show-legends`.
+    pub no_legends: bool,
+}
+
+/// Which proxies a statistics page shows; the default shows all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// The proxy whose `stats scope` lines hold.
+    pub of: Option<ProxyId>,
+    /// Part of the names wanted, in any case; empty: all.
+    pub search: String,
+}
+
+impl Scope {
+    pub fn shows(&self, config: &Config, proxy: &Proxy) -> bool {
+        let page = self.of.and_then(|id| config.proxy(id).http.stats.as_ref());
+        let listed = page.is_none_or(|p| p.scope.is_empty() || p.scope.contains(&proxy.name));
+        let wanted = self.search.as_bytes();
+        let found = || {
+            let mut parts = proxy.name.as_bytes().windows(wanted.len());
+            parts.any(|part| part.eq_ignore_ascii_case(wanted))
+        };
+        !proxy.disabled && listed && (wanted.is_empty() || found())
+    }
 }
 
 impl Filter {
@@ -49,6 +73,7 @@ enum Part {
 #[derive(Debug)]
 pub struct StatDump {
     filter: Filter,
+    scope: Scope,
     proxy: usize,
     part: Part,
     started: bool,
@@ -58,8 +83,13 @@ pub struct StatDump {
 
 impl StatDump {
     pub fn new(filter: Filter) -> Self {
+        Self::scoped(filter, Scope::default())
+    }
+
+    pub fn scoped(filter: Filter, scope: Scope) -> Self {
         Self {
             filter,
+            scope,
             proxy: 0,
             part: Part::Frontend,
             started: false,
@@ -67,18 +97,23 @@ impl StatDump {
         }
     }
 
-    fn push_row(&mut self, row: &Row<'_>, out: &mut Vec<u8>) {
+    fn push_row(&mut self, mut row: Row<'_>, out: &mut Vec<u8>) {
+        if self.filter.no_legends {
+            for column in [Col::Addr, Col::Cookie, Col::Algo] {
+                row.set(column, Value::Empty);
+            }
+        }
         match self.filter.form {
             Form::Plain => {
                 row.push_csv(out);
                 out.push(b'\n');
             }
-            Form::Typed => push_typed_row(row, out),
+            Form::Typed => push_typed_row(&row, out),
             Form::Json => {
                 if self.rows > 0 {
                     out.push(b',');
                 }
-                push_json_row(row, out);
+                push_json_row(&row, out);
             }
         }
         self.rows += 1;
@@ -88,8 +123,8 @@ impl StatDump {
     fn step(&mut self, view: &View<'_>, out: &mut Vec<u8>) {
         let config = &view.shared.config;
         let proxy = &config.proxies[self.proxy];
-        if proxy.disabled
-            || self.filter.nothing
+        if self.filter.nothing
+            || !self.scope.shows(config, proxy)
             || self.filter.iid.is_some_and(|iid| iid != proxy.iid)
         {
             self.proxy += 1;
@@ -98,7 +133,7 @@ impl StatDump {
         match self.part {
             Part::Frontend => {
                 if let Some(id) = proxy.frontend.filter(|_| self.filter.wants(Kind::Frontend)) {
-                    self.push_row(&rows::frontend(view, id), out);
+                    self.push_row(rows::frontend(view, id), out);
                 }
                 self.part = Part::Listener(0);
             }
@@ -112,7 +147,7 @@ impl StatDump {
                         if self.filter.wants(Kind::Listener)
                             && self.filter.wants_sid(config.bind(bind).luid)
                         {
-                            self.push_row(&rows::listener(view, bind), out);
+                            self.push_row(rows::listener(view, bind), out);
                         }
                         self.part = Part::Listener(at + 1);
                     }
@@ -124,7 +159,7 @@ impl StatDump {
                 match servers.and_then(|servers| servers.get(at)) {
                     Some(&server) => {
                         if self.wants_server(view, server) {
-                            self.push_row(&rows::server(view, server), out);
+                            self.push_row(rows::server(view, server), out);
                         }
                         self.part = Part::Server(at + 1);
                     }
@@ -134,7 +169,7 @@ impl StatDump {
             Part::Backend => {
                 if let Some(id) = proxy.backend.filter(|_| self.filter.wants(Kind::Backend)) {
                     let hiding = self.filter.up || self.filter.no_maint;
-                    self.push_row(&rows::backend(view, id, hiding), out);
+                    self.push_row(rows::backend(view, id, hiding), out);
                 }
                 self.proxy += 1;
                 self.part = Part::Frontend;
@@ -144,17 +179,22 @@ impl StatDump {
 
     fn wants_server(&self, view: &View<'_>, id: ServerId) -> bool {
         let filter = &self.filter;
-        let cell = view.shared.server(id);
-        let in_maintenance = cell.admin() & admin::MAINT != 0;
         filter.wants(Kind::Server)
             && filter.wants_sid(view.shared.config.server(id).puid)
-            && !(in_maintenance && (filter.no_maint || filter.up))
-            && !(cell.op() == OpState::Stopped && filter.up)
+            && !is_hidden(view, id, filter.up, filter.no_maint)
     }
 }
 
-impl Dump for StatDump {
-    fn more(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> bool {
+/// Whether `up` or `no-maint` hides this server at the moment.
+pub(super) fn is_hidden(view: &View<'_>, id: ServerId, up: bool, no_maint: bool) -> bool {
+    let cell = view.shared.server(id);
+    let in_maintenance = cell.admin() & admin::MAINT != 0;
+    (in_maintenance && (no_maint || up)) || (cell.op() == OpState::Stopped && up)
+}
+
+impl StatDump {
+    /// As [`Dump::more`], but stops with the row that reaches a length of `until`.
+    pub(super) fn more_until(&mut self, view: &View<'_>, out: &mut Vec<u8>, until: usize) -> bool {
         if !self.started {
             self.started = true;
             match self.filter.form {
@@ -163,7 +203,6 @@ impl Dump for StatDump {
                 Form::Json => out.push(b'['),
             }
         }
-        let until = out.len() + PIECE_BYTES;
         while self.proxy < view.shared.config.proxies.len() {
             if out.len() >= until {
                 return true;
@@ -174,6 +213,13 @@ impl Dump for StatDump {
             out.extend_from_slice(b"]\n");
         }
         false
+    }
+}
+
+impl Dump for StatDump {
+    fn more(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> bool {
+        let until = out.len() + PIECE_BYTES;
+        self.more_until(view, out, until)
     }
 }
 
