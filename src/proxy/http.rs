@@ -525,6 +525,14 @@ pub fn kill(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause) {
     s.run(local, io, |s, t, local, io| s.kill(t, local, io, cause));
 }
 
+/// The server that a stream of it is connected to, or connects to.
+pub fn server_of(local: &Local, key: Key) -> Option<ServerId> {
+    local
+        .sessions
+        .get(key)
+        .and_then(|place| place.borrow().server)
+}
+
 /// Stage by name, for diagnostics.
 pub fn stage_name(local: &Local, key: Key) -> &'static str {
     let place = local.sessions.get(key);

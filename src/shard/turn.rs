@@ -239,7 +239,16 @@ impl<K: Kernel> Shard<K> {
     fn kill_server(&mut self, server: ServerId) {
         for key in self.local.relays.keys() {
             if tcp::server_of(&self.local, key) == Some(server) {
-                self.guard(key, |local, io| tcp::kill(local, io, key, Cause::Killed));
+                self.guard(Owner::Relay(key), |local, io| {
+                    tcp::kill(local, io, key, Cause::Killed);
+                });
+            }
+        }
+        for key in self.local.sessions.keys() {
+            if http::server_of(&self.local, key) == Some(server) {
+                self.guard(Owner::Http(key), |local, io| {
+                    http::kill(local, io, key, Cause::Killed);
+                });
             }
         }
     }
