@@ -45,7 +45,7 @@ fn credentials(field: &[u8]) -> Option<Vec<u8>> {
 
 /// Base64 with its padding (RFC 4648, section 4).
 fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let padding = text.iter().rev().take_while(|&&b| b == b'=').count();

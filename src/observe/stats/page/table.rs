@@ -271,9 +271,9 @@ impl Table<'_> {
                 put!(out, "<td class=ac>");
                 if row.values[from..to].iter().any(|value| !value.is_empty()) {
                     put!(out, "<span class=t tabindex=0>{module}<span class=tips>");
-                    for at in from..to {
-                        put!(out, "<span>{}</span><b>", COLUMNS[at].name);
-                        row.values[at].push_plain(out);
+                    for (column, value) in COLUMNS[from..to].iter().zip(&row.values[from..to]) {
+                        put!(out, "<span>{}</span><b>", column.name);
+                        value.push_plain(out);
                         put!(out, "</b>");
                     }
                     put!(out, "</span></span>");
