@@ -396,6 +396,25 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         on!(nosplice),
     ),
     kw(
+        "tune.http.maxhdr",
+        ONE,
+        "<number>",
+        "fields a head may have, its first line counted",
+        |g, a| {
+            let word = a.expect("an integer argument")?;
+            let number = value::int(&word.bytes, 1..=32_767);
+            g.out.tune.http_maxhdr = number
+                .ok()
+                .and_then(|n| u16::try_from(n).ok())
+                .ok_or(())
+                .map_err(|()| {
+                    let text = format!("'{}' expects a numeric value between 1 and 32767", a.name);
+                    a.fail(word.span, text)
+                })?;
+            Ok(())
+        },
+    ),
+    kw(
         "tune.listener.default-shards",
         ONE,
         "{by-process|by-thread|by-group}",
@@ -417,6 +436,14 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         },
     )
     .once("'tune.maxaccept'"),
+    kw(
+        "tune.maxrewrite",
+        ONE,
+        "<size>",
+        "bytes of a buffer that a head must leave to rules, at most half of it",
+        tune_size!(maxrewrite, 0),
+    )
+    .once("'tune.maxrewrite'"),
     kw(
         "tune.pipesize",
         ONE,
@@ -565,7 +592,6 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
     hint("tune.max-checks-per-thread", "haproxy's check scheduler"),
     hint("tune.max-rules-at-once", "haproxy's rule engine"),
     hint("tune.maxpollevents", "haproxy's poller"),
-    hint("tune.maxrewrite", "haproxy's buffers"),
     hint("tune.memory.hot-size", "haproxy's allocator"),
     hint("tune.pattern.cache-size", "haproxy's pattern cache"),
     hint("tune.pool-high-fd-ratio", "haproxy's idle connections"),

@@ -436,4 +436,17 @@ mod tests {
         let tcp = |lines: &str| listen(lines).backends[0].abortonclose;
         assert!(!tcp("") && tcp("option abortonclose"));
     }
+
+    #[test]
+    fn a_head_may_fill_the_buffer_but_for_what_rules_may_add() {
+        let tune = |lines: &str| {
+            let text = format!("global\n{lines}\nlisten l\nbind :1\nserver s 192.0.2.1:80\n");
+            config(&text).global.tune
+        };
+        assert_eq!(tune("").head_max(), 16_384 - 1024);
+        assert_eq!(tune("tune.maxrewrite 4k").head_max(), 12 << 10);
+        assert_eq!(tune("tune.maxrewrite 20000").head_max(), 8192);
+        assert_eq!(tune("tune.bufsize 1024").head_max(), 512);
+        assert_eq!(tune("tune.http.maxhdr 300").http_maxhdr, 300);
+    }
 }

@@ -162,7 +162,6 @@ pub(super) static GLOBAL: &[&str] = &[
     "tune.h2.zero-copy-fwd-send",
     "tune.http.cookielen",
     "tune.http.logurilen",
-    "tune.http.maxhdr",
     "tune.lua.bool-sample-conversion",
     "tune.lua.burst-timeout",
     "tune.lua.forced-yield",

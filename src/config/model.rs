@@ -166,6 +166,10 @@ impl Default for Global {
 #[derive(Debug, Clone)]
 pub struct Tune {
     pub bufsize: u32,
+    /// As written; see [`Tune::head_max`].
+    pub maxrewrite: u32,
+    /// `tune.http.maxhdr`: a head has fewer fields than this.
+    pub http_maxhdr: u16,
     pub pipesize: u32,
     pub maxaccept: u32,
     pub rcvbuf_client: u32,
@@ -176,10 +180,19 @@ pub struct Tune {
     pub relay_memory: u64,
 }
 
+impl Tune {
+    /// Most bytes of an HTTP head: the buffer less what rules may add, which is half of it at most.
+    pub fn head_max(&self) -> usize {
+        (self.bufsize - self.maxrewrite.min(self.bufsize / 2)) as usize
+    }
+}
+
 impl Default for Tune {
     fn default() -> Self {
         Self {
             bufsize: 16_384,
+            maxrewrite: 1024,
+            http_maxhdr: 101,
             pipesize: 1 << 20,
             maxaccept: 64,
             rcvbuf_client: 0,

@@ -310,7 +310,8 @@ fn keep_line(t: &mut Txn, bytes: &[u8]) {
 pub(super) fn limits(local: &Local, unsafe_ok: bool) -> Limits {
     let tune = &local.config.global.tune;
     Limits {
-        head_max: tune.bufsize.saturating_sub(1024) as usize,
+        head_max: tune.head_max(),
+        fields_max: usize::from(tune.http_maxhdr),
         unsafe_ok,
         ..Limits::default()
     }
