@@ -1,7 +1,7 @@
 //! What becomes of HTTP connections, how strictly messages are read, and the headers that name addresses
 //! (configuration.txt 4, "connection modes", and `option …` in 4.2).
 
-use super::http::{AddressHeader, Connection, RestrictNames};
+use super::http::{AddressHeader, Connection, Forwarded, ForwardedNode, RestrictNames};
 use super::keyword::{Arity, B, D, F, Keyword, L, NONE, ONE, Sections};
 use super::raw::ProxyRaw;
 use super::words::{Args, Said};
@@ -88,6 +88,20 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         unsafe_response,
         "lets responses pass that break the standard in ways known to be dangerous"
     ),
+    opt(
+        "option forwarded",
+        BACK,
+        (0, usize::MAX),
+        "[proto] [host] [by] [by_port] [for] [for_port]",
+        "adds Forwarded (RFC 7239); without words proto and for",
+        |p, a| {
+            let what = forwarded(a)?;
+            p.set.http.forwarded = a.on().then_some(what);
+            Ok(())
+        },
+    )
+    .invertible()
+    .http_only(),
     opt(
         "option forwardfor",
         DFLB,
@@ -290,6 +304,50 @@ fn address_header(
     Ok(out)
 }
 
+/// `option forwarded`: each line begins from nothing.
+fn forwarded(args: &mut Args<'_, '_>) -> Result<Forwarded, Said> {
+    let mut out = Forwarded::default();
+    let own = || Some(ForwardedNode::Own);
+    if args.is_empty() {
+        (out.proto, out.for_) = (true, own());
+    }
+    let mut ports = [None, None];
+    while let Some(word) = args.next() {
+        match &*word.bytes {
+            b"proto" => out.proto = true,
+            b"host" => out.host = own(),
+            b"by" => out.by = own(),
+            b"for" => out.for_ = own(),
+            b"by_port" => (out.by_port, ports[0]) = (own(), Some(word)),
+            b"for_port" => (out.for_port, ports[1]) = (own(), Some(word)),
+            b"host-expr" | b"by-expr" | b"for-expr" | b"by_port-expr" | b"for_port-expr" => {
+                let name = format!("option forwarded {}", word.text());
+                return Err(args.cx.not_yet(word.span, &name));
+            }
+            _ => {
+                let text = format!(
+                    "'{}' only supports optional values: 'proto', 'host', 'by', 'by_port', 'for' and 'for_port'.",
+                    args.name
+                );
+                return Err(args.fail(word.span, text));
+            }
+        }
+    }
+    let alone = [(ports[0], &out.by), (ports[1], &out.for_)];
+    if let Some((Some(word), _)) = alone
+        .into_iter()
+        .find(|(port, of)| port.is_some() && of.is_none())
+    {
+        let text = format!(
+            "'{}' : '{}' goes with the address of that side.",
+            args.name,
+            word.text()
+        );
+        return Err(args.fail(word.span, text));
+    }
+    Ok(out)
+}
+
 /// The name of a header to add, in lower case. haproxy takes any word; one that is no token would make each
 /// request invalid.
 pub(super) fn header_name(
@@ -448,5 +506,19 @@ mod tests {
         assert_eq!(tune("tune.maxrewrite 20000").head_max(), 8192);
         assert_eq!(tune("tune.bufsize 1024").head_max(), 512);
         assert_eq!(tune("tune.http.maxhdr 300").http_maxhdr, 300);
+    }
+
+    #[test]
+    fn forwarded_names_protocol_and_client_unless_told_otherwise() {
+        let of = |lines: &str| http(lines).forwarded;
+        let short = of("option forwarded").unwrap();
+        assert!(
+            short.proto && short.for_.is_some() && short.by.is_none() && short.for_port.is_none()
+        );
+        let long = of("option forwarded by by_port host").unwrap();
+        assert!(
+            !long.proto && long.for_.is_none() && long.host.is_some() && long.by_port.is_some()
+        );
+        assert!(of("option forwarded\nno option forwarded").is_none());
     }
 }

@@ -304,7 +304,6 @@ pub(super) static OPTIONS: &[Known] = &[
     k("option checkcache", 0, HttpQuiet),
     k("option disable-h2-upgrade", 0, HttpQuiet),
     k("option external-check", 0, Any),
-    k("option forwarded", 0, Http),
     k("option h1-case-adjust-bogus-client", 0, HttpQuiet),
     k("option h1-case-adjust-bogus-server", 0, HttpQuiet),
     k("option http_proxy", 0, Http),
