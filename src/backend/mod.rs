@@ -20,5 +20,5 @@ pub mod server;
 
 pub use change::{Change, Line};
 pub use health::{CheckResult, Health, Verdict};
-pub use pick::{Ask, BackendView, Choice};
+pub use pick::{Ask, BackendView, Choice, Taken};
 pub use queue::{Position, Queue, Ticket, WaitRoom, release};

@@ -56,6 +56,15 @@ pub enum Choice {
     Nobody,
 }
 
+/// What became of a stream that was to go to one server ([`BackendView::take_server`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    pub choice: Choice,
+    /// The algorithm chose instead: persistence is broken
+    /// ([`Asked::redispatched`](super::persist::Asked::redispatched)).
+    pub elsewhere: bool,
+}
+
 impl BackendView {
     /// A view of `backend` for `shard`; `seed` feeds `random`.
     pub fn new(shared: &Shared, backend: BackendId, shard: usize, seed: u64) -> Self {
@@ -182,6 +191,42 @@ impl BackendView {
         } else {
             self.count_chosen(shared, id);
             Choice::Wait(Queue::Server(id))
+        }
+    }
+
+    /// Takes a place on this very server: a cookie, `use-server` or the like named it, and with `option
+    /// persist` it may be down.
+    ///
+    /// It is waited for where it is full. Where its queue is full too, `option redispatch` lets the
+    /// algorithm choose another one by `ask`, else the session ends with `SQ` ([`Choice::Full`]), whatever
+    /// room others have. Not counted in `lbtot`, as in haproxy.
+    pub fn take_server(&mut self, shared: &Shared, id: ServerId, ask: &Ask, now: Tick) -> Taken {
+        let in_backend = self.in_backend(shared);
+        let queued = shared.server(id).queued.load(SeqCst);
+        // Those who wait for any server wait for this one only if the algorithm may give it to them.
+        let before_us = || {
+            queued > 0
+                || self.may_choose(id) && shared.backend(self.backend).queued.load(SeqCst) > 0
+        };
+        let behind = server::is_limited(shared, id) && before_us();
+        let own = |choice| Taken {
+            choice,
+            elsewhere: false,
+        };
+        if !behind && take(shared, id, in_backend, now) {
+            server::count_up(shared, self.shard, id);
+            return own(Choice::Server(id));
+        }
+        let most = shared.config.server(id).maxqueue;
+        if most == 0 || queued < most {
+            return own(Choice::Wait(Queue::Server(id)));
+        }
+        if shared.config.backend(self.backend).redispatch.0 == 0 {
+            return own(Choice::Full);
+        }
+        Taken {
+            choice: self.pick(shared, ask, now),
+            elsewhere: true,
         }
     }
 

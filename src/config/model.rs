@@ -647,6 +647,14 @@ pub struct Check {
     pub send_proxy: Option<ProxyProtocol>,
 }
 
+impl Backend {
+    /// Does a redispatched stream avoid the server it failed on? A map of keys names the same one again, the
+    /// ring gives the next one (seen on haproxy 2.6).
+    pub fn redispatch_avoids(&self) -> bool {
+        !self.balance.is_keyed() || self.hash_type.method == HashMethod::Consistent
+    }
+}
+
 impl Config {
     /// The `use_backend` rules of a frontend, in order.
     pub fn switching(&self, id: FrontendId) -> &[UseBackend] {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use super::*;
 use crate::backend::fixture::{backend, shared, weighted};
-use crate::backend::{Ask, Choice};
+use crate::backend::{Ask, Choice, Taken};
 use crate::config::model::*;
 
 const B: BackendId = BackendId(0);
@@ -595,4 +595,38 @@ fn threads_never_exceed_a_limit_and_no_wake_up_is_lost() {
         assert_eq!(shared.server_connections(ServerId(i as u32)), 0);
     }
     assert_eq!(shared.backend(B).queued_total.load(Relaxed), 0);
+}
+
+#[test]
+fn a_server_that_a_cookie_names_is_waited_for_and_left_only_when_its_queue_is_full_and_redispatch_allows()
+ {
+    for redispatch in [0, -1] {
+        let mut servers = weighted(&[1, 1]);
+        (servers[0].maxconn, servers[0].maxqueue) = (1, 1);
+        let b = Backend {
+            redispatch: Redispatch(redispatch),
+            ..backend("b", Balance::RoundRobin)
+        };
+        let shared = shared(vec![(b, servers)], 1);
+        let mut shards = Shard::all(&shared);
+        let mut take =
+            || shards[0].views[0].take_server(&shared, ServerId(0), &Ask::default(), NOW);
+        let own = |choice| Taken {
+            choice,
+            elsewhere: false,
+        };
+        assert_eq!(take(), own(Choice::Server(ServerId(0))));
+        assert_eq!(take(), own(Choice::Wait(Queue::Server(ServerId(0)))));
+        shared.server(ServerId(0)).queued.store(1, SeqCst);
+        let full = take();
+        shared.server(ServerId(0)).queued.store(0, SeqCst);
+        if redispatch == 0 {
+            assert_eq!(full, own(Choice::Full));
+        } else {
+            // Round robin offers the first server first, which is full.
+            let other = Choice::Server(ServerId(1));
+            assert_eq!((full.choice, full.elsewhere), (other, true));
+        }
+        assert_eq!(shared.shards[0].servers[0].chosen.get(), 0, "not counted");
+    }
 }

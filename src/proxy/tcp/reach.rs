@@ -217,8 +217,7 @@ pub(super) fn connect_failed(
     let view = &local.views[backend_id.index()];
     let due = may_redispatch(interval, relay.retries, backend.retries) && view.usable_count() > 1;
     if due || interval != 0 && view.has_alternatives(&local.shared) {
-        // Seen on haproxy: a hash of the source names the same server again.
-        relay.redispatch_now = !backend.balance.is_keyed();
+        relay.redispatch_now = backend.redispatch_avoids();
         if let Some(server) = relay.server.take() {
             backend::release(&local.shared, local.shard, server);
         }
