@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::fetches::FETCHES;
 use super::raw::{AclRaw, AclTests, ConditionRaw, Layer, NotYetRaw, ProxyRaw, SwitchRaw, TermRaw};
 use super::rules::{Addresses, Numbers, Test};
 use super::words::{Args, Said};
 use crate::lang::addr;
 use crate::lang::diag::{did_you_mean, nearest};
+use crate::lang::fetch::FETCHES;
 use crate::lang::lexer::Word;
 use crate::lang::value;
 

@@ -9,7 +9,6 @@ mod acl;
 mod address;
 mod balance;
 mod bind;
-mod fetches;
 mod global;
 pub mod http;
 mod http_options;

@@ -2,8 +2,13 @@
 //! Read once when the configuration is loaded, evaluated without allocating.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use super::acl::Test;
+use super::diag::{did_you_mean, nearest};
+use super::fetch::{self, Fetch, Place, Reference, Source, Wrong};
 use super::lexer::Word;
+use super::pattern::Method;
 use super::sample::{Arena, Kind, Value};
 use super::source::Span;
 use super::subject::{ProxyRef, Scope, ServerRef, Subject, VarId};
@@ -94,6 +99,14 @@ pub trait Settle {
     /// `backend/server`, or a server of the proxy at hand.
     fn server(&self, name: &str) -> ServerRef;
     fn userlist(&self, name: &str) -> Option<u32>;
+    /// The lines of an ACL of the proxy at hand, for `acl()`.
+    fn acl(&self, _name: &str) -> Option<Vec<Arc<Test>>> {
+        None
+    }
+    /// Name of the proxy at hand, for messages.
+    fn here(&self) -> &str {
+        ""
+    }
 }
 
 /// What must be at hand before an expression can be evaluated for good: a set.
@@ -127,7 +140,14 @@ impl Needs {
 /// One expression, ready to be evaluated.
 #[derive(Clone, Debug)]
 pub struct Expr {
-    text: String,
+    text: Box<str>,
+    /// Name of the fetch.
+    keyword: &'static str,
+    pub(super) fetch: Fetch,
+    refs: Vec<Reference>,
+    source: Source,
+    kind: Kind,
+    needs: Needs,
 }
 
 impl Expr {
@@ -135,29 +155,284 @@ impl Expr {
     ///
     /// # Errors
     /// haproxy's message about the first mistake, placed on the part of the word it is about.
-    pub fn parse(word: &Word, _cx: &mut Cx<'_>) -> Result<Self, Fault> {
-        Err(Fault::later(word.span, word.text()))
+    pub fn parse(word: &Word, cx: &mut Cx<'_>) -> Result<Self, Fault> {
+        Self::read(word, false, cx)
+            .map(|read| read.expr)
+            .map_err(|bad| bad.fault(word))
     }
+
+    /// As [`Self::parse`], with names of ACL keywords too if `acl`.
+    pub(super) fn read(word: &Word, acl: bool, cx: &mut Cx<'_>) -> Result<Read, Bad> {
+        let text = &word.bytes;
+        let parsed = fetch::parse(text, acl, cx.vars, cx.env).map_err(|wrong| Bad {
+            keyword: None,
+            wrong: BadPart::Fetch(wrong),
+        })?;
+        let entry = parsed.entry;
+        let mut chain = Chain {
+            word,
+            kind: entry.kind(),
+            any: false,
+        };
+        chain.read(parsed.end, cx).map_err(|wrong| Bad {
+            keyword: Some(entry),
+            wrong,
+        })?;
+        let mut needs = entry.needs();
+        match entry.extra {
+            fetch::Extra::LocalAddress => needs = needs.with(Needs::LOCAL_ADDRESS),
+            fetch::Extra::Password => needs = needs.with(Needs::PASSWORD),
+            _ => {}
+        }
+        let kind = chain.kind;
+        let converted = chain.any;
+        let expr = Self {
+            text: word.text().into(),
+            keyword: entry.name,
+            fetch: parsed.fetch,
+            refs: parsed.refs,
+            source: entry.source,
+            kind,
+            needs,
+        };
+        Ok(Read {
+            expr,
+            method: if converted { None } else { entry.method },
+        })
+    }
+
     /// As written.
     pub fn text(&self) -> &str {
         &self.text
     }
+    /// Name of the fetch it begins with.
+    pub fn keyword(&self) -> &'static str {
+        self.keyword
+    }
     /// Type of the result.
     pub fn kind(&self) -> Kind {
-        Kind::Any
+        self.kind
     }
     pub fn needs(&self) -> Needs {
-        Needs::default()
+        self.needs
     }
+    /// Where its answer comes from, as a message names it, if that is not to be had in `place`.
+    pub fn lacks(&self, place: Place) -> Option<&'static str> {
+        (!self.source.works_in(place)).then(|| self.source.name())
+    }
+    /// Whether [`Self::settle`] has anything to do.
+    pub(super) fn has_references(&self) -> bool {
+        !self.refs.is_empty()
+            || self.needs.has(Needs::PASSWORD)
+            || matches!(self.fetch, Fetch::Acl(_))
+    }
+    /// Whether evaluating it changes something: a variable, a capture.
+    pub(super) fn has_effects(&self) -> bool {
+        self.text.contains("set-var") || self.text.contains("capture-")
+    }
+    /// Whether it asks for bytes that HTTP proxies do not keep.
+    pub fn is_layer_6(&self) -> bool {
+        matches!(self.fetch, Fetch::L6(_))
+    }
+
     /// Settles references to names; an error is haproxy's message.
     ///
     /// # Errors
     /// A proxy, server or user list of that name does not exist.
-    pub fn settle(&mut self, _names: &dyn Settle) -> Result<(), String> {
+    pub fn settle(&mut self, names: &dyn Settle) -> Result<(), String> {
+        self.settle_as("sample fetch keyword", names)
+    }
+
+    pub(super) fn settle_as(&mut self, what: &str, names: &dyn Settle) -> Result<(), String> {
+        let keyword = self.keyword;
+        let here = match names.here() {
+            "" => String::new(),
+            name => format!(" in proxy '{name}'"),
+        };
+        for reference in &self.refs {
+            let (found, kind, name) = match reference {
+                Reference::Frontend(name) => (names.proxy(name), "frontend", name),
+                Reference::Backend(name) => (names.proxy(name), "backend", name),
+                Reference::Server(name) => (names.server(name), "server", name),
+                Reference::Userlist(name) => (names.userlist(name), "userlist", name),
+            };
+            if found.is_none() {
+                return Err(format!(
+                    "unable to find {kind} '{name}' referenced in arg 1 of {what} '{keyword}'{here}."
+                ));
+            }
+        }
+        if self.needs.has(Needs::PASSWORD) && self.refs.is_empty() {
+            return Err(format!(
+                "missing userlist name in arg 1 of {what} '{keyword}'{here}."
+            ));
+        }
+        self.fetch.settle(&self.refs, names)
+    }
+
+    /// The sample, the last one where there are several. `None`: there is none.
+    pub fn eval<'a>(&'a self, subject: &'a dyn Subject, arena: &'a Arena) -> Option<Value<'a>> {
+        self.fetch.one(subject, arena)
+    }
+
+    /// Gives every sample to `each`, as ACLs look at them, until that says false: each header of a name, each cookie,
+    /// each parameter.
+    pub fn eval_each<'a>(
+        &'a self,
+        subject: &'a dyn Subject,
+        arena: &'a Arena,
+        each: &mut dyn FnMut(Value<'a>) -> bool,
+    ) {
+        self.fetch.each(subject, arena, each);
+    }
+
+    /// Whether it has no answer yet that it may get later: bytes are awaited, or a password is being verified. Worth
+    /// asking only where a test of it failed.
+    pub fn waits(&self, subject: &dyn Subject) -> bool {
+        self.fetch.waits(self.needs, subject)
+    }
+}
+
+/// An expression and what an ACL wants to know of it.
+pub(super) struct Read {
+    pub(super) expr: Expr,
+    /// How the keyword is matched by itself.
+    pub(super) method: Option<Method>,
+}
+
+/// What is wrong with an expression, before it is known how the message begins.
+pub(super) struct Bad {
+    /// The fetch, where it could be read.
+    keyword: Option<&'static fetch::Entry>,
+    wrong: BadPart,
+}
+
+pub(super) enum BadPart {
+    Fetch(Wrong),
+    /// No comma behind the fetch, or behind the converter named: offset.
+    Comma(Option<String>, usize),
+    Converter(Fault),
+}
+
+impl Bad {
+    pub(super) fn fault(self, word: &Word) -> Fault {
+        self.in_acl(word, None)
+    }
+
+    /// The message; in ACLs, `criterion` being the whole word, it is said otherwise.
+    pub(super) fn in_acl(self, word: &Word, criterion: Option<&str>) -> Fault {
+        let tail = criterion.map_or(String::new(), |c| format!(" in ACL expression '{c}'"));
+        let keyword = |entry: &fetch::Entry| match (criterion, entry.extra) {
+            (Some(_), fetch::Extra::AclKeyword) => Some(entry.name),
+            _ => None,
+        };
+        match self.wrong {
+            BadPart::Fetch(Wrong::Unknown(name)) if name.is_empty() => {
+                Fault::wrong(word.span, format!("missing fetch method{tail}."))
+            }
+            BadPart::Fetch(Wrong::Unknown(name)) => {
+                let near = did_you_mean(&nearest(&name, fetch::FETCHES.iter().copied()));
+                let text = format!("unknown fetch method '{name}'{tail}{near}");
+                let text = if near.is_empty() { text + "." } else { text };
+                Fault::wrong(word.part(0, name.len()), text)
+            }
+            BadPart::Fetch(Wrong::Later(name)) => Fault::later(word.part(0, name.len()), name),
+            BadPart::Fetch(Wrong::Args(entry, message, at, len)) => {
+                let text = match keyword(entry) {
+                    Some(name) => format!("ACL keyword '{name}' : {message}."),
+                    None => format!("fetch method '{}' : {message}{tail}.", entry.name),
+                };
+                Fault::wrong(word.part(at, len), text)
+            }
+            BadPart::Fetch(Wrong::Invalid(entry, message, at, len)) => {
+                let text = match keyword(entry) {
+                    Some(name) => format!("ACL keyword '{name}' : {message}."),
+                    None => format!(
+                        "invalid args in fetch method '{}' : {message}{tail}.",
+                        entry.name
+                    ),
+                };
+                Fault::wrong(word.part(at, len), text)
+            }
+            BadPart::Comma(converter, at) => {
+                let span = word.part(at, word.bytes.len() - at);
+                let name = self.keyword.map_or("", |entry| entry.name);
+                let text = match (converter, self.keyword.and_then(keyword)) {
+                    (None, Some(name)) => {
+                        format!("ACL keyword '{name}' : missing comma after fetch keyword.")
+                    }
+                    (None, None) => format!("missing comma after fetch keyword '{name}'{tail}."),
+                    (Some(converter), Some(name)) => {
+                        format!(
+                            "ACL keyword '{name}' : missing comma after converter '{converter}'."
+                        )
+                    }
+                    (Some(converter), None) => {
+                        format!("missing comma after converter '{converter}'{tail}.")
+                    }
+                };
+                Fault::wrong(span, text)
+            }
+            BadPart::Converter(mut fault) => {
+                if fault.not_yet.is_none() && criterion.is_some() {
+                    let message = fault.text.trim_end_matches('.');
+                    fault.text = match self.keyword.and_then(keyword) {
+                        Some(name) => format!("ACL keyword '{name}' : {message}."),
+                        None => format!("{message}{tail}."),
+                    };
+                }
+                fault
+            }
+        }
+    }
+}
+
+/// The converters behind a fetch, as they are read.
+struct Chain<'a> {
+    word: &'a Word,
+    /// Type of what comes out so far.
+    kind: Kind,
+    any: bool,
+}
+
+impl Chain<'_> {
+    /// Reads from offset `at` to the end of the word.
+    fn read(&mut self, mut at: usize, cx: &mut Cx<'_>) -> Result<(), BadPart> {
+        let text = &self.word.bytes;
+        let mut before = None;
+        while at < text.len() {
+            if text[at] != b',' {
+                return Err(BadPart::Comma(before, at));
+            }
+            at += 1;
+            let len = text[at..].iter().position(|b| matches!(b, b',' | b'('));
+            let end = len.map_or(text.len(), |len| at + len);
+            if end == at && text.get(end) != Some(&b'(') {
+                // Two commas in a row, or one at the end.
+                continue;
+            }
+            let name = String::from_utf8_lossy(&text[at..end]).into_owned();
+            at = self.converter(&name, at, end, cx)?;
+            before = Some(name);
+        }
         Ok(())
     }
-    /// The sample, the last one where there are several. `None`: there is none.
-    pub fn eval<'a>(&'a self, _subject: &'a dyn Subject, _arena: &'a Arena) -> Option<Value<'a>> {
-        None
+
+    /// One converter whose name stands from `at` to `end`; the offset behind it.
+    fn converter(
+        &mut self,
+        name: &str,
+        at: usize,
+        end: usize,
+        _cx: &mut Cx<'_>,
+    ) -> Result<usize, BadPart> {
+        let span = self.word.part(at, end - at);
+        self.any = true;
+        Err(BadPart::Converter(Fault::later(span, name)))
     }
+}
+
+/// Whether `c` may stand in the name of a variable.
+pub fn is_var_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_')
 }

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use super::expr::Needs;
 use super::sample::Value;
 use crate::proto::http::Head;
 
@@ -176,6 +177,23 @@ pub enum LogCount {
     Server,
 }
 
+/// What a user list knows of one user.
+#[derive(Clone, Copy, Debug)]
+pub struct Login<'a> {
+    pub secret: Secret<'a>,
+    pub groups: &'a [String],
+}
+
+/// A user's password.
+#[derive(Clone, Copy, Debug)]
+pub enum Secret<'a> {
+    Plain(&'a [u8]),
+    /// Only [`Subject::password`] can tell.
+    Hashed,
+    /// None is right.
+    Nobody,
+}
+
 /// See the module.
 pub trait Subject {
     /// The request's head as it stands now (edited by rules so far). It stays at hand while the response is handled.
@@ -239,6 +257,15 @@ pub trait Subject {
     /// A count for a log line.
     fn log_count(&self, _which: LogCount) -> u32 {
         0
+    }
+    /// What is not at hand and may still come: a test that fails for lack of it is not decided yet. Nothing at the end
+    /// of `inspect-delay`.
+    fn pending(&self) -> Needs {
+        Needs::default()
+    }
+    /// A user of a list, by index of `Config::userlists`.
+    fn user(&self, _userlist: u32, _name: &[u8]) -> Option<Login<'_>> {
+        None
     }
     /// What a slow password hash of this user said, if it was worked out already: `http_auth` asks for it first.
     fn password(&self, _userlist: u32, _user: &[u8], _password: &[u8]) -> Option<bool> {

@@ -2,7 +2,7 @@
 //! a criterion that is not one of ours is told apart from a misspelling by this list.
 
 /// Sorted for binary search.
-pub(super) static FETCHES: &[&str] = &[
+pub static FETCHES: &[&str] = &[
     "accept_date",
     "acl",
     "act_conn",

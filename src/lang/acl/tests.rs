@@ -1,0 +1,414 @@
+use super::*;
+use crate::lang::fetch::fixture::{Fixture, with_cx, with_warnings, word, words};
+use crate::lang::subject::{ProxyRef, ServerRef};
+
+fn request() -> Fixture {
+    Fixture::request(
+        "GET /static/Images/logo.png?x=1&y=two HTTP/1.1\r\nHost: www.Example.com:8080\r\nX-List: one, Two,three\r\nCookie: a=1; b=two\r\nContent-Length: 0\r\nAuthorization: Basic YTpi\r\n\r\n",
+    )
+}
+
+fn condition(text: &str) -> Condition {
+    with_cx(|cx| Condition::parse(&words(text), &Acls::default(), cx))
+        .unwrap_or_else(|fault| panic!("{text}: {}", fault.text))
+}
+
+fn holds(subject: &Fixture, text: &str) -> Verdict {
+    condition(text).holds(subject, &Arena::new())
+}
+
+#[test]
+fn tests_of_each_method_match_as_the_manual_says() {
+    let subject = request();
+    for (test, expected) in [
+        ("path_beg /static/", true),
+        ("path_beg /img /static", true),
+        ("path_beg /Static", false),
+        ("path_beg -i /STATIC", true),
+        ("path_end .png .gif", true),
+        ("path_end .PNG", false),
+        ("path_end -i .PNG", true),
+        ("path_sub mages/l", true),
+        ("path_sub -i IMAGES", true),
+        ("path_dir static", true),
+        ("path_dir Images/logo.png", true),
+        ("path_dir Image", false),
+        ("path_reg ^/static/.*\\.png$", true),
+        ("path_reg -i ^/STATIC", true),
+        ("path_len 23", true),
+        ("path_len gt 23", false),
+        ("path_len 20:30", true),
+        ("path -m len lt 5", false),
+        ("path /static/Images/logo.png", true),
+        ("hdr(host) -i www.example.com:8080", true),
+        ("hdr(host) www.example.com:8080", false),
+        ("hdr_dom(host) Example", true),
+        ("hdr_dom(host) .com:8080", true),
+        ("hdr_dom(host) xample", false),
+        ("hdr_beg(host) www.", true),
+        ("hdr(x-list) Two", true),
+        ("hdr(x-list,1) Two", false),
+        ("hdr(x-list,-1) three", true),
+        ("hdr_cnt(x-list) 3", true),
+        ("hdr_cnt(x-list) gt 3", false),
+        ("hdr(none) -m found", false),
+        ("hdr(host) -m found", true),
+        ("cook(b) two", true),
+        ("cook two", true),
+        ("url_param(y) two", true),
+        ("urlp(x) -m int 1", true),
+        ("method GET POST", true),
+        ("method POST", false),
+        ("src 127.0.0.0/8", true),
+        ("src 10.0.0.0/8 192.168.0.1", false),
+        ("src localhost", true),
+        ("src_port 4000:5000", true),
+        ("ssl_fc", false),
+        ("always_true", true),
+        ("int(5) ge 5", true),
+        ("int(0) -m bool", false),
+        ("bin(4142) -m bin 4142", true),
+        ("req.ver 1.1", true),
+        ("http_first_req", true),
+        ("nbsrv ge 1", true),
+        ("path -f names.txt", false),
+        ("str(beta) -f names.txt", true),
+        ("str(x) -f names.txt -m str x", true),
+        ("query -m found", true),
+        ("http_auth_user a", true),
+    ] {
+        let expected = if expected {
+            Verdict::Holds
+        } else {
+            Verdict::Fails
+        };
+        assert_eq!(
+            holds(&subject, &format!("if {{ {test} }}")),
+            expected,
+            "{test}"
+        );
+    }
+}
+
+#[test]
+fn predefined_acls_hold_for_what_their_names_say() {
+    let subject = request();
+    for name in [
+        "TRUE",
+        "METH_GET",
+        "HTTP",
+        "HTTP_1.1",
+        "HTTP_URL_SLASH",
+        "LOCALHOST",
+        "WAIT_END",
+    ] {
+        assert_eq!(
+            holds(&subject, &format!("if {name}")),
+            Verdict::Holds,
+            "{name}"
+        );
+    }
+    for name in [
+        "FALSE",
+        "METH_POST",
+        "HTTP_1.0",
+        "HTTP_URL_ABS",
+        "HTTP_URL_STAR",
+        "HTTP_CONTENT",
+        "REQ_CONTENT",
+        "RDP_COOKIE",
+    ] {
+        assert_eq!(
+            holds(&subject, &format!("if {name}")),
+            Verdict::Fails,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn terms_side_by_side_must_all_hold_and_groups_need_one() {
+    let subject = request();
+    for (text, expected) in [
+        ("if TRUE FALSE", false),
+        ("if TRUE !FALSE", true),
+        ("if TRUE ! FALSE", true),
+        ("if TRUE !!FALSE", false),
+        ("if FALSE or TRUE", true),
+        ("if FALSE || FALSE", false),
+        ("unless FALSE", true),
+        ("unless FALSE or TRUE", false),
+        ("if", true),
+        ("if !{ ssl_fc }", true),
+        ("if ! { ssl_fc } { path_beg / }", true),
+    ] {
+        let expected = if expected {
+            Verdict::Holds
+        } else {
+            Verdict::Fails
+        };
+        assert_eq!(holds(&subject, text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_known_yet_decides_nothing() {
+    let mut subject = Fixture {
+        bytes: Some((b"ab".to_vec(), false)),
+        ..Fixture::default()
+    };
+    use Verdict::{Fails, Holds, Later};
+    for (text, now, at_the_end) in [
+        ("if { req.len gt 10 }", Later, Fails),
+        ("if { req.len gt 1 }", Holds, Holds),
+        ("if !{ req.len gt 10 }", Later, Holds),
+        ("if FALSE { req.len gt 10 }", Fails, Fails),
+        ("if { req.len gt 10 } FALSE", Fails, Fails),
+        ("if TRUE { req.len gt 10 }", Later, Fails),
+        ("if TRUE or { req.len gt 10 }", Holds, Holds),
+        ("if { req.len gt 10 } or TRUE", Holds, Holds),
+        ("unless { req.len gt 10 }", Later, Holds),
+        ("if WAIT_END", Later, Holds),
+        ("if { req.payload(0,2) -m bin 6162 }", Holds, Holds),
+        ("if { req.payload(0,2) -m bin 6163 }", Fails, Fails),
+        ("if { req.payload(0,3) -m bin 616263 }", Later, Fails),
+        ("if { req.ssl_hello_type 1 }", Fails, Fails),
+    ] {
+        subject.bytes = Some((b"ab".to_vec(), false));
+        assert_eq!(holds(&subject, text), now, "{text}");
+        subject.bytes = Some((b"ab".to_vec(), true));
+        assert_eq!(holds(&subject, text), at_the_end, "{text}");
+    }
+    let waiting = Fixture {
+        pending: Needs::REQUEST_HEAD,
+        ..Fixture::default()
+    };
+    assert_eq!(holds(&waiting, "if { path_beg / }"), Later);
+    assert_eq!(holds(&waiting, "if HTTP"), Later);
+    assert_eq!(holds(&Fixture::default(), "if HTTP"), Fails);
+}
+
+struct Names;
+impl Settle for Names {
+    fn proxy(&self, name: &str) -> ProxyRef {
+        (name == "b").then_some(7)
+    }
+    fn server(&self, _: &str) -> ServerRef {
+        None
+    }
+    fn userlist(&self, name: &str) -> Option<u32> {
+        (name == "u").then_some(0)
+    }
+    fn here(&self) -> &str {
+        "f"
+    }
+}
+
+#[test]
+fn names_are_settled_and_those_that_do_not_exist_are_said() {
+    let mut settled = condition("if { nbsrv(b) eq 7 }");
+    settled.settle(&Acls::default(), &Names).unwrap();
+    assert_eq!(settled.holds(&request(), &Arena::new()), Verdict::Holds);
+    for (text, message) in [
+        (
+            "if { nbsrv(zz) gt 1 }",
+            "unable to find backend 'zz' referenced in arg 1 of ACL keyword 'nbsrv' in proxy 'f'.",
+        ),
+        (
+            "if { http_auth(v) }",
+            "unable to find userlist 'v' referenced in arg 1 of ACL keyword 'http_auth' in proxy 'f'.",
+        ),
+        (
+            "if { http_auth }",
+            "missing userlist name in arg 1 of ACL keyword 'http_auth' in proxy 'f'.",
+        ),
+    ] {
+        let mut condition = condition(text);
+        assert_eq!(
+            condition.settle(&Acls::default(), &Names).unwrap_err(),
+            message
+        );
+    }
+}
+
+#[test]
+fn users_are_let_in_by_password_and_group_and_hashes_are_waited_for() {
+    let holds = |subject: &Fixture, text: &str| {
+        let mut condition = condition(text);
+        condition.settle(&Acls::default(), &Names).unwrap();
+        condition.holds(subject, &Arena::new())
+    };
+    let mut subject = request();
+    assert_eq!(holds(&subject, "if { http_auth(u) }"), Verdict::Holds);
+    assert_eq!(
+        holds(&subject, "if { http_auth_group(u) admin }"),
+        Verdict::Holds
+    );
+    assert_eq!(
+        holds(&subject, "if { http_auth_group(u) other }"),
+        Verdict::Fails
+    );
+    let with = |user: &str| {
+        Fixture::request(&format!(
+            "GET / HTTP/1.1\r\nAuthorization: Basic {user}\r\n\r\n"
+        ))
+    };
+    // "a:x", "z:b", "h:x", no colon, no base64.
+    for bad in ["YTp4", "ejpi", "YQ==", "!!!!", ""] {
+        assert_eq!(
+            holds(&with(bad), "if { http_auth(u) }"),
+            Verdict::Fails,
+            "{bad}"
+        );
+        assert_eq!(
+            holds(&with(bad), "if !{ http_auth(u) }"),
+            Verdict::Holds,
+            "{bad}"
+        );
+    }
+    subject = with("aDp4");
+    assert_eq!(holds(&subject, "if { http_auth(u) }"), Verdict::Later);
+    assert_eq!(holds(&subject, "if !{ http_auth(u) }"), Verdict::Later);
+    subject.hashed = Some(true);
+    assert_eq!(holds(&subject, "if { http_auth(u) }"), Verdict::Holds);
+    subject.hashed = Some(false);
+    assert_eq!(holds(&subject, "if !{ http_auth(u) }"), Verdict::Holds);
+}
+
+#[test]
+fn lines_of_one_name_are_joined_even_those_further_down() {
+    let test = |text: &str| {
+        let words: Vec<_> = text.split(' ').map(word).collect();
+        Arc::new(with_cx(|cx| Test::parse(&words, cx)).unwrap())
+    };
+    let mut acls = Acls {
+        lines: vec![("a".to_owned(), test("path_beg /none"))],
+    };
+    let mut condition = with_cx(|cx| Condition::parse(&words("if a"), &acls, cx)).unwrap();
+    acls.lines.push(("a".to_owned(), test("path_beg /static")));
+    assert_eq!(condition.holds(&request(), &Arena::new()), Verdict::Fails);
+    condition.settle(&acls, &Names).unwrap();
+    assert_eq!(condition.holds(&request(), &Arena::new()), Verdict::Holds);
+}
+
+#[test]
+fn mistakes_are_said_as_haproxy_says_them() {
+    for (text, message) in [
+        ("foo", "unknown fetch method 'foo' in ACL expression 'foo'"),
+        ("hdr(host", "ACL keyword 'hdr' : expected ')'."),
+        (
+            "hdr(host)x",
+            "ACL keyword 'hdr' : missing comma after fetch keyword.",
+        ),
+        ("path(1)", "ACL keyword 'path' : expected ')' before '1)'."),
+        (
+            "hdr(host,a)",
+            "ACL keyword 'hdr' : failed to parse 'a' as type 'integer' at position 2.",
+        ),
+        (
+            "hdr(host,1,2)",
+            "ACL keyword 'hdr' : expected ')' before ',2)'.",
+        ),
+        ("src_port a", "'a' is not a number."),
+        ("src_port 1:a", "'1:a' is not a valid number range."),
+        ("src_port 5:1", "'5:1' is not a valid number range."),
+        (
+            "path -m foo a",
+            "unknown matching method 'foo' when parsing ACL expression",
+        ),
+        (
+            "bool(2)",
+            "invalid args in fetch method 'bool' : Expects 'true', 'false', '0' or '1' in ACL expression 'bool(2)'.",
+        ),
+        (
+            "int(x)",
+            "fetch method 'int' : failed to parse 'x' as type 'integer' at position 1 in ACL expression 'int(x)'.",
+        ),
+        (
+            "bin(zz) -m found",
+            "invalid args in fetch method 'bin' : an hex digit is expected (found 'z') in ACL expression 'bin(zz)'.",
+        ),
+        ("bin(41) -m bin zz", "an hex digit is expected (found 'z')."),
+        (
+            "bin(41) 41",
+            "matching method must be specified first (using '-m') when using a sample fetch of this type ('bin').",
+        ),
+        (
+            "bin(41) -m int 1",
+            "matching method 'int' cannot be used with fetch keyword 'bin'.",
+        ),
+        (
+            "method -m bool",
+            "matching method 'bool' cannot be used with fetch keyword 'method'.",
+        ),
+        (
+            "path -z a",
+            "'-z' is not a valid ACL option. Please use '--' before any pattern beginning with a '-'.",
+        ),
+        (
+            "var(a) -m found",
+            "invalid args in fetch method 'var' : invalid variable name 'a'. A variable name must be start by its scope. The scope can be 'proc', 'sess', 'txn', 'req', 'res' or 'check' in ACL expression 'var(a)'.",
+        ),
+        (
+            "var(txn.a-b) -m found",
+            "invalid args in fetch method 'var' : invalid syntax at char '-b' in ACL expression 'var(txn.a-b)'.",
+        ),
+        (
+            "var -m found",
+            "invalid args in fetch method 'var' : Empty variable name cannot be accepted in ACL expression 'var'.",
+        ),
+        (
+            "date(0,zz) gt 1",
+            "invalid args in fetch method 'date' : expects 's', 'ms' or 'us', got 'zz' in ACL expression 'date(0,zz)'.",
+        ),
+        (
+            "payload(0) -m found",
+            "ACL keyword 'payload' : missing arguments (got 1/2), type 'integer' expected.",
+        ),
+        (
+            "payload -m found",
+            "ACL keyword 'payload' : expected type 'integer' at position 1, but got nothing.",
+        ),
+        (
+            "ipv4(1) 1.1.1.1",
+            "fetch method 'ipv4' : failed to parse '1' as type 'IPv4 address' at position 1 in ACL expression 'ipv4(1)'.",
+        ),
+        (
+            "path -m reg (?=x)",
+            "regex '(?=x)' is invalid (error=look-ahead is not supported, erroffset=0).",
+        ),
+        ("sc0_conn_cur gt 1", "'sc0_conn_cur' is not supported yet."),
+    ] {
+        let fault = with_cx(|cx| Test::parse(&words(text), cx)).expect_err(text);
+        assert!(fault.text.starts_with(message), "{text}: {}", fault.text);
+    }
+    let fault = |text: &str| {
+        with_cx(|cx| Condition::parse(&words(text), &Acls::default(), cx))
+            .expect_err(text)
+            .text
+    };
+    assert_eq!(fault("if { path_beg"), "missing closing '}' in condition.");
+    assert_eq!(
+        fault("if { }"),
+        "missing fetch method in ACL expression ''."
+    );
+    assert!(fault("if true").starts_with("no such ACL : 'true'"));
+    assert!(fault("if }").starts_with("no such ACL : '}'"));
+}
+
+#[test]
+fn an_acl_without_patterns_is_warned_of_unless_it_says_that_it_means_it() {
+    for (text, warned) in [
+        ("hdr(host)", true),
+        ("method", true),
+        ("src_port gt", false),
+        ("path --", false),
+        ("path -m found", false),
+        ("path -m str", false),
+        ("bool(1)", false),
+        ("ssl_fc", false),
+    ] {
+        let (_, warnings) = with_warnings(|cx| Test::parse(&words(text), cx).unwrap());
+        assert_eq!(!warnings.is_empty(), warned, "{text}");
+    }
+}

@@ -1,0 +1,186 @@
+//! A request and a response to ask expressions of, in tests.
+
+use std::net::SocketAddr;
+
+use crate::lang::expr::{Cx, Expr, Fault, Needs, VarNames};
+use crate::lang::lexer::Word;
+use crate::lang::sample::{Arena, Value};
+use crate::lang::source::{FileId, Span};
+use crate::lang::subject::{Bytes, Fact, Login, Secret, Subject, VarId};
+use crate::proto::http::{Head, Version};
+
+#[derive(Debug, Default)]
+pub(in crate::lang) struct Fixture {
+    pub(in crate::lang) request: Option<Head>,
+    pub(in crate::lang) response: Option<Head>,
+    pub(in crate::lang) body: Vec<u8>,
+    pub(in crate::lang) bytes: Option<(Vec<u8>, bool)>,
+    pub(in crate::lang) src: Option<SocketAddr>,
+    pub(in crate::lang) pending: Needs,
+    /// `None`: hashes are still being worked out.
+    pub(in crate::lang) hashed: Option<bool>,
+}
+
+impl Fixture {
+    /// A request as it is written on the wire, body and all.
+    pub(in crate::lang) fn request(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+        let mut lines = head.split("\r\n");
+        let mut first = lines.next().unwrap().splitn(3, ' ');
+        let mut request = Head::default();
+        request.set_method(first.next().unwrap().as_bytes());
+        request.set_target(first.next().unwrap().as_bytes());
+        if first.next() == Some("HTTP/1.0") {
+            request.version = Version::Http10;
+        }
+        push(&mut request, lines);
+        Self {
+            request: Some(request),
+            body: body.into(),
+            src: Some("127.0.0.1:4711".parse().unwrap()),
+            ..Self::default()
+        }
+    }
+    #[must_use]
+    pub(in crate::lang) fn response(mut self, text: &str) -> Self {
+        let mut lines = text.trim_end().split("\r\n");
+        let mut first = lines.next().unwrap().splitn(3, ' ');
+        let mut response = Head::default();
+        if first.next() == Some("HTTP/1.0") {
+            response.version = Version::Http10;
+        }
+        let status = first.next().unwrap().parse().unwrap();
+        response.set_status(status, first.next().unwrap_or("").as_bytes());
+        push(&mut response, lines);
+        self.response = Some(response);
+        self
+    }
+    /// Text of what the expression gives; `None` for nothing.
+    pub(in crate::lang) fn text(&self, expr: &str) -> Option<String> {
+        let expr = with_cx(|cx| Expr::parse(&word(expr), cx))
+            .unwrap_or_else(|fault| panic!("{expr}: {}", fault.text));
+        let arena = Arena::new();
+        let value = expr.eval(self, &arena)?;
+        Some(String::from_utf8_lossy(value.text(&arena)).into_owned())
+    }
+    /// Texts of all an ACL would look at.
+    pub(in crate::lang) fn texts(&self, expr: &str) -> Vec<String> {
+        let expr = with_cx(|cx| Expr::parse(&word(expr), cx)).unwrap();
+        let arena = Arena::new();
+        let mut out = Vec::new();
+        expr.eval_each(self, &arena, &mut |value| {
+            out.push(String::from_utf8_lossy(value.text(&arena)).into_owned());
+            true
+        });
+        out
+    }
+}
+
+fn push<'a>(head: &mut Head, lines: impl Iterator<Item = &'a str>) {
+    for line in lines {
+        let (name, value) = line.split_once(':').unwrap();
+        head.push(name.as_bytes(), value.trim().as_bytes());
+    }
+}
+
+pub(in crate::lang) fn word(text: &str) -> Word {
+    Word {
+        bytes: text.into(),
+        span: Span {
+            file: FileId(0),
+            line: 1,
+            col: 0,
+            len: text.len() as u32,
+        },
+    }
+}
+
+/// Words split at blanks, in line.
+pub(in crate::lang) fn words(text: &str) -> Vec<Word> {
+    text.split_whitespace().map(word).collect()
+}
+
+pub(in crate::lang) fn with_cx<T>(run: impl FnOnce(&mut Cx<'_>) -> T) -> T {
+    with_warnings(run).0
+}
+
+/// What `run` gives, and the texts of the warnings it left.
+pub(in crate::lang) fn with_warnings<T>(run: impl FnOnce(&mut Cx<'_>) -> T) -> (T, Vec<String>) {
+    let mut vars = VarNames::default();
+    let mut cx = Cx {
+        vars: &mut vars,
+        read: &|path| match path.to_str() {
+            Some("names.txt") => Ok(b"# names\nalpha\n\n beta \n".to_vec()),
+            _ => Err("No such file or directory".to_owned()),
+        },
+        resolve: &|name| (name == "localhost").then(|| "127.0.0.1".parse().unwrap()),
+        warnings: Vec::new(),
+        env: &|name| (name == "HOME").then(|| "/root".to_owned()),
+    };
+    let out = run(&mut cx);
+    let warnings = cx.warnings.into_iter().map(|(_, text, _)| text).collect();
+    (out, warnings)
+}
+
+/// The message about an expression that cannot be read.
+pub(in crate::lang) fn fault(expr: &str) -> Fault {
+    with_cx(|cx| Expr::parse(&word(expr), cx)).expect_err(expr)
+}
+
+impl Subject for Fixture {
+    fn request(&self) -> Option<&Head> {
+        self.request.as_ref()
+    }
+    fn response(&self) -> Option<&Head> {
+        self.response.as_ref()
+    }
+    fn request_body(&self) -> Option<Bytes<'_>> {
+        Some(Bytes {
+            bytes: &self.body,
+            complete: true,
+            announced: None,
+        })
+    }
+    fn request_bytes(&self) -> Option<Bytes<'_>> {
+        self.bytes.as_ref().map(|(bytes, complete)| Bytes {
+            bytes,
+            complete: *complete,
+            announced: None,
+        })
+    }
+    fn src(&self) -> Option<SocketAddr> {
+        self.src
+    }
+    fn pending(&self) -> Needs {
+        self.pending
+    }
+    fn fact(&self, fact: Fact) -> Option<Value<'_>> {
+        Some(match fact {
+            Fact::NowUs => Value::Int(1_700_000_000_123_456),
+            Fact::Random => Value::Int(0xdead_beef),
+            Fact::FirstRequest => Value::Bool(true),
+            Fact::BackServers(None) => Value::Int(1),
+            Fact::BackServers(Some(n)) => Value::Int(n.into()),
+            _ => return None,
+        })
+    }
+    fn var(&self, id: VarId) -> Option<Value<'_>> {
+        (id.name == 0).then_some(Value::Str(b"value"))
+    }
+    fn user(&self, _list: u32, name: &[u8]) -> Option<Login<'_>> {
+        static GROUPS: std::sync::LazyLock<Vec<String>> =
+            std::sync::LazyLock::new(|| vec!["admin".to_owned()]);
+        let secret = match name {
+            b"a" => Secret::Plain(b"b"),
+            b"h" => Secret::Hashed,
+            _ => return None,
+        };
+        Some(Login {
+            secret,
+            groups: &GROUPS,
+        })
+    }
+    fn password(&self, _list: u32, _user: &[u8], _password: &[u8]) -> Option<bool> {
+        self.hashed
+    }
+}

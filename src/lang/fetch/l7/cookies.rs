@@ -1,0 +1,92 @@
+//! Cookies of requests and of responses (RFC 6265).
+
+use bumpalo::collections::Vec as ArenaVec;
+
+use crate::lang::sample::{Arena, Value, leading_int};
+use crate::proto::http::Head;
+
+#[derive(Clone, Copy, Debug)]
+pub(in crate::lang) enum CookieAs {
+    Text,
+    Number,
+}
+
+impl CookieAs {
+    pub(super) fn of(self, value: &[u8]) -> Option<Value<'_>> {
+        match self {
+            Self::Text => Some(Value::Str(value)),
+            Self::Number => Some(Value::Int(leading_int(value))),
+        }
+    }
+}
+
+/// Values of the cookies called `name`, or of all where it is empty.
+pub(super) fn values<'a>(
+    head: &'a Head,
+    response: bool,
+    name: &'a [u8],
+) -> impl Iterator<Item = &'a [u8]> {
+    pairs(head, response)
+        .filter(move |(n, _)| name.is_empty() || *n == name)
+        .map(|(_, value)| value)
+}
+
+/// Names of all cookies.
+pub(super) fn names<'a>(
+    head: &'a Head,
+    response: bool,
+    delimiter: u8,
+    arena: &'a Arena,
+) -> Value<'a> {
+    let mut out = ArenaVec::new_in(arena);
+    for (index, (name, _)) in pairs(head, response).enumerate() {
+        if index > 0 {
+            out.push(delimiter);
+        }
+        out.extend_from_slice(name);
+    }
+    Value::Str(out.into_bump_slice())
+}
+
+fn pairs(head: &Head, response: bool) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let header: &[u8] = if response { b"set-cookie" } else { b"cookie" };
+    head.values(header).flat_map(move |value| Pairs {
+        rest: Some(value),
+        only_first: response,
+    })
+}
+
+/// `name=value` between semicolons; of a Set-Cookie only the first is a cookie.
+struct Pairs<'a> {
+    rest: Option<&'a [u8]>,
+    only_first: bool,
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let rest = self.rest.take()?;
+            let (pair, after) = cut(rest);
+            if !self.only_first {
+                self.rest = after;
+            }
+            if let Some(at) = memchr::memchr(b'=', pair) {
+                return Some((pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()));
+            }
+        }
+    }
+}
+
+/// What stands before the first semicolon outside of quotes, and what follows it.
+fn cut(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let mut quoted = false;
+    for (at, &b) in text.iter().enumerate() {
+        match b {
+            b'"' => quoted = !quoted,
+            b';' if !quoted => return (&text[..at], Some(&text[at + 1..])),
+            _ => {}
+        }
+    }
+    (text, None)
+}
