@@ -544,7 +544,7 @@ impl Worker<'_> {
             shared: Arc::clone(&shared),
             sockets,
             logs: logs.clone(),
-            facts,
+            facts: facts.clone(),
             poller: control::Wanted::Best,
         })
         .map_err(|e| {
@@ -577,6 +577,7 @@ impl Worker<'_> {
                 pipes: pipes.split_off(pipes.len() - pipes.len() / (shards - index)),
                 pipes_max: share(fit.pipes, shards, index),
                 logs: logs.clone(),
+                facts: facts.clone(),
             });
         let setups: Vec<ShardSetup> = setups.collect();
         let mut workers = worker::spawn(setups)

@@ -10,14 +10,16 @@ use super::http;
 use super::listener::{self, Listener};
 use super::logs::ShardLogs;
 use super::tcp::Relay;
+use crate::backend::persist::Values;
 use crate::backend::{BackendView, WaitRoom};
 use crate::base::clock::LocalClock;
 use crate::base::slots::{Key, Slots};
 use crate::base::tick::Tick;
 use crate::base::wheel::Wheel;
-use crate::config::{BindId, Config, FrontendId};
+use crate::config::{BackendId, BindId, Config, FrontendId};
 use crate::lang::sample::{Arena, Owned};
 use crate::lang::subject::VarId;
+use crate::observe::stats::Facts;
 use crate::shared::{Message, ShardShared, Shared};
 
 /// Whom a timer wakes.
@@ -98,6 +100,10 @@ pub struct Local {
     /// Variables of the process (`set-var` in global), as this shard sees them.
     pub vars: Vec<(VarId, Owned)>,
     pub hostname: String,
+    /// By backend: the servers that values of its cookie name.
+    pub cookies: Vec<Values>,
+    /// For the statistics page: what never changes.
+    pub facts: Arc<Facts>,
     /// For dates in log formats; lent out while one is rendered.
     pub clock: Option<LocalClock>,
     random: Cell<u64>,
@@ -149,6 +155,10 @@ impl Local {
             hostname: nix::unistd::gethostname()
                 .map_or_else(|_| String::new(), |n| n.to_string_lossy().into_owned()),
             clock: Some(LocalClock::new(crate::io::sys::localtime::offset_s)),
+            cookies: (0..config.backends.len())
+                .map(|i| Values::new(&config, BackendId(i as u32)))
+                .collect(),
+            facts: Arc::default(),
             random: Cell::new(seed | 1),
             listeners: Vec::new(),
             needs_local: (0..config.frontends.len())

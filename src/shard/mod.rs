@@ -20,6 +20,7 @@ use crate::io::kernel::Kernel;
 use crate::io::pipe::Pipe;
 use crate::io::sys::net;
 use crate::io::uring::UringKernel;
+use crate::observe::stats::Facts;
 use crate::proxy::listener::{self, Listener};
 use crate::proxy::logs::LogOutputs;
 use crate::proxy::{Local, Timer, check, connect};
@@ -48,6 +49,8 @@ pub struct ShardSetup {
     /// Most pipes this shard may ever hold.
     pub pipes_max: usize,
     pub logs: LogOutputs,
+    /// For the statistics page.
+    pub facts: Facts,
 }
 
 /// Entries of a shard's ring; completions get eight times as many.
@@ -132,6 +135,7 @@ fn serve<K: Kernel>(setup: ShardSetup, kernel: K) {
         now,
         seed,
     );
+    shard.local.facts = Arc::new(setup.facts);
     for (bind, fd) in setup.listeners {
         shard.add_listener(bind, fd);
     }

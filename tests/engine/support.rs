@@ -96,6 +96,7 @@ impl World {
                     pipes: Vec::new(),
                     pipes_max: 16,
                     logs: logs.clone(),
+                    facts: Default::default(),
                 };
                 std::thread::spawn(move || ringway::shard::run(setup).expect("the shard runs"))
             })

@@ -6,46 +6,42 @@ use std::sync::Arc;
 use super::rules::Stop;
 use super::subject::View;
 use super::*;
-use crate::config::http::Page;
+use crate::config::reply::{self, Answer, Chain};
 use crate::lang::acl::Verdict;
 use crate::lang::logformat::LogFormat;
 use crate::lang::rules::{Redirect, Reply};
 use crate::lang::sample::Arena;
+use crate::observe::stats::page::{self as stats_page, PageWriter, post};
 use crate::proto::h1::{self, Body};
 use crate::proto::page;
 
 /// Bytes of the statistics page written in one turn.
 const PAGE_TURN: usize = 15_000;
 
-/// The bytes behind a head of ours.
-#[derive(Debug, Clone)]
-pub(super) enum Text {
-    Fixed(&'static [u8]),
-    Shared(Arc<[u8]>, usize),
-    Own(Vec<u8>),
-}
-
-impl Text {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Fixed(text) => text,
-            Self::Shared(text, from) => &text[*from..],
-            Self::Own(text) => text,
-        }
-    }
-}
-
 /// An answer ready to be sent.
 #[derive(Debug)]
 pub(super) struct Prepared {
     head: Head,
-    body: Text,
+    body: Vec<u8>,
+    /// An error file that is empty: the connection closes without a word.
+    silent: bool,
 }
 
 /// The statistics page under way.
 #[derive(Debug)]
 pub(super) struct PageTurn {
+    writer: PageWriter,
     chunked: bool,
+}
+
+impl Prepared {
+    fn of(made: Answer, head: Head, body: Vec<u8>) -> Self {
+        Self {
+            head,
+            body,
+            silent: made == Answer::Silence,
+        }
+    }
 }
 
 impl Session {
@@ -58,52 +54,36 @@ impl Session {
         }
     }
 
-    /// The page of `status` in force: of the backend's proxy, else the frontend's, else the built-in one.
-    pub(super) fn page(&self, t: &Txn, local: &Local, status: u16) -> Prepared {
-        let proxies = [self.back(local), Some(self.front(local))];
-        let of = |http: &crate::config::http::Http| {
-            let mut pages = http.pages.by_status.iter().rev();
-            pages
-                .find(|(s, _)| *s == status)
-                .map(|(_, page)| page.clone())
-        };
-        match proxies.into_iter().flatten().find_map(of) {
-            Some(Page::Raw(text)) => parsed(text, status),
-            Some(Page::Location(code, to)) => self.prepare_location(code, &to),
-            Some(Page::Reply(reply)) => {
-                let arena = Arena::new();
-                self.prepare(t, local, &arena, &reply)
-            }
-            None => {
-                let page = page::page_or_500(status);
-                let mut head = Head::default();
-                page.head(&mut head);
-                Prepared {
-                    head,
-                    body: Text::Fixed(page.body.as_bytes()),
-                }
-            }
+    fn chain<'l>(&self, local: &'l Local) -> Chain<'l> {
+        Chain {
+            back: self.back(local).map(|b| &b.pages),
+            front: Some(&self.front(local).pages),
         }
     }
 
-    /// The reply of a rule.
-    pub(super) fn prepare(&self, t: &Txn, local: &Local, arena: &Arena, reply: &Reply) -> Prepared {
+    /// The page of `status` in force.
+    pub(super) fn page(&self, t: &Txn, local: &Local, status: u16) -> Prepared {
+        let arena = Arena::new();
         let view = self.view(t, local);
-        let mut head = Head::default();
-        match super::pending::render(reply, &view, arena, &mut head) {
-            Some(body) => Prepared {
-                head,
-                body: match body {
-                    super::pending::ReplyText::Shared(text, from) => Text::Shared(text, from),
-                    super::pending::ReplyText::Own(text) => Text::Own(text),
-                },
-            },
-            None => {
-                let mut page = self.page(t, local, reply.status);
-                super::pending::headers(reply, &view, arena, &mut page.head);
-                page
-            }
-        }
+        let (mut head, mut body) = (Head::default(), Vec::new());
+        let chain = self.chain(local);
+        let made = reply::error(status, chain, &view, &arena, &mut head, &mut body);
+        Prepared::of(made, head, body)
+    }
+
+    /// The reply of a rule.
+    pub(super) fn prepare(
+        &self,
+        t: &Txn,
+        local: &Local,
+        arena: &Arena,
+        wanted: &Reply,
+    ) -> Prepared {
+        let view = self.view(t, local);
+        let (mut head, mut body) = (Head::default(), Vec::new());
+        let chain = self.chain(local);
+        let made = reply::reply(wanted, chain, &view, arena, &mut head, &mut body);
+        Prepared::of(made, head, body)
     }
 
     /// A redirect; `None` if it does not apply (`ignore-empty`).
@@ -118,7 +98,8 @@ impl Session {
         let mut head = Head::default();
         super::pending::redirect(redirect, &view, arena, &mut head).then_some(Prepared {
             head,
-            body: Text::Fixed(b""),
+            body: Vec::new(),
+            silent: false,
         })
     }
 
@@ -130,7 +111,8 @@ impl Session {
         head.push(b"location", location);
         Prepared {
             head,
-            body: Text::Fixed(b""),
+            body: Vec::new(),
+            silent: false,
         }
     }
 
@@ -142,23 +124,18 @@ impl Session {
         arena: &Arena,
         realm: &LogFormat,
     ) -> Prepared {
-        let mut value = b"Basic realm=\"".to_vec();
-        realm.render(&self.view(t, local), arena, &mut value);
-        value.push(b'"');
-        self.challenge(t, local, &value)
+        let mut text = Vec::new();
+        realm.render(&self.view(t, local), arena, &mut text);
+        self.challenge(t, local, arena, &text)
     }
 
-    fn challenge(&self, t: &Txn, local: &Local, value: &[u8]) -> Prepared {
-        // A target with a scheme is what a client sends to a proxy.
-        let proxied = t.request.first(b"proxy-connection").is_some();
-        let (status, name): (u16, &[u8]) = if proxied {
-            (407, b"proxy-authenticate")
-        } else {
-            (401, b"www-authenticate")
-        };
-        let mut answer = self.page(t, local, status);
-        answer.head.push(name, value);
-        answer
+    fn challenge(&self, t: &Txn, local: &Local, arena: &Arena, realm: &[u8]) -> Prepared {
+        let of_proxy = self.front(local).use_proxy_header && reply::asks_proxy(&t.request);
+        let view = self.view(t, local);
+        let (mut head, mut body) = (Head::default(), Vec::new());
+        let chain = self.chain(local);
+        let made = reply::auth(realm, of_proxy, chain, &view, arena, &mut head, &mut body);
+        Prepared::of(made, head, body)
     }
 
     // ------------------------------------------------------------ sending
@@ -174,7 +151,7 @@ impl Session {
         t.status = status;
         if t.bad {
             // No request was read: the fixed text, then the end.
-            let text = page::page_or_500(status).wire;
+            let text = reply::wire(status, &self.front(local).pages);
             t.keep = false;
             self.count_status(t, local);
             self.send_own(t, local, io, Buf::of(text));
@@ -192,7 +169,16 @@ impl Session {
         io: &mut dyn Io,
         answer: Prepared,
     ) {
-        let Prepared { head, mut body } = answer;
+        let Prepared {
+            head,
+            mut body,
+            silent,
+        } = answer;
+        if silent {
+            self.end(t, local, io, Cause::Local, StageReached::Request);
+            self.over = true;
+            return;
+        }
         t.response = head;
         t.status = t.response.status;
         let arena = std::mem::take(&mut local.arena);
@@ -205,13 +191,16 @@ impl Session {
         self.count_status(t, local);
         // What of the request was not read cannot be told from a next one.
         t.keep = t.keep && t.up.ended && self.client_keeps(t, local);
+        if t.response.first(b"content-length").is_none() && t.response.status != 204 {
+            t.keep = false;
+        }
         let mut out = std::mem::take(&mut local.scratch);
         out.clear();
         let to = t.client();
         h1::set_connection(&mut t.response, to, t.keep);
         h1::write_response(&mut out, &t.response);
         if !t.framing.head {
-            out.extend_from_slice(body.bytes());
+            out.extend_from_slice(&body);
         }
         let buf = super::exchange::to_buf(io, &out);
         local.scratch = out;
@@ -246,16 +235,141 @@ impl Session {
         self.complete(t, local, io);
     }
 
+    /// Answers a request for the statistics page.
     pub(super) fn answer_stats(
         &mut self,
         t: &mut Txn,
         local: &mut Local,
         io: &mut dyn Io,
-        _in_back: bool,
+        in_back: bool,
     ) {
-        self.answer_page(t, local, io, 503);
+        let config = Arc::clone(&local.config);
+        let proxy = if in_back {
+            config.backend(self.backend.expect("routed before")).proxy
+        } else {
+            config.frontend(self.frontend).proxy
+        };
+        let stats = config.proxy(proxy).http.stats.as_ref();
+        let stats = stats.expect("its rules were evaluated");
+        t.stats = true;
+        t.cause = Some((Cause::Local, StageReached::Request));
+        if !stats.admits(t.request.first(b"authorization")) {
+            t.stats = false;
+            t.cause = Some((Cause::Proxy, StageReached::Request));
+            let realm = stats.realm.as_deref().unwrap_or(b"HAProxy Statistics");
+            let answer = self.challenge(t, local, &Arena::new(), realm);
+            self.answer(t, local, io, answer);
+            return;
+        }
+        let arena = std::mem::take(&mut local.arena);
+        let admin = stats
+            .admin
+            .iter()
+            .any(|c| self.holds(t, local, &arena, Some(c)) == Verdict::Holds);
+        local.give_arena(arena);
+        let request = stats.matches(t.request.target());
+        let request = request.expect("matched before");
+        let post = t.request.method() == b"POST";
+        if post && !t.body_whole && !t.up.ended {
+            // The fields of the form are its body.
+            t.cursor.rule = 0;
+            let ms = self.front(local).timeout_http_request_ms;
+            self.wait_body(t, local, io, ms.unwrap_or(10_000), 0);
+            if self.stage == Stage::Rules {
+                self.answer_stats(t, local, io, in_back);
+            }
+            return;
+        }
+        if post {
+            let outcome = self.act_on_form(t, local, admin);
+            let mut head = Head::default();
+            request.redirect(stats, outcome, &mut head);
+            t.up.ended = true;
+            let answer = Prepared {
+                head,
+                body: Vec::new(),
+                silent: false,
+            };
+            self.answer(t, local, io, answer);
+            return;
+        }
+        request.head(stats, &mut t.response);
+        t.status = 200;
+        let arena = std::mem::take(&mut local.arena);
+        let _ = self.response_rules(t, local, &arena, true);
+        local.give_arena(arena);
+        self.count_status(t, local);
+        let chunked = !t.old;
+        t.keep = t.keep && chunked && t.up.ended && self.client_keeps(t, local);
+        if chunked {
+            t.response.push(b"transfer-encoding", b"chunked");
+        }
+        let to = t.client();
+        h1::set_connection(&mut t.response, to, t.keep);
+        let mut out = Vec::new();
+        h1::write_response(&mut out, &t.response);
+        if !t.framing.head {
+            t.page = Some(Box::new(PageTurn {
+                writer: PageWriter::new(stats, proxy, &request, admin),
+                chunked,
+            }));
+        }
+        self.send_own(t, local, io, Buf::of(&out));
     }
-    fn next_page(&mut self, _t: &mut Txn, _local: &mut Local, _io: &mut dyn Io) {}
+
+    /// Does what the form of the page asks for, if it may.
+    fn act_on_form(&mut self, t: &Txn, local: &mut Local, admin: bool) -> stats_page::Outcome {
+        if !admin || post::is_foreign(&t.request) {
+            return stats_page::Outcome::Deny;
+        }
+        let body = self.body_at_hand(t);
+        if body.len() > post::body_max(&local.config) {
+            return stats_page::Outcome::Excd;
+        }
+        let (outcome, change) = post::act(&local.shared, body, local.now);
+        crate::proxy::check::tell(local, &change);
+        outcome
+    }
+
+    /// The next piece of the page.
+    fn next_page(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        let mut page = t.page.take().expect("looked at by the caller");
+        let mut body = Vec::with_capacity(PAGE_TURN);
+        let facts = Arc::clone(&local.facts);
+        let view = crate::observe::stats::View {
+            shared: &local.shared,
+            now: local.now,
+            wall_us: local.shared.wall_us(local.now),
+            facts: &facts,
+            offset_at: crate::io::sys::localtime::offset_s,
+        };
+        let done = page.writer.next(&view, &mut body, PAGE_TURN);
+        let mut out = Vec::with_capacity(body.len() + 32);
+        if page.chunked && !body.is_empty() {
+            h1::write_chunk_header(&mut out, body.len() as u64);
+            out.extend_from_slice(&body);
+            out.extend_from_slice(b"\r\n");
+        } else if !page.chunked {
+            out = body;
+        }
+        if done && page.chunked {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+        if !done {
+            t.page = Some(page);
+        }
+        if out.is_empty() {
+            self.answer_sent(t, local, io);
+            return;
+        }
+        t.client_out += out.len() as u64;
+        self.client_tx = local.now;
+        t.sending = true;
+        io.push(Op::Send {
+            sock: self.client,
+            buf: Buf::of(&out),
+        });
+    }
 
     // ------------------------------------------------------------ monitor
 
@@ -403,35 +517,6 @@ impl Session {
             self.dispatch(t, local, io);
         } else {
             self.evaluate(t, local, io);
-        }
-    }
-}
-
-/// The text of an `errorfile` as head and body.
-fn parsed(text: Arc<[u8]>, status: u16) -> Prepared {
-    let mut head = Head::default();
-    let limits = h1::Limits {
-        head_max: text.len() + 1,
-        ..h1::Limits::default()
-    };
-    match h1::response_head(&text, &limits, &mut head) {
-        Ok(h1::Parse::Done { used }) => {
-            head.delete(b"connection");
-            let length = (text.len() - used).to_string();
-            head.set(b"content-length", length.as_bytes());
-            Prepared {
-                head,
-                body: Text::Shared(text, used),
-            }
-        }
-        // Checked when it was read: only a built-in page can stand in.
-        _ => {
-            let page = page::page_or_500(status);
-            page.head(&mut head);
-            Prepared {
-                head,
-                body: Text::Fixed(page.body.as_bytes()),
-            }
         }
     }
 }

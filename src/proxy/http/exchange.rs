@@ -3,6 +3,7 @@
 use super::flow::{Framed, Wire};
 use super::rules::Stop;
 use super::*;
+use crate::backend::persist::{self, Answering};
 use crate::io::pipe::Pipe;
 use crate::proto::h1::{self, Body, Parse, Peer};
 use crate::proto::http::Version;
@@ -250,6 +251,14 @@ impl Session {
             return;
         }
         let queued = self.stage == Stage::Queue;
+        if !t.up.ended {
+            // The request itself is cut: nobody is there to be answered.
+            self.drop_server(io, true);
+            t.status = 0;
+            self.end(t, local, io, Cause::Client, StageReached::Last);
+            self.over = true;
+            return;
+        }
         self.drop_server(io, true);
         t.keep = false;
         t.cause = Some((Cause::Client, reached));
@@ -450,11 +459,8 @@ impl Session {
                 t.down.wire = Wire::Bare;
                 t.keep = false;
             }
-            Body::UntilClose if old => t.keep = false,
-            Body::UntilClose => {
-                t.response.push(b"transfer-encoding", b"chunked");
-                t.down.wire = Wire::Chunks;
-            }
+            // As haproxy: the end of the connection is the end of the body on both sides.
+            Body::UntilClose => t.keep = false,
             _ => {}
         }
     }
@@ -499,18 +505,18 @@ impl Session {
             return;
         };
         let Some(server) = self.server else { return };
-        let config = &local.config;
-        let now_s = (local.shared.wall_us(local.now) / 1_000_000) as i64;
-        let value = ();
-        t.letters[1] = super::pending::treat(
-            &mut t.response,
+        let answering = Answering {
             cookie,
-            value,
-            server,
-            &t.found.cookie,
-            t.request.method(),
-            now_s,
-        );
+            asked: &t.found.asked,
+            server: local.config.server(server).cookie.as_deref(),
+            method: t.request.method(),
+            now_s: (local.shared.wall_us(local.now) / 1_000_000) as u32,
+        };
+        let mut scratch = Vec::new();
+        let letter = persist::treat_response(&mut t.response, &answering, &mut scratch);
+        if persist::is_tracked(cookie) {
+            t.letters[1] = letter as u8;
+        }
     }
 
     /// A rule stopped the response.
@@ -629,8 +635,14 @@ impl Session {
                 }
             }
             (_, Move::Reading) => self.down_cut(t, local, io, Cause::Server),
-            // Everything of the response was read before.
-            _ => self.drop_server(io, false),
+            // Everything of the response was read before; what is left of the request has no reader.
+            _ => {
+                self.drop_server(io, false);
+                if t.up.state != Move::Done {
+                    t.up.state = Move::Done;
+                    t.keep = false;
+                }
+            }
         }
     }
 

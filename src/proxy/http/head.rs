@@ -225,22 +225,9 @@ impl Session {
                 self.header_failed(local, text);
             }
             Stage::Idle if self.requests > 0 => self.over = true,
-            Stage::Idle => {
-                // Not a byte: haproxy answers nobody, and logs it unless dontlognull.
-                t.began = local.now;
-                t.bad = true;
-                let silent = local.config.frontend(self.frontend).dontlognull
-                    || self.front(local).ignore_probes;
-                if !silent {
-                    let cells = local.cells();
-                    cells.frontends[self.frontend.index()].request_errors.inc();
-                    cells.listeners[self.bind.index()].request_errors.inc();
-                }
-                t.status = 400;
-                t.cause = Some((Cause::Client, StageReached::Request));
-                self.log(t, local);
-                self.over = true;
-            }
+            Stage::Idle if self.front(local).ignore_probes => self.over = true,
+            // Not a byte came: haproxy answers all the same.
+            Stage::Idle => self.refuse_request(t, local, io, 400, Cause::Client),
             Stage::Request => self.refuse_request(t, local, io, 400, Cause::Client),
             Stage::Linger => self.over = true,
             Stage::Exchange if t.up.is_tunnel() => self.up_ended(t, local, io),

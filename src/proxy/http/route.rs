@@ -4,6 +4,7 @@
 use super::rules::Persist;
 use super::subject::View;
 use super::*;
+use crate::backend::persist::{self, Asked, Reading};
 use crate::backend::{self, Ask, Choice, Queue};
 use crate::config::http::{ServerName, SwitchTo};
 use crate::config::{Balance, ProxyProtocol};
@@ -22,7 +23,7 @@ pub(super) const RETRY_PAUSE_MS: u32 = 1000;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Found {
     pub(super) server: Option<ServerId>,
-    pub(super) cookie: super::pending::Seen,
+    pub(super) asked: Asked,
 }
 
 impl Session {
@@ -145,18 +146,21 @@ impl Session {
         let Some(cookie) = &http.cookie else {
             return;
         };
-        let persist = t.persist;
-        let usable = |server: ServerId| stays(server, persist);
-        let now_s = (local.shared.wall_us(local.now) / 1_000_000) as i64;
-        let seen = if t.persist == Persist::Ignore {
-            super::pending::Seen::default()
-        } else {
-            let servers = ();
-            super::pending::look(&mut t.request, cookie, servers, &usable, now_s)
+        let reading = Reading {
+            cookie,
+            values: &local.cookies[id.index()],
+            shared: &local.shared,
+            persist: http.persist || t.persist == Persist::Force,
+            ignored: t.persist == Persist::Ignore,
+            chosen: t.found.server,
+            now_s: (local.shared.wall_us(local.now) / 1_000_000) as u32,
         };
-        t.found.server = t.found.server.or(seen.server);
-        t.found.cookie = seen;
-        t.letters[0] = seen.letter;
+        let mut scratch = Vec::new();
+        t.found.asked = persist::read_request(&mut t.request, &reading, &mut scratch);
+        t.found.server = t.found.asked.server;
+        if persist::is_tracked(cookie) {
+            t.letters = [t.found.asked.found.letter() as u8, b'N'];
+        }
     }
 
     /// What the request gets on its way out: forwarding headers, unique id, name of the server later.
@@ -218,6 +222,12 @@ impl Session {
         let view = &mut local.views[id.index()];
         view.refresh(&local.shared, local.now);
         let persisted = t.found.server.take().filter(|_| !t.redispatch_now);
+        if t.redispatch_now {
+            t.found.asked.redispatched();
+            if t.letters[0] == b'V' {
+                t.letters[0] = t.found.asked.found.letter() as u8;
+            }
+        }
         t.redispatch_now = false;
         let choice = match persisted {
             Some(server) => {

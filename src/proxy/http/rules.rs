@@ -134,7 +134,7 @@ impl Session {
         let Some(stats) = &http.stats else {
             return Step::Next;
         };
-        if !t.request.target().starts_with(&stats.uri) {
+        if stats.matches(t.request.target()).is_none() {
             return Step::Next;
         }
         match self.rules(t, local, arena, &stats.rules) {
