@@ -6,8 +6,8 @@ use super::subject::View;
 use super::*;
 use crate::backend::persist::{self, Asked, Reading};
 use crate::backend::{self, Ask, Choice, Queue};
+use crate::config::ProxyProtocol;
 use crate::config::http::{ServerName, SwitchTo};
-use crate::config::{Balance, ProxyProtocol};
 use crate::io::kernel::Errno;
 use crate::io::op::Connect;
 use crate::lang::acl::Verdict;
@@ -24,6 +24,16 @@ pub(super) const RETRY_PAUSE_MS: u32 = 1000;
 pub(super) struct Found {
     pub(super) server: Option<ServerId>,
     pub(super) asked: Asked,
+}
+
+impl Txn {
+    /// Another server than the one the cookie named serves the request.
+    fn break_persistence(&mut self) {
+        self.found.asked.redispatched();
+        if self.letters[0] == b'V' {
+            self.letters[0] = self.found.asked.found.letter() as u8;
+        }
+    }
 }
 
 impl Session {
@@ -221,24 +231,14 @@ impl Session {
         let ask = self.ask(t, local);
         let view = &mut local.views[id.index()];
         view.refresh(&local.shared, local.now);
-        let persisted = t.found.server.take().filter(|_| !t.redispatch_now);
-        if t.redispatch_now {
-            t.found.asked.redispatched();
-            if t.letters[0] == b'V' {
-                t.letters[0] = t.found.asked.found.letter() as u8;
-            }
-        }
         t.redispatch_now = false;
-        let choice = match persisted {
+        let choice = match t.found.server.take() {
             Some(server) => {
-                let down = t.persist == Persist::Force
-                    || local
-                        .config
-                        .proxy(local.config.backend(id).proxy)
-                        .http
-                        .persist;
-                let _ = (server, down);
-                view.pick(&local.shared, &ask, local.now)
+                let taken = view.take_server(&local.shared, server, &ask, local.now);
+                if taken.elsewhere {
+                    t.break_persistence();
+                }
+                taken.choice
             }
             None => view.pick(&local.shared, &ask, local.now),
         };
@@ -484,7 +484,8 @@ impl Session {
         if !(due || interval != 0 && view.has_alternatives(&local.shared)) {
             return false;
         }
-        t.redispatch_now = backend.balance != Balance::Source;
+        t.redispatch_now = backend.redispatch_avoids();
+        t.break_persistence();
         if let Some(server) = self.server.take() {
             backend::release(&local.shared, local.shard, server);
         }
