@@ -1,4 +1,7 @@
-//! Password hashes as crypt(3) writes them: `$1$` (MD5), `$5$` and `$6$` (SHA-crypt), `$y$` (yescrypt).
+//! Password hashes as crypt(3) writes them: `$1$` (MD5), `$5$` and `$6$` (SHA-crypt), `$y$` (yescrypt), and the
+//! traditional one of thirteen characters (DES).
+
+mod des;
 
 use md5::{Digest as _, Md5};
 use sha_crypt::{PasswordVerifier as _, ShaCrypt};
@@ -7,6 +10,7 @@ use yescrypt::Yescrypt;
 /// A kind of hash that can be verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
+    Des,
     Md5,
     /// SHA-256 or SHA-512.
     Sha,
@@ -39,9 +43,7 @@ pub fn scheme(text: &str) -> Result<Scheme, Unknown> {
         [b'$', b'5' | b'6', b'$', ..] => Ok(Scheme::Sha),
         [b'$', b'y', b'$', ..] => Ok(Scheme::Yescrypt),
         [b'_', ..] if text.len() == 20 => Err(Unknown::Later("of extended DES")),
-        _ if text.len() == 13 && text.bytes().all(|b| DIGITS.contains(&b)) => {
-            Err(Unknown::Later("of DES"))
-        }
+        _ if text.len() == 13 && text.bytes().all(|b| DIGITS.contains(&b)) => Ok(Scheme::Des),
         _ => Err(Unknown::NoHash),
     }
 }
@@ -51,6 +53,7 @@ pub fn scheme(text: &str) -> Result<Scheme, Unknown> {
 /// Takes from a fraction of a millisecond to a large part of a second, as the hash asks for.
 pub fn verify(hash: &str, password: &[u8]) -> bool {
     match scheme(hash) {
+        Ok(Scheme::Des) => verify_des(hash, password),
         Ok(Scheme::Md5) => verify_md5(hash, password),
         Ok(Scheme::Sha) => ShaCrypt::default().verify_password(password, hash).is_ok(),
         Ok(Scheme::Yescrypt) => Yescrypt::default().verify_password(password, hash).is_ok(),
@@ -66,6 +69,11 @@ pub fn same(a: &[u8], b: &[u8]) -> bool {
 
 /// Digits of crypt(3), six bits each.
 const DIGITS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+fn verify_des(hash: &str, password: &[u8]) -> bool {
+    let salt = hash.as_bytes().first_chunk();
+    salt.is_some_and(|salt| same(hash.as_bytes(), &des::digits(password, *salt)))
+}
 
 fn verify_md5(hash: &str, password: &[u8]) -> bool {
     let parts = hash
@@ -141,7 +149,7 @@ mod tests {
     fn hashes_of_crypt_are_verified() {
         for (hash, password) in KNOWN {
             assert!(verify(hash, password.as_bytes()), "{hash}");
-            assert!(!verify(hash, format!("{password}x").as_bytes()), "{hash}");
+            assert!(!verify(hash, format!("!{password}").as_bytes()), "{hash}");
             assert!(!verify(hash, b""), "{hash}");
             let cut = &hash[..hash.len() - 1];
             assert!(!verify(cut, password.as_bytes()), "{cut}");
@@ -174,6 +182,10 @@ mod tests {
     }
 
     const KNOWN: &[(&str, &str)] = &[
+        ("abNANd1rDfiNc", "secret"),
+        ("./7H4fGCYxIHQ", "x"),
+        ("zZoyjepmhj3As", "eightlet"),
+        ("9k/cle2tuzTSc", "pass wd"),
         ("$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1", "secret"),
         ("$1$$LP5.V3ajGqHDdXW6XwZQy.", "x"),
         (
