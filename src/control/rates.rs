@@ -47,6 +47,10 @@ fn raise(shared: &Shared, now: Tick) {
         );
         raise(&front.connection_rate_max, c);
         raise(&front.session_rate_max, s);
+        raise(
+            &front.request_rate_max,
+            sum(&|s| &s.frontends[at].request_rate),
+        );
         connections += c;
         sessions += s;
     }

@@ -181,6 +181,8 @@ pub struct ServerCounters {
     pub server_aborts: Counter,
     pub connects: Counter,
     pub reuses: Counter,
+    /// Connections of this shard's pool that wait for a request (`srv_icur`).
+    pub idle: Counter,
     pub responses: [Counter; 6],
     pub response_time: Counter,
     pub response_time_max: Counter,

@@ -94,6 +94,7 @@ pub struct FrontendShared {
     pub limited_rate: AtomicU64,
     pub session_rate_max: AtomicU64,
     pub connection_rate_max: AtomicU64,
+    pub request_rate_max: AtomicU64,
 }
 
 /// Shared part of a backend.
@@ -213,6 +214,7 @@ impl Shared {
             limited_rate: AtomicU64::new(0),
             session_rate_max: AtomicU64::new(0),
             connection_rate_max: AtomicU64::new(0),
+            request_rate_max: AtomicU64::new(0),
         });
         let backends = many(config.backends.len(), |_| BackendShared {
             version: CachePadded::new(AtomicU64::new(1)),

@@ -206,6 +206,7 @@ pub(super) fn clear_maxima(words: &[String], world: &World<'_>) -> Answer {
         front.connections_max.store(0, Relaxed);
         front.session_rate_max.store(0, Relaxed);
         front.connection_rate_max.store(0, Relaxed);
+        front.request_rate_max.store(0, Relaxed);
     }
     for back in &shared.backends {
         back.queued_max.store(0, Relaxed);
@@ -225,10 +226,20 @@ pub(super) fn clear_maxima(words: &[String], world: &World<'_>) -> Answer {
             .iter()
             .for_each(|c| clear(&[&c.current_max]));
         for c in &shard.backends {
-            clear(&[&c.queue_time_max, &c.connect_time_max, &c.total_time_max]);
+            clear(&[
+                &c.queue_time_max,
+                &c.connect_time_max,
+                &c.response_time_max,
+                &c.total_time_max,
+            ]);
         }
         for c in &shard.servers {
-            clear(&[&c.queue_time_max, &c.connect_time_max, &c.total_time_max]);
+            clear(&[
+                &c.queue_time_max,
+                &c.connect_time_max,
+                &c.response_time_max,
+                &c.total_time_max,
+            ]);
         }
     }
     Answer::done()

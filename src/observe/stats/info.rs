@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::value::{Form, Tags, Value, push_json_field, push_typed_end};
 use super::{Extra, View};
+use crate::config::Mode;
 use crate::shared::counters::ActivityCounters;
 use crate::shared::{Counter, Phase};
 
@@ -181,8 +182,11 @@ fn add_memory<'a>(list: &mut Fields<'a>, view: &View<'a>, extra: &Extra) {
 fn add_connections<'a>(list: &mut Fields<'a>, view: &View<'a>) {
     let (shared, process) = (view.shared, &view.shared.process);
     let accepted: u64 = shared.sum(|s| &s.activity.accepted);
-    let sessions: u64 = (0..shared.frontends.len())
-        .map(|at| shared.sum(|s| &s.frontends[at].sessions))
+    let requests: u64 = (0..shared.frontends.len())
+        .map(|at| match shared.config.frontends[at].mode {
+            Mode::Tcp => shared.sum(|s| &s.frontends[at].sessions),
+            Mode::Http => shared.sum(|s| &s.frontends[at].requests),
+        })
         .sum();
     let maxconn = process.maxconn.load(Relaxed);
     list.add(
@@ -224,7 +228,7 @@ fn add_connections<'a>(list: &mut Fields<'a>, view: &View<'a>) {
     list.add(
         "CumReq",
         *b"MCP",
-        Value::small(sessions),
+        Value::small(requests),
         "Requests, or sessions in TCP",
     );
     list.add(

@@ -144,6 +144,25 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Answers by class (0: none of haproxy's five); their number.
+    fn set_responses(&mut self, of: impl Fn(usize) -> u64) -> u64 {
+        let columns = [
+            Col::HrspOther,
+            Col::Hrsp1xx,
+            Col::Hrsp2xx,
+            Col::Hrsp3xx,
+            Col::Hrsp4xx,
+            Col::Hrsp5xx,
+        ];
+        let mut all = 0;
+        for (class, column) in columns.into_iter().enumerate() {
+            let count = of(class);
+            self.set(column, Value::U64(count));
+            all += count;
+        }
+        all
+    }
+
     fn set_bytes(&mut self, bytes_in: u64, bytes_out: u64) {
         // A relay sends on what it receives, so each direction has one count for both of its ends.
         self.set_all([
@@ -171,7 +190,8 @@ pub fn frontend<'a>(view: &View<'a>, id: FrontendId) -> Row<'a> {
     let sum = |of: fn(&FrontendCounters) -> &Counter| shared.sum(|s| of(&s.frontends[id.index()]));
     let rate =
         |of: fn(&FrontendCounters) -> &FreqCounter| rate(view, |s| of(&s.frontends[id.index()]));
-    let sessions = sum(|c| &c.sessions);
+    let (sessions, requests) = (sum(|c| &c.sessions), sum(|c| &c.requests));
+    let http = config.mode == Mode::Http;
     let mut row = Row::new(Kind::Frontend, view, config.proxy, 0, "FRONTEND");
     row.set(Col::SCur, Value::U32(state.connections.load(Relaxed)));
     row.set(Col::SMax, Value::U32(state.connections_max.load(Relaxed)));
@@ -189,7 +209,7 @@ pub fn frontend<'a>(view: &View<'a>, id: FrontendId) -> Row<'a> {
         (Col::DReq, sum(|c| &c.denied_requests)),
         (Col::DResp, sum(|c| &c.denied_responses)),
         (Col::EReq, sum(|c| &c.request_errors)),
-        (Col::ReqTot, 0),
+        (Col::ReqTot, requests),
         (Col::CompIn, 0),
         (Col::CompOut, 0),
         (Col::CompByp, 0),
@@ -197,12 +217,12 @@ pub fn frontend<'a>(view: &View<'a>, id: FrontendId) -> Row<'a> {
         (Col::ConnTot, sum(|c| &c.connections)),
         (Col::DCon, sum(|c| &c.denied_connections)),
         (Col::DSes, sum(|c| &c.denied_sessions)),
-        (Col::SessOther, sessions),
-        (Col::H1Sess, 0),
+        (Col::SessOther, if http { 0 } else { sessions }),
+        (Col::H1Sess, if http { sessions } else { 0 }),
         (Col::H2Sess, 0),
         (Col::H3Sess, 0),
         (Col::ReqOther, 0),
-        (Col::H1Req, 0),
+        (Col::H1Req, requests),
         (Col::H2Req, 0),
         (Col::H3Req, 0),
     ]);
@@ -221,8 +241,27 @@ pub fn frontend<'a>(view: &View<'a>, id: FrontendId) -> Row<'a> {
         Col::ConnRateMax,
         Value::small(state.connection_rate_max.load(Relaxed)),
     );
-    row.set(Col::ReqRate, Value::U32(0));
-    row.set(Col::ReqRateMax, Value::U32(0));
+    row.set(Col::ReqRate, Value::small(rate(|c| &c.request_rate)));
+    row.set(
+        Col::ReqRateMax,
+        Value::small(state.request_rate_max.load(Relaxed)),
+    );
+    if http {
+        row.set_responses(|class| shared.sum(|s| &s.frontends[id.index()].responses[class]));
+        row.set_all([
+            (Col::Intercepted, sum(|c| &c.intercepted)),
+            (Col::CacheLookups, 0),
+            (Col::CacheHits, 0),
+            (
+                Col::H1OpenConnections,
+                state.connections.load(Relaxed).into(),
+            ),
+            (Col::H1TotalConnections, sum(|c| &c.connections)),
+            (Col::H1TotalStreams, requests),
+            (Col::H1BytesIn, sum(|c| &c.bytes_in)),
+            (Col::H1BytesOut, sum(|c| &c.bytes_out)),
+        ]);
+    }
     row
 }
 
@@ -311,7 +350,7 @@ pub fn server<'a>(view: &View<'a>, id: ServerId) -> Row<'a> {
         (Col::CliAbrt, sum(|c| &c.client_aborts)),
         (Col::SrvAbrt, sum(|c| &c.server_aborts)),
         (Col::Connect, sum(|c| &c.connects)),
-        (Col::Reuse, 0),
+        (Col::Reuse, sum(|c| &c.reuses)),
     ]);
     row.set_bytes(sum(|c| &c.bytes_in), sum(|c| &c.bytes_out));
     row.set(Col::Status, Value::text(server_status(view, id)));
@@ -349,8 +388,18 @@ pub fn server<'a>(view: &View<'a>, id: ServerId) -> Row<'a> {
         let c = each(s);
         Times {
             sessions: &c.sessions,
-            sums: [&c.queue_time, &c.connect_time, &c.total_time],
-            most: [&c.queue_time_max, &c.connect_time_max, &c.total_time_max],
+            sums: [
+                &c.queue_time,
+                &c.connect_time,
+                &c.response_time,
+                &c.total_time,
+            ],
+            most: [
+                &c.queue_time_max,
+                &c.connect_time_max,
+                &c.response_time_max,
+                &c.total_time_max,
+            ],
         }
     });
     set_check(&mut row, view, config, cell);
@@ -358,13 +407,20 @@ pub fn server<'a>(view: &View<'a>, id: ServerId) -> Row<'a> {
     if let Some(cookie) = &config.cookie {
         row.set(Col::Cookie, Value::text(String::from_utf8_lossy(cookie)));
     }
-    for column in [
-        Col::SrvICur,
-        Col::IdleConnCur,
-        Col::SafeConnCur,
-        Col::PrivIdleCur,
-    ] {
+    // One list of idle connections, which are all as safe as their last use made them.
+    let idle = Value::small(sum(|c| &c.idle));
+    row.set(Col::SrvICur, idle.clone());
+    row.set(Col::IdleConnCur, idle);
+    for column in [Col::SafeConnCur, Col::PrivIdleCur] {
         row.set(column, Value::U32(0));
+    }
+    if let Some(most) = config.pool_max {
+        row.set(Col::SrvILim, Value::U32(most));
+    }
+    if backend.mode == Mode::Http {
+        let answers =
+            row.set_responses(|class| shared.sum(|s| &s.servers[id.index()].responses[class]));
+        row.set(Col::ReqTot, Value::U64(answers));
     }
     row.set(Col::UsedConnCur, Value::U32(current));
     row.set(Col::NeedConnEst, Value::U32(cell.current_max.load(Relaxed)));
@@ -499,7 +555,7 @@ pub fn backend<'a>(view: &View<'a>, id: BackendId, hiding: bool) -> Row<'a> {
         (Col::CompByp, 0),
         (Col::CompRsp, 0),
         (Col::Connect, sum(|c| &c.connects)),
-        (Col::Reuse, 0),
+        (Col::Reuse, sum(|c| &c.reuses)),
         (Col::ChkDown, state.downs.load(Relaxed)),
     ]);
     row.set_bytes(sum(|c| &c.bytes_in), sum(|c| &c.bytes_out));
@@ -525,8 +581,18 @@ pub fn backend<'a>(view: &View<'a>, id: BackendId, hiding: bool) -> Row<'a> {
         let c = each(s);
         Times {
             sessions: &c.sessions,
-            sums: [&c.queue_time, &c.connect_time, &c.total_time],
-            most: [&c.queue_time_max, &c.connect_time_max, &c.total_time_max],
+            sums: [
+                &c.queue_time,
+                &c.connect_time,
+                &c.response_time,
+                &c.total_time,
+            ],
+            most: [
+                &c.queue_time_max,
+                &c.connect_time_max,
+                &c.response_time_max,
+                &c.total_time_max,
+            ],
         }
     });
     row.set(Col::Algo, Value::text(algorithm(&config.balance)));
@@ -535,6 +601,14 @@ pub fn backend<'a>(view: &View<'a>, id: BackendId, hiding: bool) -> Row<'a> {
             Col::Cookie,
             Value::text(String::from_utf8_lossy(&cookie.name)),
         );
+    }
+    if config.mode == Mode::Http {
+        row.set_responses(|class| shared.sum(|s| &s.backends[id.index()].responses[class]));
+        row.set_all([
+            (Col::ReqTot, sum(|c| &c.requests)),
+            (Col::CacheLookups, 0),
+            (Col::CacheHits, 0),
+        ]);
     }
     for column in [
         Col::AggServerStatus,
@@ -641,11 +715,11 @@ fn rate<'a>(view: &View<'a>, of: impl Fn(&'a ShardShared) -> &'a FreqCounter) ->
         .sum()
 }
 
-/// Counters behind the time columns of one shard: queue, connect, total.
+/// Counters behind the time columns of one shard: queue, connect, response, total.
 struct Times<'a> {
     sessions: &'a Counter,
-    sums: [&'a Counter; 3],
-    most: [&'a Counter; 3],
+    sums: [&'a Counter; 4],
+    most: [&'a Counter; 4],
 }
 
 /// Sessions an average goes over at most.
@@ -658,9 +732,9 @@ fn set_times<'a>(row: &mut Row<'a>, view: &View<'a>, of: impl Fn(&'a ShardShared
         .iter()
         .map(|t| t.sessions.get().min(AVERAGED_SESSIONS))
         .sum();
-    let averages = [Col::QTime, Col::CTime, Col::TTime];
-    let maxima = [Col::QTimeMax, Col::CTimeMax, Col::TTimeMax];
-    for at in 0..3 {
+    let averages = [Col::QTime, Col::CTime, Col::RTime, Col::TTime];
+    let maxima = [Col::QTimeMax, Col::CTimeMax, Col::RTimeMax, Col::TTimeMax];
+    for at in 0..4 {
         let sum: u64 = shards.iter().map(|t| t.sums[at].get()).sum();
         row.set(
             averages[at],
@@ -675,8 +749,6 @@ fn set_times<'a>(row: &mut Row<'a>, view: &View<'a>, of: impl Fn(&'a ShardShared
             Value::small(shards.iter().map(|t| t.most[at].get()).max().unwrap_or(0)),
         );
     }
-    row.set(Col::RTime, Value::U32(0));
-    row.set(Col::RTimeMax, Value::U32(0));
 }
 
 /// Seconds since a tick in ms.

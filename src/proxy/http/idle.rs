@@ -55,6 +55,7 @@ impl Session {
             return false;
         };
         local.idle_of[server.index()].push(key);
+        local.cells().servers[server.index()].idle.inc();
         io.set_owner(sock, Owner::Idle(key).pack());
         true
     }
@@ -92,6 +93,7 @@ impl Session {
         let Some(at) = found else { return false };
         let key = idle.remove(at);
         let parked = local.idle.remove(key).expect("listed for its server");
+        local.cells().servers[server.index()].idle.sub(1);
         io.set_owner(parked.sock, Owner::Http(self.key).pack());
         self.use_link(t, local, io, parked.sock, parked.link);
         true
@@ -140,6 +142,7 @@ pub fn on_idle_done(local: &mut Local, io: &mut dyn Io, key: Key, done: Done) {
     drop_payload(io, done.what);
     if let Some(parked) = local.idle.remove(key) {
         local.idle_of[parked.server.index()].retain(|k| *k != key);
+        local.cells().servers[parked.server.index()].idle.sub(1);
         io.push(Op::Close {
             sock: parked.sock,
             reset: false,
@@ -171,6 +174,7 @@ pub fn purge(local: &mut Local, io: &mut dyn Io) {
         };
         // The oldest stand first.
         let gone: Vec<Key> = local.idle_of[server].drain(..ends).collect();
+        local.cells().servers[server].idle.sub(gone.len() as u64);
         for key in gone {
             let parked = local.idle.remove(key).expect("listed for its server");
             io.push(Op::Close {

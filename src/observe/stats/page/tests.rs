@@ -574,3 +574,100 @@ fn a_busy_page_can_be_looked_at() {
         .set_admin(crate::shared::server_cell::admin::FDRAIN);
     std::fs::write(path, body_of(&world, "/stats;st=PART", true)).unwrap();
 }
+
+/// Columns of the core that haproxy 2.6.12 filled in rows of HTTP proxies with legends.
+#[test]
+fn rows_of_http_proxies_fill_the_columns_that_haproxy_fills() {
+    const COMMON: &str =
+        "pxname svname scur smax stot bin bout status pid iid sid type mode eint wrew";
+    const RESPONSES: &str = "hrsp_1xx hrsp_2xx hrsp_3xx hrsp_4xx hrsp_5xx hrsp_other req_tot";
+    const BACK: &str = "qcur qmax dresp econ eresp wretr wredis weight act bck lastchg lbtot rate rate_max cli_abrt \
+        srv_abrt lastsess qtime ctime rtime ttime connect reuse qtime_max ctime_max rtime_max ttime_max uweight";
+    const FRONT: &str = "slim dreq dresp ereq rate rate_lim rate_max req_rate req_rate_max comp_in comp_out comp_byp \
+        comp_rsp conn_rate conn_rate_max conn_tot intercepted dcon dses cache_lookups cache_hits";
+    const SERVER: &str =
+        "srv_icur idle_conn_cur safe_conn_cur used_conn_cur need_conn_est addr cookie";
+    const BACKEND: &str = "slim dreq chkdown downtime comp_in comp_out comp_byp comp_rsp algo cache_lookups \
+        cache_hits agg_server_status agg_server_check_status agg_check_status";
+    let world = fixture::world_with(fixture::CONFIG, |config| {
+        let (fe, be) = (id(config, "fe").index(), id(config, "be").index());
+        config.proxies[be].http.stats = Some(stats(|s| s.show_legends = true));
+        for at in [fe, be] {
+            config.proxies[at].mode = Mode::Http;
+        }
+        config.frontends[0].mode = Mode::Http;
+        config.backends.last_mut().unwrap().mode = Mode::Http;
+        for server in &mut config.servers {
+            server.cookie = Some((*b"x").into());
+        }
+    });
+    let csv = body(&world, "/stats;csv");
+    let mut lines = csv.lines();
+    let names: Vec<&str> = lines.next().unwrap()[2..].split(',').collect();
+    // Those that 2.6 does not have are not looked at.
+    let core = names.iter().position(|n| *n == "agg_check_status").unwrap();
+    for (row, parts) in [
+        ("fe,FRONTEND,", [COMMON, RESPONSES, FRONT]),
+        ("be,s2,", [COMMON, RESPONSES, SERVER]),
+        ("be,BACKEND,", [COMMON, RESPONSES, BACKEND]),
+    ] {
+        let line = csv.lines().find(|l| l.starts_with(row)).unwrap();
+        let filled = names.iter().zip(line.split(',')).take(core + 1);
+        let mut filled: Vec<&str> = filled
+            .filter(|(_, v)| !v.is_empty())
+            .map(|(n, _)| *n)
+            .collect();
+        let back = if row.starts_with("be") { BACK } else { "" };
+        let mut wanted: Vec<&str> = parts
+            .iter()
+            .chain([&back])
+            .flat_map(|p| p.split_whitespace())
+            .collect();
+        filled.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(filled, wanted, "{row}");
+    }
+}
+
+#[test]
+fn requests_answers_and_reuse_are_counted_in_http() {
+    let world = fixture::world_with(fixture::CONFIG, |config| {
+        let at = id(config, "be").index();
+        config.proxies[at].http.stats = Some(stats(|_| {}));
+        config.frontends[0].mode = Mode::Http;
+        config.backends.last_mut().unwrap().mode = Mode::Http;
+    });
+    let s1 = server(&world, "s1").index();
+    for shard in &world.shared.shards {
+        shard.frontends[0].requests.add(10);
+        shard.frontends[0].responses[2].add(7);
+        shard.frontends[0].responses[0].add(3);
+        shard.servers[s1].responses[5].add(2);
+        shard.servers[s1].reuses.add(4);
+        shard.servers[s1].idle.add(1);
+        shard.servers[s1].sessions.add(1);
+        shard.servers[s1].response_time.add(30);
+        shard.servers[s1].response_time_max.raise(40);
+    }
+    let csv = body(&world, "/stats;csv");
+    let names: Vec<&str> = csv.lines().next().unwrap()[2..].split(',').collect();
+    let value = |row: &str, name: &str| {
+        let at = names.iter().position(|n| *n == name).unwrap();
+        let line = csv.lines().find(|l| l.starts_with(row)).unwrap();
+        line.split(',').nth(at).unwrap().to_owned()
+    };
+    for (row, name, wanted) in [
+        ("fe,FRONTEND,", "req_tot", "20"),
+        ("fe,FRONTEND,", "hrsp_2xx", "14"),
+        ("fe,FRONTEND,", "hrsp_other", "6"),
+        ("fe,FRONTEND,", "h1req", "20"),
+        ("be,s1,", "hrsp_5xx", "4"),
+        ("be,s1,", "req_tot", "4"),
+        ("be,s1,", "reuse", "8"),
+        ("be,s1,", "srv_icur", "2"),
+        ("be,s1,", "rtime", "30"),
+        ("be,s1,", "rtime_max", "40"),
+    ] {
+        assert_eq!(value(row, name), wanted, "{row} {name}");
+    }
+}
