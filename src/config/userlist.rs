@@ -1,6 +1,7 @@
 //! `userlist` sections: names, passwords and groups for `http_auth` (configuration.txt 3.4 "Userlists").
 
 use crate::base::crypt;
+use crate::lang::subject::{Login, Secret};
 
 /// One section.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +34,18 @@ impl Userlist {
 }
 
 impl User {
+    /// What expressions are told of the user; a hash stays here.
+    pub fn login(&self) -> Login<'_> {
+        let secret = match &self.password {
+            Password::Plain(text) => Secret::Plain(text.as_bytes()),
+            Password::Hashed(_) => Secret::Hashed,
+            Password::None => Secret::Nobody,
+        };
+        Login {
+            secret,
+            groups: &self.groups,
+        }
+    }
     pub fn is_in(&self, group: &[u8]) -> bool {
         self.groups.iter().any(|g| g.as_bytes() == group)
     }
@@ -68,6 +81,9 @@ mod tests {
         let tom = lists[0].user(b"tom").unwrap();
         assert!(tom.is_in(b"g1") && tom.is_in(b"g2") && !tom.is_in(b"g3"));
         assert!(verify(tom, b"cat") && !verify(tom, b"dog") && !is_slow(tom));
+        let login = tom.login();
+        assert!(matches!(login.secret, Secret::Plain(b"cat")));
+        assert_eq!(login.groups, ["g2", "g1"]);
         let ann = lists[0].user(b"ann").unwrap();
         assert!(ann.is_in(b"g1") && !verify(ann, b""));
         assert!(lists[0].user(b"bob").is_none());
