@@ -89,13 +89,13 @@ pub enum H1ErrorKind {
     EmptyAuthority,
     /// CONNECT without a port, or with one that is no number (RFC 9112 3.2.3).
     ConnectPort,
-    /// A request line of HTTP/0.9: no version (RFC 9112 2.3).
+    /// A request line without version; the unsafe option takes GET as HTTP/0.9 had it (RFC 9112 2.3).
     Http09,
     /// Neither `HTTP/` digit dot digit, nor what the unsafe option adds (RFC 9112 2.3).
     Version,
     /// A status that is not of digits (RFC 9112 4).
     Status,
-    /// A status with more than three digits (RFC 9110 15).
+    /// A status of more than three digits, of four with the unsafe option (RFC 9110 15).
     StatusDigits,
     /// A control character in the reason (RFC 9112 4).
     Reason,
@@ -135,7 +135,7 @@ pub enum H1ErrorKind {
     ChunkSize,
     /// A chunk of 2^52 bytes or more, which haproxy refuses (RFC 9112 7.1).
     ChunkSizeOverflow,
-    /// A chunk extension with control characters, badly quoted, or too long (RFC 9112 7.1.1).
+    /// A chunk extension with control characters, badly quoted, or longer than [`SIZE_LINE_MAX`] (RFC 9112 7.1.1).
     ChunkExtension,
     /// Something else than CRLF after the bytes of a chunk (RFC 9112 7.1).
     ChunkEnd,

@@ -154,40 +154,18 @@ impl ChunkDecoder {
     }
 
     fn size(&mut self, bytes: &[u8]) -> Result<Step, H1Error> {
-        let mut len = 0u64;
-        let mut at = 0;
-        loop {
-            let Some(byte) = bytes.get(at) else {
-                return short(bytes);
-            };
-            let Some(digit) = (*byte as char).to_digit(16) else {
-                break;
-            };
-            if len >> 48 != 0 {
-                // haproxy takes 52 bits.
-                return error(Kind::ChunkSizeOverflow, at);
+        let Some(SizeLine {
+            len,
+            digits,
+            end: at,
+        }) = size_line(&bytes[..bytes.len().min(SIZE_LINE_MAX)])?
+        else {
+            // Not even what fits holds the end of the line.
+            if bytes.len() >= SIZE_LINE_MAX {
+                return error(Kind::ChunkExtension, SIZE_LINE_MAX);
             }
-            len = len << 4 | u64::from(digit);
-            at += 1;
-        }
-        if at == 0 {
-            return error(Kind::ChunkSize, 0);
-        }
-        let digits = at;
-        at = match bytes[at] {
-            b'\r' => at,
-            b'\n' => return error(Kind::BareLf, at),
-            b';' | b' ' | b'\t' => match extensions(bytes, at)? {
-                Some(at) => at,
-                None => return short(bytes),
-            },
-            _ => return error(Kind::ChunkSize, at),
+            return Ok(Step::Partial);
         };
-        match bytes.get(at + 1) {
-            Some(b'\n') => at += 2,
-            Some(_) => return error(Kind::BareCr, at + 1),
-            None => return short(bytes),
-        }
         let verbatim = at == digits + 2 && (bytes[0] != b'0' || digits == 1);
         if len > 0 {
             self.state = State::Data(len);
@@ -223,28 +201,63 @@ fn error<T>(kind: Kind, at: usize) -> Result<T, H1Error> {
     Err(H1Error { kind, at })
 }
 
-/// The line goes on behind `bytes`, unless it is too long already.
-fn short(bytes: &[u8]) -> Result<Step, H1Error> {
-    if bytes.len() >= SIZE_LINE_MAX {
-        return error(Kind::ChunkExtension, SIZE_LINE_MAX);
-    }
-    Ok(Step::Partial)
+/// The line that starts a chunk.
+struct SizeLine {
+    len: u64,
+    /// How many digits there are.
+    digits: usize,
+    /// Where the line ends, CRLF included.
+    end: usize,
 }
 
-/// Passes over blanks and `;name=value` extensions from `at` on (RFC 9112 7.1.1); where the CR is, if it is there.
-fn extensions(bytes: &[u8], mut at: usize) -> Result<Option<usize>, H1Error> {
-    let mut quoted = false;
-    while matches!(bytes.get(at), Some(b' ' | b'\t')) {
-        at += 1;
-    }
-    match bytes.get(at) {
-        Some(b';' | b'\r' | b'\n') | None => {}
-        Some(_) => return error(Kind::ChunkSize, at),
-    }
-    while at < SIZE_LINE_MAX {
+/// Reads the line that starts a chunk, extensions checked and passed over (RFC 9112 7.1.1); `None`: it goes on.
+fn size_line(bytes: &[u8]) -> Result<Option<SizeLine>, H1Error> {
+    let mut len = 0u64;
+    let mut at = 0;
+    loop {
         let Some(byte) = bytes.get(at) else {
             return Ok(None);
         };
+        let Some(digit) = (*byte as char).to_digit(16) else {
+            break;
+        };
+        if len >> 48 != 0 {
+            // haproxy takes 52 bits.
+            return error(Kind::ChunkSizeOverflow, at);
+        }
+        len = len << 4 | u64::from(digit);
+        at += 1;
+    }
+    let digits = at;
+    if digits == 0 {
+        return error(Kind::ChunkSize, 0);
+    }
+    while matches!(bytes.get(at), Some(b' ' | b'\t')) {
+        at += 1;
+    }
+    if matches!(bytes.get(at), Some(b';')) {
+        let Some(end) = extensions(bytes, at)? else {
+            return Ok(None);
+        };
+        at = end;
+    }
+    match (bytes.get(at), bytes.get(at + 1)) {
+        (Some(b'\r'), Some(b'\n')) => Ok(Some(SizeLine {
+            len,
+            digits,
+            end: at + 2,
+        })),
+        (None, _) | (Some(b'\r'), None) => Ok(None),
+        (Some(b'\r'), _) => error(Kind::BareCr, at + 1),
+        (Some(b'\n'), _) => error(Kind::BareLf, at),
+        _ => error(Kind::ChunkSize, at),
+    }
+}
+
+/// Passes over extensions from the semicolon at `at` on; where the line ends, if it does.
+fn extensions(bytes: &[u8], mut at: usize) -> Result<Option<usize>, H1Error> {
+    let mut quoted = false;
+    while let Some(byte) = bytes.get(at) {
         match byte {
             b'\r' if !quoted => return Ok(Some(at)),
             b'\n' => return error(Kind::BareLf, at),
@@ -262,7 +275,7 @@ fn extensions(bytes: &[u8], mut at: usize) -> Result<Option<usize>, H1Error> {
         }
         at += 1;
     }
-    error(Kind::ChunkExtension, SIZE_LINE_MAX)
+    Ok(None)
 }
 
 /// Whether a trailer is sent on: none that frames, routes, authenticates or belongs to this hop (RFC 9110 6.5.1).
@@ -342,15 +355,26 @@ pub(super) struct Collected {
 
 /// Decodes `data` as if it came `piece` bytes at a time.
 pub(super) fn collect(data: &[u8], piece: usize) -> Collected {
+    collect_seen(data, (1..).map(|n| n * piece))
+}
+
+/// Decodes `data` as if it came in two pieces.
+#[cfg(test)]
+pub(super) fn collect_at(data: &[u8], cut: usize) -> Collected {
+    collect_seen(data, [cut, data.len()].into_iter())
+}
+
+/// Decodes `data` as if so many bytes of it were there at each time.
+fn collect_seen(data: &[u8], times: impl Iterator<Item = usize>) -> Collected {
     let mut decoder = ChunkDecoder::new(&Limits::default());
     let mut out = Collected {
         payload: Vec::new(),
         trailers: Vec::new(),
         end: None,
     };
-    let (mut taken, mut seen) = (0, 0);
-    while out.end.is_none() && seen < data.len() {
-        seen = (seen + piece).min(data.len());
+    let mut taken = 0;
+    for seen in times {
+        let seen = seen.min(data.len());
         loop {
             match decoder.decode(&data[taken..seen]) {
                 Ok(Step::Partial) => break,
@@ -362,16 +386,17 @@ pub(super) fn collect(data: &[u8], piece: usize) -> Collected {
                 Ok(Step::End { used, .. }) => {
                     write_last_chunk(&mut out.trailers, decoder.trailers());
                     out.end = Some(Ok(taken + used));
-                    break;
+                    return out;
                 }
                 Err(e) => {
-                    out.end = Some(Err(H1Error {
-                        at: e.at + taken,
-                        ..e
-                    }));
-                    break;
+                    let at = e.at + taken;
+                    out.end = Some(Err(H1Error { at, ..e }));
+                    return out;
                 }
             }
+        }
+        if seen == data.len() {
+            break;
         }
     }
     out

@@ -35,8 +35,8 @@ pub struct RequestFraming {
     pub connect: bool,
     /// HEAD: no body in the answer.
     pub head: bool,
-    /// Both lengths were there, or chunks in HTTP/1.0, or a body with CONNECT: where the message ends is doubtful to
-    /// some. The connection to the server is not kept either.
+    /// Chunks in HTTP/1.0, or a body with CONNECT: some may think that the message ends elsewhere. The connection to the
+    /// server is not kept either.
     pub insecure: bool,
 }
 
@@ -80,12 +80,15 @@ struct Options {
 
 /// The elements of a list (RFC 9110 5.6.1), empty ones too, with their offsets.
 pub(super) fn elements(list: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let mut start = 0;
+    let mut next = 0;
     list.split(|b| *b == b',').map(move |part| {
+        let at = next;
+        next += part.len() + 1;
         let lead = part.iter().take_while(|b| blank(**b)).count();
-        let at = start + lead;
-        start += part.len() + 1;
-        (at, part.trim_ascii())
+        let tail = part.iter().rev().take_while(|b| blank(**b)).count();
+        // All blanks: none of it.
+        let end = (part.len() - tail).max(lead);
+        (at + lead, &part[lead..end])
     })
 }
 
@@ -281,7 +284,7 @@ pub fn request_framing(head: &mut Head, limits: &Limits) -> Result<RequestFramin
         head: is(head, b"HEAD"),
         insecure: match connect {
             true => seen.chunked || seen.length.is_some_and(|l| l > 0),
-            false => seen.chunked && (seen.length.is_some() || old),
+            false => seen.chunked && old,
         },
         ..RequestFraming::default()
     };
@@ -316,8 +319,8 @@ pub fn request_framing(head: &mut Head, limits: &Limits) -> Result<RequestFramin
         }
         framing.websocket_key_missing = true;
     }
-    framing.keep_alive = keeps(seen.options, head.version)
-        && (!framing.insecure || limits.keep_insecure_te && !old && !connect);
+    let both = seen.chunked && seen.length.is_some() && !limits.keep_insecure_te;
+    framing.keep_alive = keeps(seen.options, head.version) && !framing.insecure && !both;
     framing.expect_continue = seen.expect && !old && framing.body != Body::None;
     Ok(framing)
 }
@@ -347,7 +350,7 @@ pub fn response_framing(
             if !to.upgrade || !seen.options.upgrade {
                 return err(Kind::UnwantedUpgrade, 0);
             }
-            if seen.websocket && !seen.websocket_key && !limits.unsafe_ok {
+            if seen.websocket && !seen.websocket_key {
                 return err(Kind::WebSocketKey, 0);
             }
             head.retain(|n, _| n != b"transfer-encoding" && n != b"content-length");
@@ -382,9 +385,8 @@ pub fn response_framing(
     }
     if seen.chunked && !framing.interim && framing.body != Body::Tunnel && head.status != 204 {
         plain_chunked(head);
-        if seen.length.is_some() || head.version == Version::Http10 {
-            framing.keep_alive = false;
-        }
+        framing.keep_alive &=
+            !framing.insecure && (seen.length.is_none() || limits.keep_insecure_te);
     }
     if seen.upgrade {
         without_h2(head);

@@ -79,15 +79,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// First byte at or after `from` that is no space.
-fn spaces(bytes: &[u8], from: usize) -> Result<usize, Stop> {
-    match bytes[from..].iter().position(|b| *b != b' ') {
-        Some(n) => Ok(from + n),
-        None => Err(Stop::More),
-    }
-}
-
-/// The same for spaces and tabs, which a status line may have.
+/// First byte at or after `from` that is no blank: words of a start line may be so apart (RFC 9112 3 and 4).
 fn blanks(bytes: &[u8], from: usize) -> Result<usize, Stop> {
     match bytes[from..].iter().position(|b| !is_blank(*b)) {
         Some(n) => Ok(from + n),
@@ -166,27 +158,35 @@ fn request(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<usize, Stop
     let start = blank_lines(bytes)?;
     let mut at = skip(bytes, start, TOKEN)?;
     let method = start..at;
-    if method.is_empty() || bytes[at] != b' ' {
+    if method.is_empty() || !is_blank(bytes[at]) {
         return bad(Kind::Method, at);
     }
     if bytes[method.clone()] == *b"PRI" {
         return bad(Kind::Http2Preface, start);
     }
-    at = spaces(bytes, at)?;
-    let start = at;
+    let start = blanks(bytes, at)?;
+    at = start;
     at = loop {
         at = skip(bytes, at, TARGET)?;
         match bytes[at] {
-            b' ' => break at,
-            b'\r' | b'\n' => return bad(Kind::Http09, at),
+            b' ' | b'\t' | b'\r' | b'\n' => break at,
             b'#' | 0x80.. if limits.unsafe_ok => at += 1,
             _ => return bad(Kind::TargetByte, at),
         }
     };
     let target = start..at;
-    at = spaces(bytes, at)?;
+    at = blanks(bytes, at)?;
     if matches!(bytes[at], b'\r' | b'\n') {
-        return bad(Kind::Http09, at);
+        if !limits.unsafe_ok || target.is_empty() || bytes[method.clone()] != *b"GET" {
+            return bad(Kind::Http09, at);
+        }
+        // A whole request: there are no fields.
+        let used = line_end(bytes, at)?;
+        head.version = Version::Http10;
+        head.place_request(method, target);
+        head.load(&bytes[..used], false);
+        check_target(head, limits)?;
+        return Ok(used);
     }
     at = version(bytes, at, limits, head)?;
     if !matches!(bytes[at], b'\r' | b'\n') {
@@ -210,7 +210,7 @@ fn response(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<usize, Sto
     let start = at;
     let mut status = 0u16;
     while byte(bytes, at)?.is_ascii_digit() {
-        if at - start == 3 {
+        if at - start == if limits.unsafe_ok { 4 } else { 3 } {
             return bad(Kind::StatusDigits, at);
         }
         status = status * 10 + u16::from(bytes[at] - b'0');
