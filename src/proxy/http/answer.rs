@@ -270,7 +270,8 @@ impl Session {
         let request = stats.matches(t.request.target());
         let request = request.expect("matched before");
         let post = t.request.method() == b"POST";
-        if post && !t.body_whole && !t.up.ended {
+        let denied = post && (!admin || post::is_foreign(&t.request));
+        if post && !denied && !t.body_whole && !t.up.ended {
             // The fields of the form are its body.
             t.cursor.rule = 0;
             let ms = self.front(local).timeout_http_request_ms;
@@ -281,10 +282,14 @@ impl Session {
             return;
         }
         if post {
-            let outcome = self.act_on_form(t, local, admin);
+            let outcome = if denied {
+                stats_page::Outcome::Deny
+            } else {
+                self.act_on_form(t, local)
+            };
             let mut head = Head::default();
             request.redirect(stats, outcome, &mut head);
-            t.up.ended = true;
+            self.drop_body(t, io);
             let answer = Prepared {
                 head,
                 body: Vec::new(),
@@ -317,11 +322,24 @@ impl Session {
         self.send_own(t, local, io, Buf::of(&out));
     }
 
-    /// Does what the form of the page asks for, if it may.
-    fn act_on_form(&mut self, t: &Txn, local: &mut Local, admin: bool) -> stats_page::Outcome {
-        if !admin || post::is_foreign(&t.request) {
-            return stats_page::Outcome::Deny;
+    /// What came of the body is done with: behind it stands the next request.
+    fn drop_body(&mut self, t: &mut Txn, io: &mut dyn Io) {
+        let Some(carry) = self.carry.take() else {
+            return;
+        };
+        match t.up.pass(carry) {
+            Ok(body) => {
+                if let Some(body) = body {
+                    io.give_buf(body);
+                }
+                self.carry = t.up.excess.take();
+            }
+            Err(_) => t.keep = false,
         }
+    }
+
+    /// Does what the form of the page asks for, if it may.
+    fn act_on_form(&mut self, t: &Txn, local: &mut Local) -> stats_page::Outcome {
         let body = self.body_at_hand(t);
         if body.len() > post::body_max(&local.config) {
             return stats_page::Outcome::Excd;

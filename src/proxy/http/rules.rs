@@ -134,7 +134,9 @@ impl Session {
         let Some(stats) = &http.stats else {
             return Step::Next;
         };
-        if stats.matches(t.request.target()).is_none() {
+        // Requests of other methods go on to the server, as in haproxy.
+        let asks = matches!(t.request.method(), b"GET" | b"HEAD" | b"POST");
+        if !asks || stats.matches(t.request.target()).is_none() {
             return Step::Next;
         }
         match self.rules(t, local, arena, &stats.rules) {
