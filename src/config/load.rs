@@ -6,12 +6,13 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use super::model::Config;
-use super::raw::Raw;
+use super::raw::{LogWord, Raw};
 use super::words::Cx;
 use super::{resolve, section};
 use crate::lang::cond::Predicates;
 use crate::lang::diag::{Diags, Severity, nearest};
 use crate::lang::env::Env;
+use crate::lang::expr::VarNames;
 use crate::lang::lexer::read_lines;
 use crate::lang::source::Sources;
 
@@ -171,6 +172,7 @@ pub fn load(inputs: &LoadInputs<'_>) -> Loaded {
         lines_lost: false,
         dir: inputs.dir.clone(),
         env: env.clone(),
+        vars: VarNames::default(),
         refused: BTreeSet::new(),
     };
     for id in ids {
@@ -190,6 +192,7 @@ pub fn load(inputs: &LoadInputs<'_>) -> Loaded {
         resolve::diagnostics(&config, &mut cx);
     }
     config.global.env = changes(&inputs.env, &env);
+    config.vars = std::mem::take(&mut cx.vars.names);
     let mut diags = cx.diags;
     if (inputs.zero_warning || raw.global.zero_warning)
         && diags.has_warnings()
@@ -349,6 +352,17 @@ const FORMATS: [(&str, &str); 5] = [
         "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r %[fc_err]/%[ssl_fc_err,hex]/%[ssl_c_err]/%[ssl_c_ca_err]/%[ssl_fc_is_resumed] %[ssl_fc_sni]/%sslv/%sslc",
     ),
 ];
+
+/// The format behind an `option`.
+pub(super) fn predefined(word: LogWord) -> &'static str {
+    let at = match word {
+        LogWord::Tcp | LogWord::Own => 0,
+        LogWord::TcpClf => 1,
+        LogWord::Http => 2,
+        LogWord::HttpClf => 3,
+    };
+    FORMATS[at].1
+}
 
 /// The variables haproxy sets before it reads anything (configuration.txt 2.3).
 fn preset(env: &mut Env, files: &[(String, Vec<u8>)], inputs: &LoadInputs<'_>) {

@@ -298,7 +298,10 @@ pub enum LogFormat {
     /// `Connect from …`.
     #[default]
     Connect,
+    /// `option tcplog` in TCP mode.
     Tcp,
+    /// [`super::http::Http::log_format`] of its proxy.
+    Custom,
 }
 
 // ---------------------------------------------------------------- frontend

@@ -208,28 +208,11 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
             Ok(())
         },
     ),
-    opt(
-        "option tcplog",
-        FRONT,
-        (0, 1),
-        "[clf]",
-        "logs TCP sessions with timers, state and counters",
-        tcplog,
-    ),
     flag(
         "option transparent",
         BACK,
         "connects to the address the client asked for",
         transparent,
-    ),
-    // HTTP, but with an effect in TCP mode.
-    opt(
-        "option httplog",
-        FRONT,
-        (0, 1),
-        "[clf]",
-        "in TCP mode as 'option tcplog', with a warning",
-        httplog,
     ),
 ];
 
@@ -280,25 +263,6 @@ fn redispatch(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said>
             Redispatch(i32::try_from(args.number(range)?).expect("within the range"))
         }
     };
-    Ok(())
-}
-
-fn tcplog(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
-    if args.eat("clf") {
-        return Err(args.cx.not_yet(args.head, "option tcplog clf"));
-    }
-    args.done()?;
-    proxy.set.log_format = LogFormat::Tcp;
-    proxy.set.log_format_at = Some(args.head);
-    Ok(())
-}
-
-fn httplog(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
-    let _: bool = args.eat("clf");
-    args.done()?;
-    proxy.set.log_format = LogFormat::Tcp;
-    proxy.set.log_format_at = Some(args.head);
-    proxy.set.httplog_at = Some(args.head);
     Ok(())
 }
 

@@ -199,7 +199,8 @@ pub(super) struct Settings {
     pub(super) source: Option<Source>,
     pub(super) log: Vec<LogLine>,
     pub(super) log_tag: Option<String>,
-    pub(super) log_format: LogFormat,
+    /// What the lines look like; `None`: the default line of a connection.
+    pub(super) log_format: Option<LogFormatRaw>,
     /// The line that chose the log format.
     pub(super) log_format_at: Option<Span>,
     /// `option httplog`, for the warning in TCP mode.
@@ -219,6 +220,41 @@ pub(super) struct Settings {
     pub(super) mistaken: bool,
     /// Keywords known to haproxy only, judged once the mode is certain.
     pub(super) not_yet: Vec<NotYetRaw>,
+}
+
+/// The format of log lines and the line that chose it.
+#[derive(Debug, Clone)]
+pub(super) struct LogFormatRaw {
+    pub(super) word: LogWord,
+    pub(super) format: Arc<crate::lang::logformat::LogFormat>,
+}
+
+/// Which line that was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogWord {
+    Tcp,
+    TcpClf,
+    Http,
+    HttpClf,
+    /// `log-format`.
+    Own,
+}
+
+impl LogWord {
+    /// As messages call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "option tcplog",
+            Self::TcpClf => "option tcplog clf",
+            Self::Http => "option httplog",
+            Self::HttpClf => "option httplog clf",
+            Self::Own => "log-format",
+        }
+    }
+    /// Falls back to `option tcplog` in TCP mode.
+    pub(super) fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::HttpClf)
+    }
 }
 
 /// Milliseconds; `None` is no limit.

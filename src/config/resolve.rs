@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::address;
 use super::load::LoadInputs;
+use super::logging;
 use super::model::*;
 use super::options;
 use super::proxy;
@@ -83,6 +84,9 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
     out.switching = switching(&sections, raw, &out, cx);
     full_connections(&sections, inputs, &mut out);
     servers::resolve(&sections, &mut out, cx);
+    for (section, id) in sections.iter().zip(0..) {
+        logging::resolve(section, ProxyId(id), &mut out, cx);
+    }
     shared_addresses(&out, cx);
     out
 }
@@ -384,7 +388,7 @@ fn frontend(
         log_separate_errors: set.options.log_separate_errors,
         socket_stats: set.options.socket_stats,
         tcp_smart_accept: set.options.smart_accept == Some(true),
-        log_format: set.log_format,
+        log_format: LogFormat::default(),
         log: targets(&set.log, &raw.global.log),
         log_tag: set.log_tag.clone(),
         splice_request: splice(out, set.options.splice_auto, set.options.splice_request),

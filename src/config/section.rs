@@ -7,6 +7,7 @@ use super::global;
 use super::http_options;
 use super::keyword::{self, Keyword, Kind};
 use super::known;
+use super::logging;
 use super::options;
 use super::pages;
 use super::persistence;
@@ -31,6 +32,7 @@ pub(super) static PROXY_TABLES: &[&[Keyword<ProxyRaw>]] = &[
     balance::TABLE,
     persistence::TABLE,
     reuse::TABLE,
+    logging::TABLE,
 ];
 
 /// Which section lines go to at the moment.
@@ -613,7 +615,18 @@ fn misplaced(keyword: &Keyword<ProxyRaw>, proxy: &ProxyRaw, head: Span, cx: &mut
     let timer = ["timeout ", "rate-limit ", "clitcpka-", "srvtcpka-"]
         .iter()
         .any(|p| shown.starts_with(p));
-    if keyword.strict_place {
+    let of_lines = [
+        "log-format",
+        "log-format-sd",
+        "error-log-format",
+        "httplog",
+        "tcplog",
+    ];
+    if of_lines.contains(&shown) {
+        let full = keyword.name;
+        let text = format!("{kind} '{name}' : '{full}' directive is ignored in {kind}s.");
+        cx.warning(head, text);
+    } else if keyword.strict_place {
         let text =
             format!("'{shown}' not allowed because {kind} '{name}' has no {lacks} capability.");
         let _: Said = cx.alert(head, text);

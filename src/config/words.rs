@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::load::World;
 use crate::lang::diag::{Diag, Diags, Form};
 use crate::lang::env::Env;
+use crate::lang::expr::VarNames;
 use crate::lang::lexer::{Line, Word};
 use crate::lang::source::{Sources, Span};
 use crate::lang::value::{self, Unit};
@@ -39,6 +40,8 @@ pub(super) struct Cx<'a> {
     pub(super) dir: Option<PathBuf>,
     /// Variables that words of addresses may name.
     pub(super) env: Env,
+    /// Names of variables, numbered as they are met.
+    pub(super) vars: VarNames,
     /// Keywords already refused as not supported yet: one message a name.
     pub(super) refused: BTreeSet<String>,
 }

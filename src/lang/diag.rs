@@ -26,6 +26,8 @@ pub enum Form {
     Parsing,
     /// `config : parsing [file:line]: text`, of the lexer and the oldest keywords.
     ParsingTight,
+    /// `config : Parsing [file:line]: text`, of what is compiled once a section is whole.
+    Late,
     /// As [`Form::ParsingTight`] without the excerpt: what the configuration itself says by `.notice` and its kin.
     Said,
     /// `config : text`. A span only gives the excerpt.
@@ -125,16 +127,22 @@ impl Diag {
             .span
             .and_then(|span| Some((span, sources.get(span.file)?)));
         let form = match (self.form, place) {
-            (Form::Parsing | Form::ParsingTight | Form::Said, None) => Form::Config,
+            (Form::Parsing | Form::ParsingTight | Form::Late | Form::Said, None) => Form::Config,
             (form, _) => form,
         };
         if form != Form::Bare {
             out.push_str("config : ");
         }
-        if let (Form::Parsing | Form::ParsingTight | Form::Said, Some((span, file))) = (form, place)
+        if let (Form::Parsing | Form::ParsingTight | Form::Late | Form::Said, Some((span, file))) =
+            (form, place)
         {
             let space = if form == Form::Parsing { " " } else { "" };
-            let _ = write!(out, "parsing [{}:{}]{space}: ", file.name, span.line);
+            let parsing = if form == Form::Late {
+                "Parsing"
+            } else {
+                "parsing"
+            };
+            let _ = write!(out, "{parsing} [{}:{}]{space}: ", file.name, span.line);
         }
         out.push_str(&self.text);
         out.push('\n');

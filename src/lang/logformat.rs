@@ -196,6 +196,10 @@ impl LogFormat {
             _ => None,
         })
     }
+    /// Where its first alias or expression is written.
+    pub fn span(&self) -> Option<Span> {
+        self.values().next().map(|value| value.span)
+    }
     /// The first expression that needs more than `at_hand`, with haproxy's message.
     pub fn out_of_reach(&self, at_hand: Needs) -> Option<OutOfReach> {
         self.values().find_map(|value| {
