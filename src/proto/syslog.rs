@@ -37,6 +37,8 @@ pub struct Header<'a> {
     pub host: Option<&'a str>,
     pub tag: &'a str,
     pub pid: u32,
+    /// Structured data of RFC 5424, as written; empty: none.
+    pub structured: &'a [u8],
 }
 
 /// Appends the header, up to and including the space before the message.
@@ -78,7 +80,14 @@ pub fn push_header(out: &mut Vec<u8>, header: &Header<'_>) {
             out.extend_from_slice(header.tag.as_bytes());
             out.push(b' ');
             push_number(out, header.pid.into());
-            out.extend_from_slice(b" - - ");
+            out.extend_from_slice(b" - ");
+            let structured = header.structured;
+            out.extend_from_slice(if structured.is_empty() {
+                b"-"
+            } else {
+                structured
+            });
+            out.push(b' ');
         }
     }
 }
@@ -134,6 +143,10 @@ mod tests {
 
     /// Expected texts were received from haproxy 2.6.12 on unix datagram sockets, one per format.
     fn header(format: Format, host: Option<&str>) -> String {
+        header_with(format, host, b"")
+    }
+
+    fn header_with(format: Format, host: Option<&str>, structured: &[u8]) -> String {
         let stamp = Stamp {
             civil: Civil::from_seconds(1_795_215_390),
             micros: 640_318,
@@ -150,6 +163,7 @@ mod tests {
                 host,
                 tag: "haproxy",
                 pid: 20337,
+                structured,
             },
         );
         String::from_utf8(out).unwrap()
@@ -199,6 +213,19 @@ mod tests {
         assert_eq!(
             header(Format::Iso, Some("vm")),
             "2026-11-20T22:56:30.640318+00:00 "
+        );
+    }
+
+    #[test]
+    fn structured_data_is_of_rfc_5424_only() {
+        let data = b"[ex@1 h=200 c=\"127.0.0.1\"]";
+        assert_eq!(
+            header_with(Format::Rfc5424, None, data),
+            "<158>1 2026-11-20T22:56:30.640318+00:00 - haproxy 20337 - [ex@1 h=200 c=\"127.0.0.1\"] "
+        );
+        assert_eq!(
+            header_with(Format::Rfc3164, None, data),
+            "<158>Nov 20 22:56:30 localhost haproxy[20337]: "
         );
     }
 

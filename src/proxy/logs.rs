@@ -189,14 +189,32 @@ impl ShardLogs {
         wall_us: u64,
         message: &[u8],
     ) {
-        if targets.is_empty() {
+        self.push_structured(targets, level, tag, wall_us, b"", message);
+    }
+
+    /// As [`ShardLogs::push`], with structured data for targets in RFC 5424: both parts of what
+    /// [`line::stream`] rendered. An empty message is not sent.
+    pub fn push_structured(
+        &mut self,
+        targets: &[LogTarget],
+        level: Level,
+        tag: Option<&str>,
+        wall_us: u64,
+        structured: &[u8],
+        message: &[u8],
+    ) {
+        if targets.is_empty() || message.is_empty() {
             return;
         }
         let inner = Arc::clone(&self.links.inner);
-        let tag = tag.unwrap_or(&inner.tag);
-        let pushed = self
-            .sink
-            .push(targets, level, tag, wall_us, message, &mut self.links);
+        let line = sink::Line {
+            level,
+            tag: tag.unwrap_or(&inner.tag),
+            wall_us,
+            structured,
+            message,
+        };
+        let pushed = self.sink.push(targets, &line, &mut self.links);
         self.count(pushed);
     }
 

@@ -6,12 +6,14 @@
 
 pub mod check;
 pub mod connect;
+mod early;
 pub mod http;
 pub mod listener;
 pub mod local;
 pub mod logs;
 pub mod outcome;
 pub mod pace;
+mod place;
 pub mod tcp;
 
 pub use local::{Local, Owner, Timer};

@@ -14,6 +14,7 @@
 mod ending;
 mod half;
 mod header;
+mod line;
 mod reach;
 mod time;
 

@@ -326,8 +326,8 @@ impl<'a> Writer<'a, '_> {
                 None => self.fact_text(Fact::FrontName),
             },
             A::Server => {
-                let name = self.bytes(Fact::ServerName);
-                let name = name.or_else(|| self.bytes(Fact::Applet));
+                let name = self.bytes(Fact::Applet);
+                let name = name.or_else(|| self.bytes(Fact::ServerName));
                 text(name.unwrap_or(NO_SERVER))
             }
             A::ProcessConns => self.count(LogCount::Process),

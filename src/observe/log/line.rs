@@ -8,6 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use crate::base::civil::push_number;
 use crate::base::clock::LocalClock;
 use crate::config::Mode;
+use crate::lang::logformat::LogFormat;
+use crate::lang::sample::Arena;
+use crate::lang::subject::Subject;
 
 /// Stands for the server's name when none was chosen.
 pub const NO_SERVER: &str = "<NOSRV>";
@@ -140,6 +143,29 @@ pub fn connect(out: &mut Vec<u8>, from: Peer, to: Peer, frontend: &str, mode: Mo
         Mode::Tcp => b"/TCP)",
         Mode::Http => b"/HTTP)",
     });
+}
+
+/// Appends what `log-format-sd`, if any, and then `format` give; where the second begins. Nothing where `format` gives
+/// nothing: haproxy sends no empty line.
+pub fn stream(
+    out: &mut Vec<u8>,
+    format: &LogFormat,
+    structured: Option<&LogFormat>,
+    subject: &dyn Subject,
+    arena: &Arena,
+    clock: &mut LocalClock,
+) -> usize {
+    let from = out.len();
+    if let Some(structured) = structured {
+        structured.render_at(subject, arena, clock, out);
+    }
+    let message = out.len();
+    format.render_at(subject, arena, clock, out);
+    if out.len() == message {
+        out.truncate(from);
+        return from;
+    }
+    message
 }
 
 /// `20/Nov/2026:22:55:31.676`.

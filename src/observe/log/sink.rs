@@ -29,6 +29,19 @@ pub struct Pushed {
     pub dropped: u32,
 }
 
+/// One line before it is dressed for its targets.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    pub level: Level,
+    pub tag: &'a str,
+    /// Now, microseconds since the epoch.
+    pub wall_us: u64,
+    /// `log-format-sd`, for targets in RFC 5424; empty: none.
+    pub structured: &'a [u8],
+    /// Without line feed.
+    pub message: &'a [u8],
+}
+
 /// Renders lines for targets. One per shard: it keeps the buffer and the date.
 #[derive(Debug)]
 pub struct Sink {
@@ -46,22 +59,19 @@ impl Sink {
         }
     }
 
-    /// Sends `message` (without line feed) to every target that wants this level.
+    /// Sends the line to every target that wants its level.
     pub fn push(
         &mut self,
         targets: &[LogTarget],
-        level: Level,
-        tag: &str,
-        wall_us: u64,
-        message: &[u8],
+        line: &Line<'_>,
         out: &mut impl LogOut,
     ) -> Pushed {
         let mut pushed = Pushed::default();
         for target in targets {
-            if level > target.max_level || !sampled(target, out) {
+            if line.level > target.max_level || !sampled(target, out) {
                 continue;
             }
-            self.render(target, level.max(target.min_level), tag, wall_us, message);
+            self.render(target, line);
             if out.send(&target.to, &self.line) {
                 pushed.sent += 1;
             } else {
@@ -72,26 +82,20 @@ impl Sink {
     }
 
     /// Header and message, cut to `len` bytes, and the line feed that is not counted in them.
-    fn render(
-        &mut self,
-        target: &LogTarget,
-        level: Level,
-        tag: &str,
-        wall_us: u64,
-        message: &[u8],
-    ) {
+    fn render(&mut self, target: &LogTarget, line: &Line<'_>) {
         self.line.clear();
         let header = Header {
             format: format(target.format, &self.speaker),
             facility: target.facility.0,
-            severity: level as u8,
-            stamp: self.clock.stamp(wall_us),
+            severity: line.level.max(target.min_level) as u8,
+            stamp: self.clock.stamp(line.wall_us),
             host: self.speaker.host.as_deref(),
-            tag,
+            tag: line.tag,
             pid: self.speaker.pid,
+            structured: line.structured,
         };
         push_header(&mut self.line, &header);
-        self.line.extend_from_slice(message);
+        self.line.extend_from_slice(line.message);
         self.line.truncate(target.len.into());
         self.line.push(b'\n');
     }
@@ -109,6 +113,57 @@ pub fn session_level(record: &TcpRecord<'_>, separate_errors: bool) -> Level {
 /// Without error, timeout, retry or redispatch: what `option dontlog-normal` leaves out.
 pub fn normal(record: &TcpRecord<'_>) -> bool {
     record.termination[0] == b'-' && record.retries == 0 && !record.redispatched
+}
+
+/// How an HTTP stream ended, and what its frontend and its rules say of its line.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamEnd {
+    /// First letter of the termination state.
+    pub cause: u8,
+    /// 0 or less: no answer was sent.
+    pub status: i64,
+    pub retries: u32,
+    pub redispatched: bool,
+    /// Nothing came from the client.
+    pub nothing_received: bool,
+    pub set_level: SetLevel,
+    /// `option dontlognull`, `dontlog-normal`, `log-separate-errors`.
+    pub dontlog_null: bool,
+    pub dontlog_normal: bool,
+    pub separate_errors: bool,
+}
+
+/// `set-log-level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SetLevel {
+    #[default]
+    Unset,
+    Silent,
+    To(Level),
+}
+
+impl StreamEnd {
+    /// An error, a timeout, a retry, a redispatch or a status of 500 and above. An answer of our own to a valid
+    /// request (`L`) is none.
+    pub fn failed(&self) -> bool {
+        !matches!(self.cause, b'-' | b'L')
+            || self.retries > 0
+            || self.redispatched
+            || self.status >= 500
+    }
+    /// The level of its line; `None`: there is none (configuration.txt 8.3).
+    pub fn level(&self) -> Option<Level> {
+        let failed = self.failed();
+        if self.dontlog_null && self.nothing_received || self.dontlog_normal && !failed {
+            return None;
+        }
+        match self.set_level {
+            SetLevel::Silent => None,
+            SetLevel::To(level) => Some(level),
+            SetLevel::Unset if failed && self.separate_errors => Some(Level::Err),
+            SetLevel::Unset => Some(Level::Info),
+        }
+    }
 }
 
 /// Without a format, haproxy names the host only if told to.
@@ -191,9 +246,19 @@ mod tests {
     const MESSAGE: &[u8] =
         b"127.0.0.1:56512 [20/Nov/2026:22:56:30.639] fe be/s1 1/0/0 1 -- 1/1/0/0/0 0/0";
 
+    fn line(level: Level, message: &[u8]) -> Line<'_> {
+        Line {
+            level,
+            tag: "haproxy",
+            wall_us: NOW,
+            structured: b"",
+            message,
+        }
+    }
+
     fn lines(sink: &mut Sink, targets: &[LogTarget], level: Level) -> Vec<String> {
         let mut kept = Kept::default();
-        sink.push(targets, level, "haproxy", NOW, MESSAGE, &mut kept);
+        sink.push(targets, &line(level, MESSAGE), &mut kept);
         kept.lines.into_iter().map(|(_, line)| line).collect()
     }
 
@@ -302,17 +367,86 @@ mod tests {
             ..Kept::default()
         };
         for n in 1..=9_u8 {
-            sink.push(
-                &targets,
-                Level::Info,
-                "haproxy",
-                NOW,
-                &[b'0' + n],
-                &mut kept,
-            );
+            sink.push(&targets, &line(Level::Info, &[b'0' + n]), &mut kept);
         }
         let got: String = kept.lines.iter().map(|(_, line)| line.trim_end()).collect();
         assert_eq!(got, "13579");
+    }
+
+    /// haproxy 2.6.12 with each option: 403 by a rule, 503 of a dead server, 500, 404 and 200 by rules, and nothing at all.
+    #[test]
+    fn streams_are_logged_by_how_they_ended() {
+        let end = |cause, status| StreamEnd {
+            cause,
+            status,
+            retries: 0,
+            redispatched: false,
+            nothing_received: false,
+            set_level: SetLevel::Unset,
+            dontlog_null: false,
+            dontlog_normal: false,
+            separate_errors: true,
+        };
+        let levels = [
+            (end(b'P', 403), Some(Level::Err)),
+            (end(b'S', 503), Some(Level::Err)),
+            (end(b'L', 500), Some(Level::Err)),
+            (end(b'-', 200), Some(Level::Info)),
+            (end(b'L', 404), Some(Level::Info)),
+            (
+                StreamEnd {
+                    retries: 1,
+                    ..end(b'-', 200)
+                },
+                Some(Level::Err),
+            ),
+            (
+                StreamEnd {
+                    set_level: SetLevel::To(Level::Crit),
+                    ..end(b'S', 503)
+                },
+                Some(Level::Crit),
+            ),
+            (
+                StreamEnd {
+                    set_level: SetLevel::Silent,
+                    ..end(b'S', 503)
+                },
+                None,
+            ),
+            (
+                StreamEnd {
+                    dontlog_normal: true,
+                    ..end(b'L', 404)
+                },
+                None,
+            ),
+            (
+                StreamEnd {
+                    dontlog_normal: true,
+                    ..end(b'P', 403)
+                },
+                Some(Level::Err),
+            ),
+            (
+                StreamEnd {
+                    dontlog_null: true,
+                    nothing_received: true,
+                    ..end(b'c', 408)
+                },
+                None,
+            ),
+            (
+                StreamEnd {
+                    dontlog_null: true,
+                    ..end(b'c', 408)
+                },
+                Some(Level::Err),
+            ),
+        ];
+        for (end, level) in levels {
+            assert_eq!(end.level(), level, "{end:?}");
+        }
     }
 
     #[test]
@@ -322,7 +456,7 @@ mod tests {
             ..Kept::default()
         };
         let targets = [target(LogWire::Raw), target(LogWire::Raw)];
-        let pushed = sink(None).push(&targets, Level::Info, "haproxy", NOW, MESSAGE, &mut kept);
+        let pushed = sink(None).push(&targets, &line(Level::Info, MESSAGE), &mut kept);
         assert_eq!(
             pushed,
             Pushed {

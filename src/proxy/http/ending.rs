@@ -3,8 +3,8 @@
 use super::subject::View;
 use super::*;
 use crate::config::{Level, LogFormat};
-use crate::observe::log::line::Peer;
-use crate::observe::log::sink;
+use crate::observe::log::line::{self, Peer};
+use crate::observe::log::sink::{SetLevel, StreamEnd};
 use crate::proto::h1::Body;
 use crate::proxy::outcome::letters;
 use crate::proxy::tcp::slide;
@@ -290,28 +290,32 @@ impl Session {
         let config = std::sync::Arc::clone(&local.config);
         let frontend = config.frontend(self.frontend);
         let http = &config.proxy(frontend.proxy).http;
-        let Some(format) = &http.log_format else {
-            return;
+        // A request that was never whole is an error of the connection.
+        let format = match (&http.error_log_format, &http.log_format) {
+            (Some(errors), _) if t.bad => errors,
+            (_, Some(format)) => format,
+            (_, None) => return,
         };
-        if frontend.log.is_empty() || t.log_level == LogLevel::Silent {
+        if frontend.log.is_empty() {
             return;
         }
-        let nothing = t.bad && t.client_in == 0;
-        if frontend.dontlognull && nothing {
-            return;
-        }
-        let failed = super::pending::failed(t.term, t.status, t.retries, t.redispatched);
-        if frontend.dontlog_normal && !failed {
-            return;
-        }
-        let format = match &http.error_log_format {
-            Some(errors) if failed => errors,
-            _ => format,
+        let end = StreamEnd {
+            cause: t.term[0],
+            status: t.status.into(),
+            retries: t.retries,
+            redispatched: t.redispatched,
+            nothing_received: t.bad && t.client_in == 0,
+            set_level: match t.log_level {
+                LogLevel::Silent => SetLevel::Silent,
+                LogLevel::Level(n) => SetLevel::To(level_of(n)),
+                _ => SetLevel::Unset,
+            },
+            dontlog_null: frontend.dontlognull,
+            dontlog_normal: frontend.dontlog_normal,
+            separate_errors: frontend.log_separate_errors,
         };
-        let level = match t.log_level {
-            LogLevel::Level(n) => level_of(n),
-            _ if failed && frontend.log_separate_errors => Level::Err,
-            _ => Level::Info,
+        let Some(level) = end.level() else {
+            return;
         };
         let wall = local.shared.wall_us(local.now);
         let arena = std::mem::take(&mut local.arena);
@@ -324,13 +328,16 @@ impl Session {
             t,
             ended: !t.asap,
         };
-        if let Some(clock) = &mut clock {
-            format.render_at(&view, &arena, clock, &mut message);
-        }
+        let structured = http.log_format_sd.as_deref();
+        let from = clock.as_mut().map_or(0, |clock| {
+            line::stream(&mut message, format, structured, &view, &arena, clock)
+        });
         local.clock = clock;
         let tag = frontend.log_tag.as_deref();
         local.cells().frontends[self.frontend.index()].lines.inc();
-        local.logs.push(&frontend.log, level, tag, wall, &message);
+        let (structured, text) = message.split_at(from);
+        let logs = &mut local.logs;
+        logs.push_structured(&frontend.log, level, tag, wall, structured, text);
         local.scratch = message;
         local.give_arena(arena);
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::proto::h1::{self, H1Error, Limits, Parse};
 use crate::proto::proxy_header;
+use crate::proxy::early::{self, Failed};
 
 /// Bytes of the request line kept for the log (`tune.http.logurilen`).
 const LINE_MAX: usize = 1024;
@@ -264,20 +265,15 @@ impl Session {
     }
 
     fn header_failed(&mut self, local: &mut Local, text: &str) {
-        let frontend = local.config.frontend(self.frontend);
-        let wanted = self.front(local).log_format.is_some()
-            && !(frontend.dontlognull && self.partial.is_empty());
-        if wanted && !frontend.log.is_empty() {
-            let spec = local.config.bind(self.bind);
-            let unix = crate::observe::log::line::Peer::Unix { bind: spec.luid };
-            let from = self.src.map_or(unix, crate::observe::log::line::Peer::Ip);
-            let number = spec.luid.to_string();
-            let to = spec.name.as_deref().unwrap_or(&number);
-            let at = local.shared.wall_us(local.now);
-            let config = std::sync::Arc::clone(&local.config);
-            let frontend = config.frontend(self.frontend);
-            local.logs.connection_error(frontend, from, to, at, text);
-        }
+        let failed = Failed {
+            bind: self.bind,
+            src: self.src,
+            dst: self.dst,
+            accepted: self.accepted,
+            nothing: self.partial.is_empty(),
+            text,
+        };
+        early::log(local, &failed);
         let cells = local.cells();
         cells.frontends[self.frontend.index()].request_errors.inc();
         cells.listeners[self.bind.index()].request_errors.inc();

@@ -62,6 +62,3 @@ pub(super) fn work_out(_: &Action, _: &dyn Subject, _: &Arena) -> Effect {
 pub(super) fn path_and_query(t: &[u8]) -> &[u8] {
     t
 }
-pub(super) fn failed(_: [u8; 4], status: u16, retries: u32, redispatched: bool) -> bool {
-    status >= 500 || retries > 0 || redispatched
-}

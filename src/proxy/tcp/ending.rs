@@ -1,6 +1,9 @@
 //! The end of a session: log line, counters, places, sockets, slot. [`finish`] is the only way out.
 
 use super::*;
+use crate::config::Config;
+use crate::observe::log::sink;
+use crate::shared::Shared;
 
 /// Kills a session (stop, panic, operator).
 pub fn kill(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause) {
@@ -63,7 +66,7 @@ pub(super) fn finish(
         !relay.logged
     };
     if record_wanted {
-        log_session(local, key, letters(cause, reached), false);
+        log_session(local, io, key, letters(cause, reached), false);
     }
     let mut relay = local.relays.remove(key).expect("ended once");
     if let Some(buf) = relay.up.early.take() {
@@ -163,10 +166,10 @@ pub(super) fn flush_bytes(local: &mut Local, key: Key) {
 }
 
 /// `option logasap`: the line is written when the server is connected.
-pub(super) fn log_asap(local: &mut Local, key: Key) {
+pub(super) fn log_asap(local: &mut Local, io: &mut dyn Io, key: Key) {
     let relay = local.relays.get(key).expect("driven while alive");
     if local.config.frontend(relay.frontend).logasap {
-        log_session(local, key, *b"--", true);
+        log_session(local, io, key, *b"--", true);
         local
             .relays
             .get_mut(key)
@@ -175,30 +178,73 @@ pub(super) fn log_asap(local: &mut Local, key: Key) {
     }
 }
 
-pub(super) fn log_session(local: &mut Local, key: Key, termination: [u8; 2], asap: bool) {
+pub(super) fn log_session(
+    local: &mut Local,
+    io: &mut dyn Io,
+    key: Key,
+    termination: [u8; 2],
+    asap: bool,
+) {
     let relay = local.relays.get(key).expect("driven while alive");
     let frontend = local.config.frontend(relay.frontend);
-    if frontend.log.is_empty() || frontend.log_format != LogFormat::Tcp {
+    if frontend.log.is_empty() || frontend.log_format == LogFormat::Connect {
         return;
     }
     if frontend.dontlognull && relay.up.bytes == 0 {
         return;
     }
-    let shared = &local.shared;
+    let record = record(
+        &local.shared,
+        &local.config,
+        relay,
+        local.now,
+        termination,
+        asap,
+    );
+    if frontend.dontlog_normal && sink::normal(&record) {
+        return;
+    }
+    if frontend.log_format == LogFormat::Custom {
+        let http = &local.config.proxy(frontend.proxy).http;
+        let format = http.log_format.clone().expect("resolved with the format");
+        let level = sink::session_level(&record, frontend.log_separate_errors);
+        line::write(local, io, key, &format, level, (termination, asap));
+        return;
+    }
+    let wall = local.shared.wall_us(local.now);
+    local.logs.tcplog(
+        &frontend.log,
+        frontend.log_tag.as_deref(),
+        frontend.log_separate_errors,
+        wall,
+        &record,
+    );
+}
+
+/// What a line tells of a session.
+pub(super) fn record<'a>(
+    shared: &'a Shared,
+    config: &'a Config,
+    relay: &'a Relay,
+    now: Tick,
+    termination: [u8; 2],
+    asap: bool,
+) -> TcpRecord<'a> {
+    let frontend = config.frontend(relay.frontend);
     let ms = |from: Tick, to: Option<Tick>| to.map_or(-1, |to| (to - from) as i64);
     let backend_name = relay
         .backend
-        .map_or(&frontend.name, |b| &local.config.backend(b).name);
+        .map_or(&frontend.name, |b| &config.backend(b).name);
     let server_name = match relay.last_server {
-        Some(id) => local.config.server(id).name.as_str(),
+        Some(id) => config.server(id).name.as_str(),
         None => NO_SERVER,
     };
     let unix = Peer::Unix {
-        bind: local.config.bind(relay.bind).luid,
+        bind: config.bind(relay.bind).luid,
     };
     // At the end of a session its backend and server are left already, its frontend is not (as haproxy counts).
     let left = u32::from(!asap);
-    let record = TcpRecord {
+    TcpRecord {
         client: relay.peer.map_or(unix, Peer::Ip),
         accepted_us: shared.wall_us(relay.accepted),
         frontend: &frontend.name,
@@ -208,7 +254,7 @@ pub(super) fn log_session(local: &mut Local, key: Key, termination: [u8; 2], asa
         connect_ms: relay
             .dequeued
             .map_or(-1, |since| ms(since, relay.connected)),
-        total_ms: (local.now - relay.accepted) as i64,
+        total_ms: (now - relay.accepted) as i64,
         bytes: relay.down.bytes,
         asap,
         termination,
@@ -226,16 +272,5 @@ pub(super) fn log_session(local: &mut Local, key: Key, termination: [u8; 2], asa
         redispatched: relay.redispatched,
         server_queue: relay.queue_position.server,
         backend_queue: relay.queue_position.backend,
-    };
-    if frontend.dontlog_normal && crate::observe::log::sink::normal(&record) {
-        return;
     }
-    let wall = shared.wall_us(local.now);
-    local.logs.tcplog(
-        &frontend.log,
-        frontend.log_tag.as_deref(),
-        frontend.log_separate_errors,
-        wall,
-        &record,
-    );
 }

@@ -1,6 +1,7 @@
 //! The PROXY header of `accept-proxy`, before the session begins.
 
 use super::*;
+use crate::proxy::early::{self, Failed};
 
 pub(super) fn on_header_bytes(local: &mut Local, io: &mut dyn Io, key: Key, mut buf: Buf) {
     let relay = local.relays.get_mut(key).expect("looked up by on_done");
@@ -43,19 +44,15 @@ pub(super) fn on_header_bytes(local: &mut Local, io: &mut dyn Io, key: Key, mut 
 pub(super) fn header_failed(local: &mut Local, io: &mut dyn Io, key: Key, text: &str) {
     let relay = local.relays.get_mut(key).expect("driven while alive");
     relay.logged = true;
-    let (peer, bind) = (relay.peer, relay.bind);
-    let frontend = local.config.frontend(relay.frontend);
-    // haproxy says it in place of the session's line, so only where there is one: with `option tcplog`,
-    // and after at least a byte with `option dontlognull`.
-    let wanted =
-        frontend.log_format == LogFormat::Tcp && !(frontend.dontlognull && relay.header.is_empty());
-    if wanted && !frontend.log.is_empty() {
-        let spec = local.config.bind(bind);
-        let from = peer.map_or(Peer::Unix { bind: spec.luid }, Peer::Ip);
-        let number = spec.luid.to_string();
-        let to = spec.name.as_deref().unwrap_or(&number);
-        let at = local.shared.wall_us(local.now);
-        local.logs.connection_error(frontend, from, to, at, text);
-    }
+    // haproxy says it in place of the session's line, so only where there is one.
+    let failed = Failed {
+        bind: relay.bind,
+        src: relay.peer,
+        dst: relay.local.or_else(|| io.local_address(relay.client)),
+        accepted: relay.accepted,
+        nothing: relay.header.is_empty(),
+        text,
+    };
+    early::log(local, &failed);
     finish(local, io, key, Cause::Proxy, StageReached::Request);
 }

@@ -265,7 +265,7 @@ pub(super) fn on_connected(local: &mut Local, io: &mut dyn Io, key: Key) {
     (relay.server_rx, relay.server_tx) = (now, now);
     let sock = relay.server_sock.expect("it connected");
     count_times(local, key);
-    log_asap(local, key);
+    log_asap(local, io, key);
     let relay = local.relays.get_mut(key).expect("driven while alive");
     // Both directions start. The header, if any, goes before what the client said.
     relay.down.flow = Flow::Reading;
