@@ -94,6 +94,14 @@ pub struct Http {
     pub stats: Option<Stats>,
 }
 
+impl Http {
+    /// Whether a header that it adds names the address the client connected to.
+    pub fn names_local(&self) -> bool {
+        let by = |f: &Forwarded| f.by.is_some();
+        self.originalto.is_some() || self.forwarded.as_ref().is_some_and(by)
+    }
+}
+
 /// One `use_backend` line.
 #[derive(Debug, Clone)]
 pub struct Switch {

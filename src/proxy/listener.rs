@@ -16,8 +16,9 @@ use super::local::{Local, Owner, Timer};
 use super::{http, tcp};
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
+use crate::config::http::{Switch, SwitchTo};
 use crate::config::{
-    BackendId, Balance, BindId, Config, FrontendId, Mode, ServerAddress, ServerPort,
+    BackendId, Balance, BindId, Config, FrontendId, Mode, Proxy, ServerAddress, ServerPort,
 };
 use crate::io::engine::Io;
 use crate::io::kernel::{AcceptMode, Errno};
@@ -137,7 +138,17 @@ pub fn needs_local(config: &Config, frontend: FrontendId) -> bool {
                     }
             })
     };
-    by_rule || config.backends_of(frontend).any(by_backend)
+    let own = &config.proxies[config.frontend(frontend).proxy.index()];
+    let by_name = |switch: &Switch| matches!(switch.to, SwitchTo::Format(_));
+    let by_header = |proxy: &Proxy| proxy.mode == Mode::Http && proxy.http.names_local();
+    let of_any = own.http.switching.iter().any(by_name) && config.proxies.iter().any(by_header);
+    let of_backend = |id| by_header(&config.proxies[config.backend(id).proxy.index()]);
+    by_rule
+        || by_header(own)
+        || of_any
+        || config
+            .backends_of(frontend)
+            .any(|id| by_backend(id) || of_backend(id))
 }
 
 /// How the listener should be watched now.
