@@ -33,6 +33,7 @@ use std::sync::atomic::Ordering::AcqRel;
 
 use super::local::{Local, Owner};
 use super::outcome::{Cause, StageReached};
+use super::passwords::Job;
 use super::tcp::drop_payload;
 use crate::backend::{Position, Ticket};
 use crate::base::slots::Key;
@@ -50,6 +51,7 @@ use crate::proto::http::{Head, Version};
 use flow::{Flow, Move};
 pub use idle::{Parked, on_idle_done, purge};
 pub use route::{note_position, on_admitted};
+pub use rules::on_verified;
 pub use time::on_timer;
 
 /// A session in its slot. The driver borrows it for one event; nothing else does.
@@ -66,6 +68,8 @@ pub(super) enum Stage {
     Tarpit,
     /// `http-request pause`.
     Pause,
+    /// A password is being verified.
+    Password,
     Queue,
     Connect,
     /// Before the next attempt on the same server.
@@ -85,6 +89,7 @@ impl Stage {
             Self::Body => "body",
             Self::Tarpit => "tarpit",
             Self::Pause => "pause",
+            Self::Password => "password",
             Self::Queue => "queue",
             Self::Connect => "connect",
             Self::Retry => "retry",
@@ -248,6 +253,8 @@ pub struct Txn {
     /// What came of a body that rules wait for, as it came; how much of it they want.
     raw: Vec<u8>,
     body_wanted: u64,
+    /// A password that a condition asked for and nobody knows yet.
+    asked: RefCell<Option<Job>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use super::local::{Local, Owner, Timer};
 use super::{http, tcp};
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
+use crate::config::http::Http;
 use crate::config::http::{Switch, SwitchTo};
 use crate::config::{
     BackendId, Balance, BindId, Config, FrontendId, Mode, Proxy, ServerAddress, ServerPort,

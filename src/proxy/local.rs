@@ -9,6 +9,7 @@ use super::check::Probe;
 use super::http;
 use super::listener::{self, Listener};
 use super::logs::ShardLogs;
+use super::passwords::Passwords;
 use super::tcp::Relay;
 use crate::backend::persist::Values;
 use crate::backend::{BackendView, WaitRoom};
@@ -16,7 +17,8 @@ use crate::base::clock::LocalClock;
 use crate::base::slots::{Key, Slots};
 use crate::base::tick::Tick;
 use crate::base::wheel::Wheel;
-use crate::config::{BackendId, BindId, Config, FrontendId};
+use crate::config::{BackendId, BindId, Config, Frontend, FrontendId};
+use crate::lang::acl::SwitchIndex;
 use crate::lang::sample::{Arena, Owned};
 use crate::lang::subject::VarId;
 use crate::observe::stats::Facts;
@@ -99,7 +101,10 @@ pub struct Local {
     pub scratch: Vec<u8>,
     /// Variables of the process (`set-var` in global), as this shard sees them.
     pub vars: Vec<(VarId, Owned)>,
+    /// By frontend: which `use_backend` line holds first.
+    pub switches: Vec<SwitchIndex>,
     pub hostname: String,
+    pub passwords: Passwords,
     /// By backend: the servers that values of its cookie name.
     pub cookies: Vec<Values>,
     /// For the statistics page: what never changes.
@@ -157,6 +162,12 @@ impl Local {
             clock: Some(LocalClock::new(crate::io::sys::localtime::offset_s)),
             cookies: (0..config.backends.len())
                 .map(|i| Values::new(&config, BackendId(i as u32)))
+                .collect(),
+            passwords: Passwords::default(),
+            switches: config
+                .frontends
+                .iter()
+                .map(|f| switch_index(&config, f))
                 .collect(),
             facts: Arc::default(),
             random: Cell::new(seed | 1),
@@ -272,6 +283,11 @@ impl Local {
             self.shared.hint_all(|| Message::Room);
         }
     }
+}
+
+fn switch_index(config: &Config, frontend: &Frontend) -> SwitchIndex {
+    let rules = &config.proxy(frontend.proxy).http.switching;
+    SwitchIndex::new(rules.iter().map(|rule| rule.when.as_ref()))
 }
 
 fn note(gauge: &AtomicU32, peak: &AtomicU32, limit: u32) {

@@ -13,6 +13,7 @@ pub mod local;
 pub mod logs;
 pub mod outcome;
 pub mod pace;
+pub mod passwords;
 mod place;
 pub mod tcp;
 

@@ -208,6 +208,11 @@ impl<K: Kernel> Shard<K> {
                 Message::Place(_) | Message::State | Message::Phase => {}
                 Message::Kill => self.kill_all(),
                 Message::KillServer(server) => self.kill_server(server),
+                Message::Verified { session, id, right } => {
+                    self.guard(Owner::Http(session), |local, io| {
+                        http::on_verified(local, io, session, id, right);
+                    });
+                }
             }
             self.drive();
         }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crossbeam::queue::ArrayQueue;
 
+use crate::base::slots::Key;
 use crate::config::{BackendId, BindId, ServerId};
 
 /// Messages one mailbox holds at most.
@@ -31,6 +32,8 @@ pub enum Message {
     Kill,
     /// End all sessions of the shard that have a connection to this server (an operator's wish).
     KillServer(ServerId),
+    /// A password was verified for this session of the receiver. Never dropped: the sender waits.
+    Verified { session: Key, id: u128, right: bool },
 }
 
 /// A shard's incoming messages.

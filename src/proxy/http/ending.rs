@@ -16,7 +16,7 @@ impl Session {
             Stage::Header | Stage::Idle | Stage::Request | Stage::Rules | Stage::Body => {
                 StageReached::Request
             }
-            Stage::Pause => StageReached::Request,
+            Stage::Pause | Stage::Password => StageReached::Request,
             Stage::Tarpit => StageReached::Tarpit,
             Stage::Queue => StageReached::Queue,
             Stage::Connect | Stage::Retry => StageReached::Connect,

@@ -10,7 +10,7 @@ use crate::config::ProxyProtocol;
 use crate::config::http::{ServerName, SwitchTo};
 use crate::io::kernel::Errno;
 use crate::io::op::Connect;
-use crate::lang::acl::Verdict;
+use crate::lang::acl::{First, Verdict};
 use crate::lang::sample::Arena;
 use crate::proxy::connect::{self, Ends};
 use crate::proxy::tcp;
@@ -53,30 +53,24 @@ impl Session {
 
     fn switch(&self, t: &Txn, local: &Local, arena: &Arena) -> Option<BackendId> {
         let config = &local.config;
-        for rule in &self.front(local).switching {
-            if self.holds(t, local, arena, rule.when.as_ref()) != Verdict::Holds {
-                continue;
-            }
-            match &rule.to {
+        let rules = &self.front(local).switching;
+        let view = View {
+            local,
+            s: self,
+            t,
+            ended: false,
+        };
+        if let First::Holds(at) = local.switches[self.frontend.index()].first(&view, arena) {
+            match &rules[at].to {
                 SwitchTo::Backend(id) => return Some(*id),
                 SwitchTo::Format(format) => {
                     let mut name = Vec::new();
-                    let view = View {
-                        local,
-                        s: self,
-                        t,
-                        ended: false,
-                    };
                     format.render(&view, arena, &mut name);
-                    let named = config
-                        .backends
-                        .iter()
-                        .position(|b| b.name.as_bytes() == name);
-                    // A name that no backend has: the rule is as if it were not there.
-                    if let Some(at) = named {
+                    let named = |b: &crate::config::Backend| b.name.as_bytes() == name;
+                    // A name that no backend has leaves the request to the default one.
+                    if let Some(at) = config.backends.iter().position(named) {
                         return Some(BackendId(at as u32));
                     }
-                    break;
                 }
             }
         }

@@ -12,6 +12,7 @@ use crate::lang::acl::{Condition, Verdict};
 use crate::lang::rules::{Action, Number, Rule, Timeout};
 use crate::lang::sample::{Arena, Value};
 use crate::lang::subject::Scope;
+use crate::proxy::passwords::{self, PasswordId};
 
 /// What `force-persist` and `ignore-persist` said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -426,8 +427,19 @@ impl Session {
                 t.wait_until = local.now + u64::from(ms);
                 self.enter(Stage::Pause, local.now);
             }
-            // Passwords are verified at once: see `answer::password`.
-            Wait::Password => t.cursor.rule += 1,
+            Wait::Password => {
+                let Some(job) = t.asked.take() else {
+                    // Nothing that could come later: the rule does not apply.
+                    t.cursor.rule += 1;
+                    return;
+                };
+                let id = job.id;
+                if passwords::verify(&local.shared, job) {
+                    self.enter(Stage::Password, local.now);
+                } else {
+                    local.passwords.learn(id, false);
+                }
+            }
         }
     }
 
@@ -508,5 +520,17 @@ fn int<'a>(value: Value<'a>, arena: &'a Arena) -> Option<i64> {
     match value.cast(crate::lang::sample::Kind::Int, arena)? {
         Value::Int(n) => Some(n),
         _ => None,
+    }
+}
+
+/// A password of the session was verified: on with the rule that asked for it.
+pub fn on_verified(local: &mut Local, io: &mut dyn Io, key: Key, id: PasswordId, right: bool) {
+    local.passwords.learn(id, right);
+    let Some(place) = local.sessions.get(key).map(Rc::clone) else {
+        return;
+    };
+    let mut s = place.borrow_mut();
+    if s.stage == Stage::Password {
+        s.run(local, io, |s, t, local, io| s.resume(t, local, io));
     }
 }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::base::tick::Tick;
 use crate::lang::sample::Value;
-use crate::lang::subject::{Bytes, Fact, LogCount, Subject};
+use crate::lang::subject::{Bytes, Fact, LogCount, Login, Subject};
+use crate::proxy::passwords::Job;
 use crate::proxy::place::Place;
 
 /// A transaction as it stands. `ended`: seen by its log line, when its backend and server are left already.
@@ -167,6 +168,25 @@ impl Subject for View<'_> {
         };
         let found = list.iter().find(|(known, _)| *known == id)?;
         Some(found.1.borrow())
+    }
+    fn user(&self, list: u32, name: &[u8]) -> Option<Login<'_>> {
+        let user = self.local.config.userlists[list as usize].user(name)?;
+        Some(user.login())
+    }
+    fn password(&self, list: u32, user: &[u8], password: &[u8]) -> Option<bool> {
+        let id = self.local.passwords.id(list, user, password);
+        let known = self.local.passwords.known(id);
+        if known.is_none() {
+            *self.t.asked.borrow_mut() = Some(Job {
+                list,
+                user: user.into(),
+                password: password.into(),
+                id,
+                session: self.s.key,
+                shard: self.local.shard,
+            });
+        }
+        known
     }
     fn request_capture(&self, index: usize) -> Option<&[u8]> {
         self.t.captures[0].get(index)?.as_deref()

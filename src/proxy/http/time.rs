@@ -38,7 +38,7 @@ impl Session {
                 };
                 (from.after(ms), Cause::ClientTimeout)
             }
-            Stage::Rules => (Tick::NEVER, Cause::Internal),
+            Stage::Rules | Stage::Password => (Tick::NEVER, Cause::Internal),
             Stage::Body | Stage::Tarpit | Stage::Pause => {
                 let at = t.map_or(Tick::NEVER, |t| t.wait_until);
                 (at, Cause::Proxy)
@@ -172,7 +172,7 @@ impl Session {
                 self.over = true;
             }
             Stage::Exchange => self.exchange_timeout(t, local, io, cause),
-            Stage::Rules => {}
+            Stage::Rules | Stage::Password => {}
         }
     }
 
