@@ -49,7 +49,9 @@ pub fn reply(
 ) -> Answer {
     body.clear();
     let content_type: &[u8] = match &reply.body {
-        ReplyBody::Page => return error(reply.status, pages, subject, arena, head, body),
+        ReplyBody::Page | ReplyBody::Section(_) => {
+            return error(reply.status, pages, subject, arena, head, body);
+        }
         ReplyBody::Raw(file) => return raw(file, head, body),
         ReplyBody::Empty => b"",
         ReplyBody::Text { content_type, text } => {
@@ -65,15 +67,12 @@ pub fn reply(
         }
     };
     page::start(head, reply.status, page::reason(reply.status));
-    // Names and values are rendered behind the body, which is cut back to its own length each time.
+    // Values are rendered behind the body, which is cut back to its own length each time.
     let own = body.len();
     for (name, value) in &reply.headers {
-        name.render(subject, arena, body);
-        let middle = body.len();
         value.render(subject, arena, body);
-        let (name, value) = body[own..].split_at(middle - own);
-        if !value.is_empty() {
-            head.push(name, value);
+        if body.len() > own {
+            head.push(name, &body[own..]);
         }
         body.truncate(own);
     }

@@ -107,6 +107,10 @@ pub trait Settle {
     fn here(&self) -> &str {
         ""
     }
+    /// The page that an `http-errors` section has for `status`; the outer `None`: there is no such section.
+    fn error_page(&self, _section: &str, _status: u16) -> Option<Option<Arc<[u8]>>> {
+        None
+    }
 }
 
 /// What must be at hand before an expression can be evaluated for good: a set.

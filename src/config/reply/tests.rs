@@ -40,6 +40,10 @@ fn format(text: &str) -> LogFormat {
     LogFormat::parse(&word, &mut cx).unwrap()
 }
 
+fn name(text: &str) -> Box<[u8]> {
+    text.as_bytes().into()
+}
+
 /// As it would go over the wire.
 fn shown(answer: Answer, head: &Head, body: &[u8]) -> String {
     let Answer::Message(status) = answer else {
@@ -121,16 +125,16 @@ fn a_reply_has_its_headers_before_its_length_and_type() {
             content_type: b"text/plain"[..].into(),
             text: b"hello"[..].into(),
         },
-        headers: vec![(format("X-A"), format("b"))],
+        headers: vec![(name("X-A"), format("b"))],
     };
     assert_eq!(
         of_reply(&text),
         "HTTP/1.1 200 OK\r\nx-a: b\r\ncontent-length: 5\r\ncontent-type: text/plain\r\n\r\nhello"
     );
     let headers = vec![
-        (format("a"), format("b")),
-        (format("a"), format("")),
-        (format("a"), format("c")),
+        (name("a"), format("b")),
+        (name("a"), format("")),
+        (name("a"), format("c")),
     ];
     let empty = |status| Reply {
         status,
@@ -168,7 +172,7 @@ fn a_reply_of_a_proxy_is_made_anew_for_each_request() {
             content_type: b"text/plain"[..].into(),
             format: format("a %ci"),
         },
-        headers: vec![(format("x-a"), format("b%ci"))],
+        headers: vec![(name("x-a"), format("b%ci"))],
     };
     let front = pages(vec![(500, Page::Reply(Box::new(own)))]);
     let chain = Chain {
@@ -187,7 +191,7 @@ fn a_reply_that_wants_the_page_gets_the_one_in_force() {
     let deny = Reply {
         status: 403,
         body: ReplyBody::Page,
-        headers: vec![(format("ignored"), format("b"))],
+        headers: vec![(name("ignored"), format("b"))],
     };
     let front = pages(vec![(403, Page::Raw(SORRY.into()))]);
     let chain = Chain {

@@ -8,7 +8,6 @@ use super::subject::View;
 use super::*;
 use crate::config::reply::{self, Answer, Chain};
 use crate::lang::acl::Verdict;
-use crate::lang::logformat::LogFormat;
 use crate::lang::rules::{Redirect, Reply};
 use crate::lang::sample::Arena;
 use crate::observe::stats::page::{self as stats_page, PageWriter, post};
@@ -96,7 +95,9 @@ impl Session {
     ) -> Option<Prepared> {
         let view = self.view(t, local);
         let mut head = Head::default();
-        super::pending::redirect(redirect, &view, arena, &mut head).then_some(Prepared {
+        let location = redirect.location(&view, arena)?;
+        redirect.answer(location, &mut head);
+        Some(Prepared {
             head,
             body: Vec::new(),
             silent: false,
@@ -117,19 +118,13 @@ impl Session {
     }
 
     /// 401, or 407 to a client that takes us for its proxy.
-    pub(super) fn prepare_auth(
+    pub(super) fn challenge(
         &self,
         t: &Txn,
         local: &Local,
         arena: &Arena,
-        realm: &LogFormat,
+        realm: &[u8],
     ) -> Prepared {
-        let mut text = Vec::new();
-        realm.render(&self.view(t, local), arena, &mut text);
-        self.challenge(t, local, arena, &text)
-    }
-
-    fn challenge(&self, t: &Txn, local: &Local, arena: &Arena, realm: &[u8]) -> Prepared {
         let of_proxy = self.front(local).use_proxy_header && reply::asks_proxy(&t.request);
         let view = self.view(t, local);
         let (mut head, mut body) = (Head::default(), Vec::new());

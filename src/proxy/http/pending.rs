@@ -1,7 +1,6 @@
 //! Stand-ins until their owners land.
 use super::*;
 use crate::config::http::*;
-use crate::lang::rules::*;
 use crate::lang::sample::Arena;
 use crate::lang::subject::Subject;
 
@@ -38,27 +37,4 @@ pub(super) fn hash_key(
     _: &Arena,
 ) -> Option<u32> {
     None
-}
-pub(super) enum ReplyText {
-    Shared(std::sync::Arc<[u8]>, usize),
-    Own(Vec<u8>),
-}
-pub(super) fn render(_: &Reply, _: &dyn Subject, _: &Arena, _: &mut Head) -> Option<ReplyText> {
-    None
-}
-pub(super) fn headers(_: &Reply, _: &dyn Subject, _: &Arena, _: &mut Head) {}
-pub(super) fn redirect(_: &Redirect, _: &dyn Subject, _: &Arena, _: &mut Head) -> bool {
-    false
-}
-pub(super) struct Effect;
-impl Effect {
-    pub(super) fn carry_out(self, _: &mut Head) -> Result<(), ()> {
-        Ok(())
-    }
-}
-pub(super) fn work_out(_: &Action, _: &dyn Subject, _: &Arena) -> Effect {
-    Effect
-}
-pub(super) fn path_and_query(t: &[u8]) -> &[u8] {
-    t
 }

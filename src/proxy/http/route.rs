@@ -11,6 +11,7 @@ use crate::config::http::{ServerName, SwitchTo};
 use crate::io::kernel::Errno;
 use crate::io::op::Connect;
 use crate::lang::acl::{First, Verdict};
+use crate::lang::rules::uri::Target;
 use crate::lang::sample::Arena;
 use crate::proxy::connect::{self, Ends};
 use crate::proxy::tcp;
@@ -352,7 +353,11 @@ impl Session {
         if !matches!(t.request.method(), b"GET" | b"HEAD") {
             return false;
         }
-        let location = [prefix, super::pending::path_and_query(t.request.target())].concat();
+        let location = [
+            prefix,
+            Target::of(t.request.target()).path_query.unwrap_or(b"/"),
+        ]
+        .concat();
         tcp::count_attempt(local, server);
         t.cause = Some((Cause::Local, StageReached::Request));
         let answer = self.prepare_location(302, &location);

@@ -9,9 +9,9 @@ use super::subject::View;
 use super::*;
 use crate::config::http::Http;
 use crate::lang::acl::{Condition, Verdict};
-use crate::lang::rules::{Action, Number, Rule, Timeout};
+use crate::lang::rules::{Action, Number, Rule, RuleError, Timeout};
 use crate::lang::sample::{Arena, Value};
-use crate::lang::subject::Scope;
+use crate::lang::subject::{Scope, Subject};
 use crate::proxy::passwords::{self, PasswordId};
 
 /// What `force-persist` and `ignore-persist` said.
@@ -265,7 +265,12 @@ impl Session {
                 };
             }
             Action::Auth(realm) => {
-                return Done::Stop(Stop::Auth(self.prepare_auth(t, local, arena, realm)));
+                return Done::Stop(Stop::Auth(self.challenge(
+                    t,
+                    local,
+                    arena,
+                    realm.as_deref().unwrap_or(b""),
+                )));
             }
             Action::Reject | Action::Close => return Done::Stop(Stop::Reject),
             Action::SilentDrop => return Done::Stop(Stop::Silent),
@@ -290,17 +295,22 @@ impl Session {
                 let n = number_of(&view!(), arena, number);
                 t.overrides.retries = n.and_then(|n| u32::try_from(n.clamp(0, 100)).ok());
             }
-            Action::SetVar(id, expr) => {
-                let value = expr.eval(&view!(), arena).map(Value::to_owned);
+            Action::SetVar(id, wanted, expr) => {
+                let view = view!();
+                let value = expr.eval(&view, arena);
                 // An expression without a result leaves the variable as it was.
-                if let Some(value) = value {
+                let value = value.filter(|new| wanted.holds(view.var(*id), *new));
+                if let Some(value) = value.map(Value::to_owned) {
                     self.set_var(t, *id, Some(value));
                 }
             }
-            Action::SetVarFmt(id, format) => {
+            Action::SetVarFmt(id, wanted, format) => {
                 let mut out = Vec::new();
-                format.render(&view!(), arena, &mut out);
-                self.set_var(t, *id, Some(Owned::Str(out.into())));
+                let view = view!();
+                format.render(&view, arena, &mut out);
+                if wanted.holds(view.var(*id), Value::Str(&out)) {
+                    self.set_var(t, *id, Some(Owned::Str(out.into())));
+                }
             }
             Action::UnsetVar(id) => self.set_var(t, *id, None),
             Action::CaptureRequest(expr, slot, len) | Action::CaptureResponse(expr, slot, len) => {
@@ -375,7 +385,7 @@ impl Session {
                 t,
                 ended: false,
             };
-            super::pending::work_out(action, &view, arena)
+            action.work_out(&view, arena)
         };
         let head = if response {
             &mut t.response
@@ -384,13 +394,10 @@ impl Session {
         };
         match effect.carry_out(head) {
             Ok(()) => Done::On,
+            Err(RuleError::BadEscape) => Done::Stop(Stop::Deny(self.page(t, local, 400))),
             Err(_) if !t.strict => Done::On,
-            // A rewrite that cannot be done is an internal error of the message's side.
-            Err(_) => Done::Stop(Stop::Deny(self.page(
-                t,
-                local,
-                if response { 502 } else { 500 },
-            ))),
+            // haproxy 2.6 says 500 for rewrites of responses too.
+            Err(_) => Done::Stop(Stop::Deny(self.page(t, local, 500))),
         }
     }
 
