@@ -13,6 +13,7 @@ pub mod change;
 mod fixture;
 pub mod forward;
 pub mod health;
+pub mod key;
 pub mod persist;
 pub mod pick;
 pub mod queue;

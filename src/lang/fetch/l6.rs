@@ -271,6 +271,11 @@ fn rdp_cookie<'a>(bytes: &'a [u8], name: &[u8]) -> Result<Option<&'a [u8]>, Shor
     Ok(named.then_some(value))
 }
 
+/// The RDP cookie `name` (any case) in what a client sent first; `None` also while bytes are missing.
+pub fn rdp_cookie_of<'a>(bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    rdp_cookie(bytes, name).ok().flatten()
+}
+
 // ---------------------------------------------------------------- readers of arguments
 
 type Made = Result<Any, String>;

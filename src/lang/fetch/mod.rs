@@ -15,6 +15,7 @@ mod names;
 mod table;
 
 pub(super) use internal::unhex;
+pub use l6::rdp_cookie_of as rdp_cookie;
 pub use l7::target;
 pub use names::FETCHES;
 pub use table::{Place, Source};
