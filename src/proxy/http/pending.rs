@@ -1,8 +1,6 @@
 //! Stand-ins until their owners land.
 use super::*;
 use crate::config::http::*;
-use crate::lang::sample::Arena;
-use crate::lang::subject::Subject;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
@@ -30,11 +28,4 @@ pub(super) fn treat(
 ) -> u8 {
     b'-'
 }
-pub(super) fn hash_key(
-    _: &crate::config::Config,
-    _: BackendId,
-    _: &dyn Subject,
-    _: &Arena,
-) -> Option<u32> {
-    None
-}
+pub(super) use crate::backend::key::hash_key;
