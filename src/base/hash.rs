@@ -56,6 +56,17 @@ pub fn crc32(key: &[u8]) -> u32 {
     })
 }
 
+/// CRC-32C (Castagnoli), RFC 4960 appendix B.
+pub fn crc32c(key: &[u8]) -> u32 {
+    !key.iter().fold(u32::MAX, |crc, &c| {
+        let mut crc = crc ^ u32::from(c);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0x82f6_3b78 * (crc & 1));
+        }
+        crc
+    })
+}
+
 /// `hash-type … none`: the key is a decimal number already; what follows its digits does not count.
 /// The 2.6 we compare with does not know it yet; after the manual of 3.4.
 pub fn none(key: &[u8]) -> u32 {

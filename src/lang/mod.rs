@@ -3,6 +3,7 @@
 pub mod acl;
 pub mod addr;
 pub mod cond;
+pub mod convert;
 pub mod diag;
 pub mod env;
 pub mod expr;

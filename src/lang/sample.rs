@@ -64,16 +64,16 @@ impl Kind {
     /// Found by asking haproxy for each pair: `converter 'x' cannot be applied.` otherwise.
     pub fn casts_to(self, to: Self) -> bool {
         use Kind::{Addr, Any, Bin, Bool, Int, Method, Str};
-        match (self, to) {
-            (Any, _) | (_, Any | Str) => true,
-            (Bool, Bool | Int | Bin) => true,
-            (Int, Bool | Int | Addr | Bin) => true,
-            (Addr, Int | Addr | Bin) => true,
-            (Str, Bool | Int | Addr | Bin | Method) => true,
-            (Bin, Bin | Method) => true,
-            (Method, Bin | Method) => true,
-            _ => false,
-        }
+        matches!(
+            (self, to),
+            (Any, _)
+                | (_, Any | Str)
+                | (Bool, Bool | Int | Bin)
+                | (Int, Bool | Int | Addr | Bin)
+                | (Addr, Int | Addr | Bin)
+                | (Str, Bool | Int | Addr | Bin | Method)
+                | (Bin | Method, Bin | Method)
+        )
     }
 }
 

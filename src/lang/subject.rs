@@ -239,6 +239,33 @@ pub trait Subject {
     fn var(&self, _id: VarId) -> Option<Value<'_>> {
         None
     }
+    /// Sets a variable, or unsets it: the converters `set-var` and `unset-var`, met while an expression is evaluated.
+    /// Values that [`Subject::var`] gave out before stay at hand, so what it sets is kept beside them (in the arena of
+    /// the evaluation, say) until that ends.
+    fn set_var(&self, _id: VarId, _value: Option<Value<'_>>) {}
+    /// The converters `capture-req` and `capture-res`: keeps the text in the slot, cut to the slot's length. `false`:
+    /// there is no such slot.
+    fn set_request_capture(&self, _index: usize, _text: &[u8]) -> bool {
+        false
+    }
+    fn set_response_capture(&self, _index: usize, _text: &[u8]) -> bool {
+        false
+    }
+    /// What a name known only now means: a proxy with the capability of a backend, or of a frontend.
+    fn backend_named(&self, _name: &[u8]) -> Option<u32> {
+        None
+    }
+    fn frontend_named(&self, _name: &[u8]) -> Option<u32> {
+        None
+    }
+    /// A server by name, of the backend named or else of the stream's.
+    fn server_named(&self, _backend: Option<&[u8]>, _name: &[u8]) -> Option<u32> {
+        None
+    }
+    /// Seconds that local time is ahead of UTC at that second since the epoch.
+    fn utc_offset_s(&self, _second: u64) -> i32 {
+        0
+    }
     /// Captured value of slot `index`: request or response header captures in order of declaration.
     fn request_capture(&self, _index: usize) -> Option<&[u8]> {
         None
