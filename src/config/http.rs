@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::model::BackendId;
 use crate::lang::acl::Condition;
-use crate::lang::expr::Expr;
+use crate::lang::expr::{Expr, Needs};
 use crate::lang::logformat::LogFormat;
 use crate::lang::rules::{Redirect, Reply, Rule};
 use crate::lang::source::Span;
@@ -97,8 +97,7 @@ pub struct Http {
 impl Http {
     /// Whether a header that it adds names the address the client connected to.
     pub fn names_local(&self) -> bool {
-        let by = |f: &Forwarded| f.by.is_some();
-        self.originalto.is_some() || self.forwarded.as_ref().is_some_and(by)
+        self.originalto.is_some() || self.forwarded.as_ref().is_some_and(Forwarded::names_local)
     }
 }
 
@@ -203,6 +202,40 @@ pub struct Forwarded {
     pub by_port: Option<ForwardedNode>,
     pub for_: Option<ForwardedNode>,
     pub for_port: Option<ForwardedNode>,
+}
+
+impl Forwarded {
+    fn nodes(&self) -> impl Iterator<Item = &ForwardedNode> {
+        let all = [
+            &self.host,
+            &self.by,
+            &self.by_port,
+            &self.for_,
+            &self.for_port,
+        ];
+        all.into_iter().flatten()
+    }
+    pub(super) fn exprs_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
+        let all = [
+            &mut self.host,
+            &mut self.by,
+            &mut self.by_port,
+            &mut self.for_,
+            &mut self.for_port,
+        ];
+        all.into_iter().flatten().filter_map(|node| match node {
+            ForwardedNode::Own => None,
+            ForwardedNode::Expr(expr) => Some(expr),
+        })
+    }
+    fn names_local(&self) -> bool {
+        let own = |node: &Option<ForwardedNode>| matches!(node, Some(ForwardedNode::Own));
+        let asks = |node: &ForwardedNode| match node {
+            ForwardedNode::Own => false,
+            ForwardedNode::Expr(expr) => expr.needs().has(Needs::LOCAL_ADDRESS),
+        };
+        own(&self.by) || own(&self.by_port) || self.nodes().any(asks)
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -3,9 +3,15 @@
 
 use super::http::{AddressHeader, Connection, Forwarded, ForwardedNode, RestrictNames};
 use super::keyword::{Arity, B, D, F, Keyword, L, NONE, ONE, Sections};
+use super::language::Names;
+use super::model::{Config, ProxyId};
 use super::raw::ProxyRaw;
-use super::words::{Args, Said};
+use super::words::{Args, Cx, Said};
 use crate::lang::addr;
+use crate::lang::diag::Form;
+use crate::lang::expr::{self, Expr, Fault};
+use crate::lang::fetch::Place;
+use crate::lang::lexer::Word;
 
 /// Of both sides.
 const DFLB: Sections = D | F | L | B;
@@ -92,7 +98,7 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         "option forwarded",
         BACK,
         (0, usize::MAX),
-        "[proto] [host] [by] [by_port] [for] [for_port]",
+        "[proto] [host|host-expr <expr>] [by…] [by_port…] [for…] [for_port…]",
         "adds Forwarded (RFC 7239); without words proto and for",
         |p, a| {
             let what = forwarded(a)?;
@@ -320,13 +326,14 @@ fn forwarded(args: &mut Args<'_, '_>) -> Result<Forwarded, Said> {
             b"for" => out.for_ = own(),
             b"by_port" => (out.by_port, ports[0]) = (own(), Some(word)),
             b"for_port" => (out.for_port, ports[1]) = (own(), Some(word)),
-            b"host-expr" | b"by-expr" | b"for-expr" | b"by_port-expr" | b"for_port-expr" => {
-                let name = format!("option forwarded {}", word.text());
-                return Err(args.cx.not_yet(word.span, &name));
-            }
+            b"host-expr" => out.host = Some(node(args, word)?),
+            b"by-expr" => out.by = Some(node(args, word)?),
+            b"for-expr" => out.for_ = Some(node(args, word)?),
+            b"by_port-expr" => (out.by_port, ports[0]) = (Some(node(args, word)?), Some(word)),
+            b"for_port-expr" => (out.for_port, ports[1]) = (Some(node(args, word)?), Some(word)),
             _ => {
                 let text = format!(
-                    "'{}' only supports optional values: 'proto', 'host', 'by', 'by_port', 'for' and 'for_port'.",
+                    "'{}' only supports optional values: 'proto', and 'host', 'by', 'by_port', 'for', 'for_port' as they are or with '-expr'.",
                     args.name
                 );
                 return Err(args.fail(word.span, text));
@@ -348,12 +355,50 @@ fn forwarded(args: &mut Args<'_, '_>) -> Result<Forwarded, Said> {
     Ok(out)
 }
 
+/// The expression behind `for-expr` and its kin.
+fn node(args: &mut Args<'_, '_>, option: &Word) -> Result<ForwardedNode, Said> {
+    let prefix = format!("'{} {}' : ", args.name, option.text());
+    let Some(word) = args.next() else {
+        let end = args.end();
+        return Err(args.fail(end, format!("{prefix}expects an expression.")));
+    };
+    let read = |cx: &mut expr::Cx<'_>| {
+        let expr = Expr::parse(word, cx)?;
+        let Some(what) = expr.lacks(Place::BackRequestHeader) else {
+            return Ok(expr);
+        };
+        let text = format!(
+            "sample fetch <{}> may not be reliably used here because it needs '{what}' which is not available here.",
+            expr.text()
+        );
+        Err(Fault::wrong(word.span, text))
+    };
+    args.cx
+        .language(Form::Parsing, &prefix, read)
+        .map(ForwardedNode::Expr)
+}
+
+/// Settles the names in expressions of proxy `id`.
+pub(super) fn resolve(section: &ProxyRaw, id: ProxyId, out: &mut Config, cx: &mut Cx<'_>) {
+    let Some(mut forwarded) = out.proxies[id.index()].http.forwarded.take() else {
+        return;
+    };
+    let names = Names {
+        config: out,
+        proxy: id,
+    };
+    for expr in forwarded.exprs_mut() {
+        if let Err(text) = expr.settle(&names) {
+            let text = format!("'option forwarded' : {text}");
+            let _: Said = cx.alert_as(Form::Late, section.span, text);
+        }
+    }
+    out.proxies[id.index()].http.forwarded = Some(forwarded);
+}
+
 /// The name of a header to add, in lower case. haproxy takes any word; one that is no token would make each
 /// request invalid.
-pub(super) fn header_name(
-    args: &mut Args<'_, '_>,
-    word: &crate::lang::lexer::Word,
-) -> Result<Box<[u8]>, Said> {
+pub(super) fn header_name(args: &mut Args<'_, '_>, word: &Word) -> Result<Box<[u8]>, Said> {
     if word.bytes.is_empty() || !word.bytes.iter().all(|&b| is_token(b)) {
         let text = format!(
             "'{}' : '{}' is no name of a header.",
@@ -520,5 +565,12 @@ mod tests {
             !long.proto && long.for_.is_none() && long.host.is_some() && long.by_port.is_some()
         );
         assert!(of("option forwarded\nno option forwarded").is_none());
+        let made = of("option forwarded host-expr str(a) for-expr src for_port").unwrap();
+        assert!(matches!(made.host, Some(ForwardedNode::Expr(_))));
+        assert!(matches!(made.for_, Some(ForwardedNode::Expr(_))));
+        assert!(matches!(made.for_port, Some(ForwardedNode::Own)));
+        let local = |lines: &str| http(lines).names_local();
+        assert!(local("option originalto") && local("option forwarded by"));
+        assert!(local("option forwarded for-expr dst") && !local("option forwarded for"));
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::address;
+use super::http_options;
 use super::load::LoadInputs;
 use super::logging;
 use super::model::*;
@@ -86,6 +87,7 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
     servers::resolve(&sections, &mut out, cx);
     for (section, id) in sections.iter().zip(0..) {
         logging::resolve(section, ProxyId(id), &mut out, cx);
+        http_options::resolve(section, ProxyId(id), &mut out, cx);
     }
     shared_addresses(&out, cx);
     out
