@@ -282,3 +282,109 @@ pub(super) fn resolve(section: &ProxyRaw, global: &Global, cx: &mut Cx<'_>) -> O
     }
     Some(stats)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Input, LoadInputs, load};
+
+    /// The page of the last proxy.
+    fn page(sections: &str) -> Option<Stats> {
+        let text = format!(
+            "global\n description of all\ndefaults\n mode http\n timeout client 1s\n timeout server 1s\n \
+             timeout connect 1s\n{sections}"
+        );
+        let loaded = load(&LoadInputs {
+            inputs: vec![Input::Text {
+                name: "t.cfg".to_owned(),
+                bytes: text.into_bytes(),
+            }],
+            ..LoadInputs::default()
+        });
+        let config = loaded.config;
+        let mut config = config.unwrap_or_else(|| panic!("refused: {:#?}", loaded.diags.list));
+        config.proxies.pop().expect("one was written").http.stats
+    }
+
+    fn own(lines: &str) -> Stats {
+        page(&format!("listen own\n bind :1080\n {lines}")).expect("a line makes a page")
+    }
+
+    #[test]
+    fn any_line_makes_a_page_with_haproxys_values() {
+        assert!(page("listen own\n bind :1080").is_none());
+        for line in [
+            "stats enable",
+            "stats hide-version",
+            "stats realm x",
+            "stats refresh 0",
+        ] {
+            let page = own(line);
+            assert_eq!(&*page.uri, b"/haproxy?stats", "{line}");
+            assert!(!page.show_version && page.auth.is_empty() && page.scope.is_empty());
+            assert_eq!(page.refresh_s, None);
+        }
+    }
+
+    /// The page of the seed that has no `stats enable`.
+    #[test]
+    fn a_page_needs_no_line_that_enables_it() {
+        let page = own(
+            "stats refresh 30s\n stats uri /stats\n stats realm HAProxy\\ Stats\n stats auth admin:admin",
+        );
+        assert_eq!(&*page.uri, b"/stats");
+        assert_eq!(page.refresh_s, Some(30));
+        assert_eq!(page.realm.as_deref(), Some(&b"HAProxy Stats"[..]));
+        assert_eq!(page.auth, [(*b"admin:admin").into()]);
+    }
+
+    #[test]
+    fn lines_add_up_or_replace_each_other() {
+        let page = own(
+            "stats auth a:b\n stats auth c:d:e\n stats auth nobody\n stats uri /x\n stats uri /y\n \
+             stats refresh 1500ms\n stats scope .\n stats scope other\n stats scope .\n stats show-version\n \
+             stats show-legends\n stats show-modules\n stats show-node\n stats show-desc",
+        );
+        let accounts: Vec<&[u8]> = page.auth.iter().map(|a| &**a).collect();
+        assert_eq!(accounts, [&b"a:b"[..], b"c:d:e", b"nobody:"]);
+        assert_eq!((&*page.uri, page.refresh_s), (&b"/y"[..], Some(2)));
+        assert_eq!(page.scope, ["own", "other"]);
+        assert!(page.show_version && page.show_legends && page.show_modules);
+        assert_eq!(page.show_node.as_deref(), Some(""));
+        assert_eq!(page.show_desc.as_deref(), Some("of all"));
+        let page = own(
+            "stats show-version\n stats hide-version\n stats show-desc a b\n stats show-node n-1",
+        );
+        assert!(!page.show_version);
+        assert_eq!(page.show_desc.as_deref(), Some("a b"));
+        assert_eq!(page.show_node.as_deref(), Some("n-1"));
+    }
+
+    #[test]
+    fn a_section_with_a_line_of_its_own_inherits_nothing_of_the_page() {
+        let defaults = " stats uri /d\n stats refresh 7s\n stats scope .\n stats auth a:b\n";
+        let inherited = page(&format!("{defaults}listen own\n bind :1080")).unwrap();
+        assert_eq!(
+            (&*inherited.uri, inherited.refresh_s),
+            (&b"/d"[..], Some(7))
+        );
+        assert_eq!(
+            (&*inherited.scope, inherited.auth.len()),
+            (&["own".to_owned()][..], 1)
+        );
+        let own = page(&format!(
+            "{defaults}listen own\n bind :1080\n stats refresh 5s"
+        ))
+        .unwrap();
+        assert_eq!(
+            (&*own.uri, own.refresh_s),
+            (&b"/haproxy?stats"[..], Some(5))
+        );
+        assert!(own.scope.is_empty() && own.auth.is_empty());
+    }
+
+    #[test]
+    fn in_tcp_mode_there_is_no_page() {
+        assert!(page("listen own\n mode tcp\n bind :1080\n stats enable").is_none());
+    }
+}
