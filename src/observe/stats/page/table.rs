@@ -409,7 +409,7 @@ impl Table<'_> {
                 let name = crate::observe::stats::rows::full_name(self.view, tracked);
                 put!(
                     cells.out,
-                    "<td class=k><a class=lfsb href=\"#{0}\">via {0}</a></td>",
+                    "<td class=v><a class=lfsb href=\"#{0}\">via {0}</a></td>",
                     Esc(&name)
                 );
                 cells.empty(2);
