@@ -20,6 +20,7 @@ mod relay;
 mod seeds;
 mod servers;
 mod start;
+mod stats_page;
 mod stress;
 
 #[path = "../differential/mod.rs"]
