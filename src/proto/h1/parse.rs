@@ -355,14 +355,38 @@ struct Value {
     next: usize,
 }
 
+/// First CR, LF or NUL at or after `from`. Most values are short: they are searched eight bytes at a time before the
+/// search for long ones begins.
+fn value_end(bytes: &[u8], from: usize) -> Result<usize, Stop> {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let mut at = from;
+    while at - from < 48
+        && let Some(eight) = bytes[at..].first_chunk()
+    {
+        let word = u64::from_le_bytes(*eight);
+        // The high bit of each byte below a space, and of some above the first of these.
+        let low = word.wrapping_sub(EACH * 0x20) & !word & (EACH * 0x80);
+        if low == 0 {
+            at += 8;
+            continue;
+        }
+        at += (low.trailing_zeros() / 8) as usize;
+        if matches!(bytes[at], b'\r' | b'\n' | 0) {
+            return Ok(at);
+        }
+        at += 1;
+    }
+    match memchr3(b'\r', b'\n', 0, &bytes[at..]) {
+        Some(n) => Ok(at + n),
+        None => Err(Stop::More),
+    }
+}
+
 /// Reads a value from behind its colon, with the lines that continue it (RFC 9112 5.2).
 fn value(bytes: &[u8], mut start: usize, folded: &mut bool) -> Result<Value, Stop> {
     let mut at = start;
     loop {
-        let Some(n) = memchr3(b'\r', b'\n', 0, &bytes[at..]) else {
-            return Err(Stop::More);
-        };
-        at += n;
+        at = value_end(bytes, at)?;
         if bytes[at] == 0 {
             return bad(Kind::Nul, at);
         }
@@ -469,6 +493,9 @@ fn check_target(head: &mut Head, limits: &Limits) -> Result<(), Stop> {
     if name.is_empty() {
         return bad(Kind::EmptyAuthority, at + parts.authority.start);
     }
+    if let Some(n) = bad_host_byte(authority, limits).or(bad_brackets(name)) {
+        return bad(Kind::HostByte, at + parts.authority.start + n);
+    }
     if target.get(parts.rest).is_some_and(|b| *b != b'/') && !limits.unsafe_ok {
         return bad(Kind::TargetForm, at + parts.rest);
     }
@@ -521,6 +548,26 @@ fn connect_target(target: &[u8], limits: &Limits) -> Result<Absolute, (Kind, usi
     })
 }
 
+/// Where a byte is that no host may have; the unsafe option lets most pass, as in haproxy 3.4.
+fn bad_host_byte(host: &[u8], limits: &Limits) -> Option<usize> {
+    let bad = |b: &u8| match limits.unsafe_ok {
+        false => CLASS[*b as usize] & HOST == 0,
+        true => *b <= b' ' || *b == 0x7f || b",/@".contains(b),
+    };
+    host.iter().position(bad)
+}
+
+/// Where an address has no brackets, half of them, or they are inside of a name (RFC 3986 3.2.2).
+fn bad_brackets(name: &[u8]) -> Option<usize> {
+    let inner = match name {
+        [b'[', inner @ .., b']'] => inner,
+        [b'[', ..] => return Some(0),
+        _ => return name.iter().position(|b| b":[]".contains(b)),
+    };
+    let bad = inner.iter().position(|b| b"[]".contains(b));
+    bad.map(|n| n + 1)
+}
+
 /// Checks every Host field, keeps one of equal ones; its index.
 fn check_host(head: &mut Head, limits: &Limits) -> Result<Option<usize>, Stop> {
     let mut found = None;
@@ -531,11 +578,7 @@ fn check_host(head: &mut Head, limits: &Limits) -> Result<Option<usize>, Stop> {
             index += 1;
             continue;
         }
-        let allowed = |b: &u8| {
-            CLASS[*b as usize] & HOST != 0
-                || limits.unsafe_ok && *b > b' ' && *b != 0x7f && !b",/@".contains(b)
-        };
-        if let Some(n) = value.iter().position(|b| !allowed(b)) {
+        if let Some(n) = bad_host_byte(value, limits) {
             return bad(Kind::HostByte, head.value_at(index) + n);
         }
         match found {
