@@ -6,7 +6,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::http::{AddressHeader, Forwarded, ForwardedNode, Http};
+use crate::config::http::{AddressHeader, Forwarded, ForwardedNode, Http, RestrictNames};
 use crate::lang::sample::{Arena, Value};
 use crate::lang::subject::Subject;
 use crate::proto::http::Head;
@@ -200,6 +200,20 @@ fn text(value: Value<'_>) -> Option<&[u8]> {
         Value::Str(text) | Value::Bin(text) | Value::Method(text) => Some(text),
         Value::Bool(_) | Value::Int(_) | Value::Ip(_) => None,
     }
+}
+
+/// `option http-restrict-req-hdr-names` of one proxy, asked after its `http-request` rules: removes fields whose
+/// names have other bytes than letters, digits and `-`. `false`: there are some, and the request is to be refused
+/// (403).
+#[must_use]
+pub fn restrict_names(head: &mut Head, http: &Http) -> bool {
+    let plain = |name: &[u8]| name.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'-');
+    match http.restrict_names {
+        RestrictNames::Preserve => {}
+        RestrictNames::Delete => head.retain(|name, _| plain(name)),
+        RestrictNames::Reject => return head.fields().all(|(name, _)| plain(name)),
+    }
+    true
 }
 
 /// `http-send-name-header`: takes the place of what came under that name. To be asked again for each server tried.
@@ -396,6 +410,25 @@ mod tests {
             assert_eq!(is(uri, target), hit, "{uri} {target}");
         }
         assert!(!is_monitor(&Http::default(), &Head::default()));
+    }
+
+    /// As haproxy 2.6 did of them.
+    #[test]
+    fn odd_names_pass_go_or_end_the_request() {
+        let left = |policy| {
+            let http = Http {
+                restrict_names: policy,
+                ..Http::default()
+            };
+            let mut head = Head::default();
+            for name in ["host", "a_b", "c!", "d-e2"] {
+                head.push(name.as_bytes(), b"1");
+            }
+            restrict_names(&mut head, &http).then_some(head.len())
+        };
+        assert_eq!(left(RestrictNames::Preserve), Some(4));
+        assert_eq!(left(RestrictNames::Delete), Some(2));
+        assert_eq!(left(RestrictNames::Reject), None);
     }
 
     struct Ends(Option<SocketAddr>, Option<SocketAddr>, Head);
