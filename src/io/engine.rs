@@ -65,6 +65,10 @@ pub trait Io {
     fn peer_address(&mut self, sock: SockKey) -> Option<SocketAddr>;
     fn peer_of_fd(&mut self, fd: RawFd) -> Option<SocketAddr>;
     fn local_address(&mut self, sock: SockKey) -> Option<SocketAddr>;
+    /// Marks the packets of a socket (`set-mark`, needs CAP_NET_ADMIN), sets their type of service. What the kernel
+    /// refuses is left as it was, as haproxy leaves it.
+    fn set_mark(&mut self, sock: SockKey, mark: u32);
+    fn set_tos(&mut self, sock: SockKey, tos: u8);
     fn give_pipe(&mut self, pipe: Pipe);
     fn give_buf(&mut self, buf: Buf);
     /// An empty buffer to write into, of the usual size, or a smaller one while memory is scarce.
@@ -813,6 +817,17 @@ impl<K: Kernel> Io for Engine<K> {
     fn local_address(&mut self, sock: SockKey) -> Option<SocketAddr> {
         let fd = self.socks.get(sock.0)?.fd;
         self.kernel.local_address(fd)
+    }
+
+    fn set_mark(&mut self, sock: SockKey, mark: u32) {
+        if let Some(entry) = self.socks.get(sock.0) {
+            self.kernel.set_mark(entry.fd, mark);
+        }
+    }
+    fn set_tos(&mut self, sock: SockKey, tos: u8) {
+        if let Some(entry) = self.socks.get(sock.0) {
+            self.kernel.set_tos(entry.fd, tos);
+        }
     }
 
     fn give_pipe(&mut self, pipe: Pipe) {

@@ -146,6 +146,12 @@ pub trait Kernel {
     fn local_address(&mut self, fd: RawFd) -> Option<SocketAddr> {
         net::local_address(fd)
     }
+    fn set_mark(&mut self, fd: RawFd, mark: u32) {
+        net::set_mark(fd, mark);
+    }
+    fn set_tos(&mut self, fd: RawFd, tos: u8) {
+        net::set_tos(fd, tos);
+    }
     fn shutdown_write(&mut self, fd: RawFd) {
         net::shutdown_write(fd);
     }

@@ -104,6 +104,9 @@ pub struct Connect {
     pub rcvbuf: u32,
     pub sndbuf: u32,
     pub user_timeout_ms: Option<u32>,
+    /// Packet mark and type of service, if any.
+    pub mark: Option<u32>,
+    pub tos: Option<u8>,
     /// TCP fast open: the SYN waits for the first bytes and carries them.
     pub fastopen: bool,
 }
@@ -120,6 +123,8 @@ impl Connect {
             rcvbuf: 0,
             sndbuf: 0,
             user_timeout_ms: None,
+            mark: None,
+            tos: None,
             fastopen: false,
         }
     }

@@ -754,6 +754,8 @@ impl Kernel for SimKernel {
     fn peer_address(&mut self, fd: RawFd) -> Option<SocketAddr> {
         self.net.borrow().socks.get(&fd).map(|s| s.peer_address)
     }
+    fn set_mark(&mut self, _fd: RawFd, _mark: u32) {}
+    fn set_tos(&mut self, _fd: RawFd, _tos: u8) {}
     fn local_address(&mut self, fd: RawFd) -> Option<SocketAddr> {
         self.net.borrow().socks.get(&fd).map(|s| s.address)
     }

@@ -19,7 +19,6 @@ mod exchange;
 mod flow;
 mod head;
 mod idle;
-mod pending;
 mod route;
 mod rules;
 mod subject;
@@ -169,6 +168,25 @@ pub(super) struct Overrides {
     pub(super) tarpit: Option<u32>,
     pub(super) tunnel: Option<u32>,
     pub(super) retries: Option<u32>,
+    /// `disable-l7-retry`.
+    pub(super) no_replay: bool,
+}
+
+/// What rules want of the sockets' packets: marks, type of service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Packets {
+    pub(super) client_mark: Option<u32>,
+    pub(super) client_tos: Option<u32>,
+    pub(super) server_mark: Option<u32>,
+    pub(super) server_tos: Option<u32>,
+}
+
+impl Packets {
+    /// Which connections of a server are alike.
+    fn identity(&self) -> u64 {
+        let part = |wish: Option<u32>| wish.map_or(0, |n| u64::from(n) + 1);
+        part(self.server_mark) << 16 ^ part(self.server_tos)
+    }
 }
 
 /// One request with its response.
@@ -201,11 +219,14 @@ pub struct Txn {
     responded: Option<Tick>,
     wait_until: Tick,
     // counts
-    client_in: u64,
-    client_out: u64,
-    server_in: u64,
-    server_out: u64,
-    counted: [u64; 4],
+    /// Anything came from the client at all.
+    any: bool,
+    /// Bytes of heads, as haproxy counts them: the request's, those the server sent; all of an answer of ours.
+    head_in: u64,
+    heads_back: u64,
+    own_out: u64,
+    /// What of the client's bytes in and out the counters have already.
+    counted: [u64; 2],
     retries: u32,
     redispatched: bool,
     redispatch_now: bool,
@@ -228,6 +249,9 @@ pub struct Txn {
     captures: [Vec<Option<Box<[u8]>>>; 2],
     vars: Vec<(VarId, Owned)>,
     overrides: Overrides,
+    socket: Packets,
+    /// Fields of a 103 that is to be sent.
+    hints: Vec<(Box<[u8]>, Box<[u8]>)>,
     log_level: LogLevel,
     persist: rules::Persist,
     found: route::Found,
@@ -273,6 +297,21 @@ impl Txn {
         } else {
             Version::Http11
         })
+    }
+
+    /// Bytes from the client, from the server, and to the client.
+    fn client_in(&self) -> u64 {
+        self.head_in + self.up.payload
+    }
+    fn server_in(&self) -> u64 {
+        self.heads_back + self.down.payload
+    }
+    fn client_out(&self) -> u64 {
+        if self.own {
+            self.own_out
+        } else {
+            self.server_in()
+        }
     }
 
     /// Ready for another request, memory kept where it is worth it.
@@ -443,13 +482,12 @@ impl Session {
             What::Received { buf } if from_client => {
                 self.reading = false;
                 self.client_rx = now;
-                t.client_in += buf.len() as u64;
+                t.any = true;
                 self.on_client_bytes(t, local, io, buf);
             }
             What::Received { buf } => {
                 self.server_reading = false;
                 self.server_rx = now;
-                t.server_in += buf.len() as u64;
                 self.on_server_bytes(t, local, io, buf);
             }
             What::Eof if from_client => {

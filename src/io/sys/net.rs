@@ -280,6 +280,18 @@ pub fn set_nonblocking(fd: RawFd) {
     }
 }
 
+/// Marks the packets of a socket; refused without CAP_NET_ADMIN.
+pub fn set_mark(fd: RawFd, mark: u32) {
+    let _ = set(fd, libc::SOL_SOCKET, libc::SO_MARK, &mark);
+}
+
+/// Type of service, or traffic class in IPv6; each family takes its own option and refuses the other.
+pub fn set_tos(fd: RawFd, tos: u8) {
+    let tos = i32::from(tos);
+    let _ = set(fd, libc::IPPROTO_IP, libc::IP_TOS, &tos);
+    let _ = set(fd, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &tos);
+}
+
 /// A non-blocking socket on its way to `spec.to`. `true`: connected at once (unix sockets).
 pub fn connect(spec: &Connect) -> Result<(RawFd, bool), Errno> {
     let domain = match &spec.to {
@@ -307,6 +319,12 @@ fn connect_socket(fd: RawFd, domain: i32, spec: &Connect) -> Result<bool, Errno>
         }
         if let Some(ms) = spec.user_timeout_ms {
             let _ = set(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, &ms);
+        }
+        if let Some(mark) = spec.mark {
+            set_mark(fd, mark);
+        }
+        if let Some(tos) = spec.tos {
+            set_tos(fd, tos);
         }
         if spec.fastopen {
             let _ = set(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, &1i32);

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use super::exchange::to_buf;
+use super::flow::Wire;
 use super::rules::Stop;
 use super::subject::View;
 use super::*;
@@ -197,15 +199,15 @@ impl Session {
         if !t.framing.head {
             out.extend_from_slice(&body);
         }
-        let buf = super::exchange::to_buf(io, &out);
+        let buf = to_buf(io, &out);
         local.scratch = out;
+        t.own_out = t.response.counted_len() as u64 + body.len() as u64;
         self.send_own(t, local, io, buf);
     }
 
     fn send_own(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, buf: Buf) {
         t.own = true;
         t.head_sent = true;
-        t.client_out += buf.len() as u64;
         self.drop_server(io, false);
         self.leave_queue(t, local);
         self.enter(Stage::Answer, local.now);
@@ -359,6 +361,7 @@ impl Session {
         let done = page.writer.next(&view, &mut body, PAGE_TURN);
         let mut out = Vec::with_capacity(body.len() + 32);
         if page.chunked && !body.is_empty() {
+            t.own_out += body.len() as u64;
             h1::write_chunk_header(&mut out, body.len() as u64);
             out.extend_from_slice(&body);
             out.extend_from_slice(b"\r\n");
@@ -375,7 +378,6 @@ impl Session {
             self.answer_sent(t, local, io);
             return;
         }
-        t.client_out += out.len() as u64;
         self.client_tx = local.now;
         t.sending = true;
         io.push(Op::Send {
@@ -478,7 +480,7 @@ impl Session {
     fn look_at_body(&self, t: &mut Txn, local: &Local) {
         let most = local.config.global.tune.bufsize as usize;
         let mut look = Flow::new(t.framing.body, Splice::Never);
-        look.wire = super::flow::Wire::Bare;
+        look.wire = Wire::Bare;
         let decoded = look.pass(Buf::of(&t.raw));
         let (body, bad) = match decoded {
             Ok(Some(buf)) => (buf.bytes().to_vec(), false),

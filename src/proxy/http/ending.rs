@@ -58,7 +58,7 @@ impl Session {
         (self.src, self.dst) = self.ends;
         match self.carry.take() {
             Some(buf) => {
-                t.client_in = buf.len() as u64;
+                t.any = true;
                 self.take_request(t, local, io, buf);
             }
             None if local.shared.phase() == crate::shared::Phase::SoftStop => self.over = true,
@@ -220,8 +220,9 @@ impl Session {
 
     /// Brings the byte counters up to date.
     pub(super) fn flush_bytes(&self, t: &mut Txn, local: &Local) {
-        let now = [t.client_in, t.client_out, t.server_in, t.server_out];
-        let [client_in, client_out, _, _] = std::array::from_fn(|i| now[i] - t.counted[i]);
+        let now = [t.client_in(), t.client_out()];
+        let [client_in, client_out]: [u64; 2] =
+            std::array::from_fn(|i| now[i].saturating_sub(t.counted[i]));
         t.counted = now;
         let cells = local.cells();
         let front = &cells.frontends[self.frontend.index()];
@@ -304,7 +305,7 @@ impl Session {
             status: t.status.into(),
             retries: t.retries,
             redispatched: t.redispatched,
-            nothing_received: t.bad && t.client_in == 0,
+            nothing_received: t.bad && !t.any,
             set_level: match t.log_level {
                 LogLevel::Silent => SetLevel::Silent,
                 LogLevel::Level(n) => SetLevel::To(level_of(n)),

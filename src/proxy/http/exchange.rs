@@ -120,7 +120,7 @@ impl Session {
 
     /// Whether the whole request can be sent once more.
     pub(super) fn replayable(&self, t: &Txn) -> bool {
-        t.replay.is_some()
+        t.replay.is_some() && !t.overrides.no_replay
     }
 
     /// Puts the request back to where it was before it was sent.
@@ -323,6 +323,7 @@ impl Session {
                     buf.consume(used.saturating_sub(before));
                     t.partial.clear();
                 }
+                t.heads_back += t.response.counted_len() as u64;
                 if t.answer.interim {
                     self.pass_interim(t, local, io, buf);
                 } else {
@@ -344,7 +345,6 @@ impl Session {
             let mut out = std::mem::take(&mut local.scratch);
             out.clear();
             h1::write_response(&mut out, &t.response);
-            t.client_out += out.len() as u64;
             let interim = to_buf(io, &out);
             local.scratch = out;
             t.sending = true;
@@ -437,7 +437,6 @@ impl Session {
         self.log_asap(t, local);
         t.down.state = Move::Writing;
         self.client_tx = local.now;
-        t.client_out += buf.len() as u64;
         if t.sending {
             // An interim answer is still on its way: the response waits for it.
             t.next = Some(buf);
@@ -494,7 +493,7 @@ impl Session {
             }
         }
         if let Some((name, len)) = &http.cookie_capture {
-            let cookie = super::pending::cookie_starting(&t.response, b"set-cookie", name);
+            let cookie = super::head::cookie_starting(&t.response, b"set-cookie", name);
             t.cookies[1] = cookie.map(|c| c[..c.len().min(*len as usize)].into());
         }
     }
@@ -544,7 +543,9 @@ impl Session {
     fn open_tunnel(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         let (up, _) = self.splice(local);
         let busy = t.up.state == Move::Writing;
+        let payload = t.up.payload;
         t.up = Flow::new(Body::Tunnel, up);
+        t.up.payload = payload;
         t.up.ended = self.eof;
         if busy {
             t.up.state = Move::Writing;
@@ -568,7 +569,6 @@ impl Session {
     fn send_down(&mut self, t: &mut Txn, local: &Local, io: &mut dyn Io, buf: Buf) {
         t.down.state = Move::Writing;
         self.client_tx = local.now;
-        t.client_out += buf.len() as u64;
         t.sending = true;
         io.push(Op::Send {
             sock: self.client,
@@ -627,12 +627,7 @@ impl Session {
                 if t.down.state != Move::Reading {
                     return;
                 }
-                if let Some(marker) = t.down.close_marker() {
-                    let buf = Buf::of(marker);
-                    self.send_down(t, local, io, buf);
-                } else {
-                    self.next_down(t, local, io);
-                }
+                self.next_down(t, local, io);
             }
             (_, Move::Reading) => self.down_cut(t, local, io, Cause::Server),
             // Everything of the response was read before; what is left of the request has no reader.
@@ -732,7 +727,6 @@ impl Session {
             return;
         }
         if !to_client {
-            t.server_out += u64::from(bytes);
             t.up.pace.sent();
             if t.up.state == Move::Writing {
                 if t.up.pace.unblock() {
@@ -796,11 +790,10 @@ impl Session {
         if from_client {
             self.reading = false;
             self.client_rx = local.now;
-            t.client_in += u64::from(bytes);
+            t.any = true;
         } else {
             self.server_reading = false;
             self.server_rx = local.now;
-            t.server_in += u64::from(bytes);
         }
         let (flow, sink) = if from_client {
             (&mut t.up, self.server_sock)
@@ -813,10 +806,8 @@ impl Session {
             Some(sock) if pipe.held > 0 => {
                 flow.state = Move::Writing;
                 if from_client {
-                    t.server_out += u64::from(bytes);
-                    self.server_tx = local.now;
+                            self.server_tx = local.now;
                 } else {
-                    t.client_out += u64::from(bytes);
                     t.sending = true;
                     self.client_tx = local.now;
                 }
@@ -924,9 +915,8 @@ impl Session {
 
     /// Brings the counters of a long transfer up to date.
     fn flush_some(&self, t: &mut Txn, local: &Local) {
-        if t.client_in + t.client_out + t.server_in - t.counted.iter().take(3).sum::<u64>()
-            >= FLUSH_BYTES
-        {
+        let moved = t.client_in() + t.client_out();
+        if moved.saturating_sub(t.counted.iter().sum()) >= FLUSH_BYTES {
             self.flush_bytes(t, local);
         }
     }

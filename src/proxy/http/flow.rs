@@ -54,6 +54,8 @@ pub(super) struct Flow {
     pub(super) ended: bool,
     /// Framing that is not whole.
     tail: Vec<u8>,
+    /// Bytes of the body so far, framing not counted but for 1 at the end of a chunked one (as haproxy counts).
+    pub(super) payload: u64,
     /// Bytes beyond the body.
     pub(super) excess: Option<Buf>,
 }
@@ -67,6 +69,7 @@ impl Default for Flow {
             pace: Pace::new(Splice::Never),
             ended: false,
             tail: Vec::new(),
+            payload: 0,
             excess: None,
         }
     }
@@ -110,6 +113,7 @@ impl Flow {
 
     /// `n` bytes of the body went into a pipe.
     pub(super) fn piped(&mut self, n: u32) {
+        self.payload += u64::from(n);
         match &mut self.framed {
             Framed::Length(left) => {
                 *left -= u64::from(n);
@@ -138,13 +142,9 @@ impl Flow {
                 }
             }
             Framed::Chunked(_) => return self.pass_chunks(buf),
-            Framed::UntilClose if self.wire == Wire::Chunks => {
-                let mut out = Vec::with_capacity(buf.len() + 16);
-                put(&mut out, Wire::Chunks, buf.bytes());
-                buf = Buf::of(&out);
-            }
             Framed::UntilClose | Framed::Tunnel => {}
         }
+        self.payload += buf.len() as u64;
         Ok(Some(buf).filter(|b| !b.is_empty()))
     }
 
@@ -162,6 +162,7 @@ impl Flow {
         if self.wire == Wire::Same {
             let run = decoder.verbatim(buf.bytes());
             (at, self.ended) = (run.used, run.ended);
+            self.payload += run.payload + u64::from(run.ended);
         }
         let mut anew = Vec::new();
         while !self.ended {
@@ -177,6 +178,7 @@ impl Flow {
                 }
                 Step::Data { used } => {
                     put(&mut anew, self.wire, &buf.bytes()[at..at + used]);
+                    self.payload += used as u64;
                     at += used;
                 }
                 Step::End { used, .. } => {
@@ -188,6 +190,7 @@ impl Flow {
                         write_last_chunk(&mut anew, decoder.trailers());
                     }
                     at += used;
+                    self.payload += 1;
                     self.ended = true;
                 }
             }
@@ -205,15 +208,6 @@ impl Flow {
             buf = Buf::of(&anew);
         }
         Ok(Some(buf).filter(|b| !b.is_empty()))
-    }
-
-    /// What ends the message towards the receiver when its sender closed.
-    pub(super) fn close_marker(&self) -> Option<&'static [u8]> {
-        matches!(
-            (&self.framed, self.wire),
-            (Framed::UntilClose, Wire::Chunks)
-        )
-        .then_some(b"0\r\n\r\n")
     }
 }
 

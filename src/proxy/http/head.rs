@@ -47,7 +47,7 @@ impl Session {
                 self.received_proxy = true;
                 self.partial = Vec::new();
                 buf.consume(used - before);
-                t.client_in = buf.len() as u64;
+                t.any = !buf.is_empty();
                 self.enter(Stage::Idle, local.now);
                 if buf.is_empty() {
                     io.give_buf(buf);
@@ -139,6 +139,7 @@ impl Session {
     fn begin(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         self.requests += 1;
         t.head_at = Some(local.now);
+        t.head_in = t.request.counted_len() as u64;
         t.strict = true;
         t.keep = t.framing.keep_alive;
         t.old = t.request.version == crate::proto::http::Version::Http10;
@@ -181,7 +182,7 @@ impl Session {
         }
         t.captures[1].resize(http.response_captures.len(), None);
         if let Some((name, len)) = &http.cookie_capture {
-            let cookie = super::pending::cookie_starting(&t.request, b"cookie", name);
+            let cookie = cookie_starting(&t.request, b"cookie", name);
             t.cookies[0] = cookie.map(|c| c[..c.len().min(*len as usize)].into());
         }
     }
@@ -281,6 +282,22 @@ impl Session {
     }
 
     fn note_error(&self, _local: &Local, _bytes: &[u8], _error: &H1Error) {}
+}
+
+/// `capture cookie`: the first cookie of the fields called `field` whose text begins with `start`, as `name=value`.
+pub(super) fn cookie_starting<'h>(
+    head: &'h Head,
+    field: &'h [u8],
+    start: &'h [u8],
+) -> Option<&'h [u8]> {
+    let set = field == b"set-cookie";
+    let cookies = head.values(field).flat_map(move |value| {
+        // A Set-Cookie field holds one cookie, and attributes behind it.
+        let most = if set { 1 } else { usize::MAX };
+        value.split(|b| *b == b';').take(most)
+    });
+    let mut trimmed = cookies.map(<[u8]>::trim_ascii);
+    trimmed.find(|cookie| cookie.starts_with(start))
 }
 
 /// What of a bad request's first line is known.

@@ -69,7 +69,7 @@ impl Session {
         server: ServerId,
     ) -> bool {
         if let Some((of, sock, link)) = self.kept.take() {
-            if of == server {
+            if of == server && link.identity == t.socket.identity() {
                 self.use_link(t, local, io, sock, link);
                 return true;
             }
@@ -77,7 +77,8 @@ impl Session {
         }
         let reuse = self.back(local).map_or(Reuse::Never, |b| b.reuse);
         let first = self.requests <= 1;
-        let may = |link: &Link| match reuse {
+        let identity = t.socket.identity();
+        let may = |link: &Link| link.identity == identity && match reuse {
             Reuse::Never => false,
             // The first request of a client cannot be sent again by it: only a proven connection will do.
             Reuse::Safe => !first,

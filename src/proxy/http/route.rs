@@ -265,7 +265,7 @@ impl Session {
                 t,
                 ended: false,
             };
-            super::pending::hash_key(&local.config, id, &view, &arena)
+            crate::backend::key::hash_key(&local.config, id, &view, &arena)
         };
         local.give_arena(arena);
         Ask {
@@ -405,9 +405,13 @@ impl Session {
         }
         self.link = Link {
             private: spec.transparent,
+            identity: t.socket.identity(),
             ..Link::default()
         };
-        match io.connect(spec, Owner::Http(self.key).pack()) {
+        let mut spec = spec.clone();
+        spec.mark = t.socket.server_mark;
+        spec.tos = t.socket.server_tos.map(|tos| tos as u8);
+        match io.connect(&spec, Owner::Http(self.key).pack()) {
             Ok(sock) => self.server_sock = Some(sock),
             Err(errno) if errno.exhausted() || errno.0 == libc::EADDRNOTAVAIL => {
                 self.connect_failed(t, local, io, Cause::Resource, false);

@@ -82,6 +82,8 @@ impl Session {
             let arena = std::mem::take(&mut local.arena);
             let step = self.request_list(t, local, &arena);
             local.give_arena(arena);
+            self.tell_socket(t, io);
+            self.send_hints(t, io);
             match step {
                 Step::Next => {
                     t.cursor.list += 1;
@@ -362,8 +364,23 @@ impl Session {
                     return Done::Wait(Wait::Pause(ms));
                 }
             }
-            // Nice values are haproxy's scheduler's; marks wait for the sockets' options.
-            Action::SetNice(_) | Action::SwitchHttp | Action::ExpectProxy => {}
+            Action::SetClientMark(n) => t.socket.client_mark = wish(&view!(), arena, n),
+            Action::SetServerMark(n) => t.socket.server_mark = wish(&view!(), arena, n),
+            Action::SetClientTos(n) => t.socket.client_tos = wish(&view!(), arena, n),
+            Action::SetServerTos(n) => t.socket.server_tos = wish(&view!(), arena, n),
+            Action::EarlyHint(name, format) => {
+                let mut value = Vec::new();
+                format.render(&view!(), arena, &mut value);
+                if !t.old {
+                    t.hints.push((name.clone(), value.into()));
+                }
+            }
+            Action::DisableRetry => t.overrides.no_replay = true,
+            // There is no scheduler of streams here that a nice value could tell anything.
+            Action::SetNice(_) => {}
+            Action::SwitchHttp | Action::ExpectProxy => {
+                unreachable!("rules of connections and of TCP mode")
+            }
             action => return self.edit(t, local, arena, action, response),
         }
         Done::On
@@ -507,12 +524,48 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Marks that rules set on the client's connection.
+    fn tell_socket(&self, t: &mut Txn, io: &mut dyn Io) {
+        if let Some(mark) = t.socket.client_mark.take() {
+            io.set_mark(self.client, mark);
+        }
+        if let Some(tos) = t.socket.client_tos.take() {
+            io.set_tos(self.client, tos as u8);
+        }
+    }
+
+    /// 103 with the fields that `early-hint` rules gave (RFC 8297), unless something is on its way already.
+    fn send_hints(&self, t: &mut Txn, io: &mut dyn Io) {
+        if t.hints.is_empty() || t.sending {
+            return;
+        }
+        let mut out = b"HTTP/1.1 103 Early Hints\r\n".to_vec();
+        for (name, value) in t.hints.drain(..) {
+            out.extend_from_slice(&name);
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(&value);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+        t.sending = true;
+        io.push(Op::Send {
+            sock: self.client,
+            buf: Buf::of(&out),
+        });
+    }
+}
+
 /// How an action ended.
 enum Done {
     On,
     Pass,
     Wait(Wait),
     Stop(Stop),
+}
+
+fn wish(view: &View<'_>, arena: &Arena, number: &Number) -> Option<u32> {
+    u32::try_from(number_of(view, arena, number)?).ok()
 }
 
 fn number_of(view: &View<'_>, arena: &Arena, number: &Number) -> Option<i64> {

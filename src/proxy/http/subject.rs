@@ -116,10 +116,10 @@ impl Subject for View<'_> {
                 (local.now.since(t.began) + t.idle_ms) as i64
             }),
             Fact::UserMs => int((local.now.since(t.began) + t.idle_ms) as i64),
-            Fact::ClientIn => int(t.client_in as i64),
-            Fact::ClientOut => int(t.client_out as i64),
-            Fact::ServerIn => int(t.server_in as i64),
-            Fact::ServerOut => int(t.server_out as i64),
+            Fact::ClientIn => int(t.client_in() as i64),
+            Fact::ClientOut => int(t.client_out() as i64),
+            Fact::ServerIn => int(t.server_in() as i64),
+            Fact::ServerOut => int(t.sent.map_or(0, |_| t.client_in()) as i64),
             Fact::Status if t.status == 0 && self.ended => int(-1),
             Fact::Status => (t.status > 0).then_some(Value::Int(i64::from(t.status))),
             Fact::ServerStatus => {
