@@ -14,6 +14,8 @@ use crate::lang::subject::{Scope, VarId};
 pub(super) enum ArgKind {
     Str,
     Int,
+    /// A number, or the name of a variable.
+    IntOrVar,
     Mask4,
     Mask6,
     Regex,
@@ -24,7 +26,7 @@ impl ArgKind {
     fn name(self) -> &'static str {
         match self {
             Self::Str => "string",
-            Self::Int => "integer",
+            Self::Int | Self::IntOrVar => "integer",
             Self::Mask4 => "IPv4 mask",
             Self::Mask6 => "IPv6 mask",
             Self::Regex => "regex",
@@ -36,6 +38,7 @@ impl ArgKind {
         match self {
             Self::Str | Self::Regex => true,
             Self::Int => int(text).is_some(),
+            Self::IntOrVar => int(text).is_some() || variable(text).is_ok(),
             Self::Mask4 => mask4(text).is_some(),
             Self::Mask6 => mask6(text).is_some(),
             Self::Field => field(text).is_some(),

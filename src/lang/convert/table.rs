@@ -51,7 +51,7 @@ table! {
     "be2dec" Bin Str 1 [S, I, I] codec::be2dec;
     "be2hex" Bin Str 1 [S, I, I] codec::be2hex;
     "bool" Int Bool 0 [] number::boolean;
-    "bytes" Bin Bin 1 [I, I] text::make_bytes;
+    "bytes" Bin Bin 1 [ArgKind::IntOrVar, ArgKind::IntOrVar] text::make_bytes;
     "capture-req" Str Str 1 [I] state::capture_req;
     "capture-res" Str Str 1 [I] state::capture_res;
     "concat" Str Str 1 [S, S, S] text::concat;

@@ -242,3 +242,260 @@ fn the_table_is_in_order_of_names() {
     assert!(table::TABLE.is_sorted_by(|a, b| a.name < b.name));
     assert!(known("lower") && known("map_str") && !known("lowr"));
 }
+
+#[test]
+fn mistakes_are_placed_on_the_argument() {
+    let mut vars = VarNames::default();
+    let arg = |text: &str, at| Arg {
+        text: text.into(),
+        at,
+    };
+    // str(x),field(0,_)
+    let span = Span {
+        col: 30,
+        len: 17,
+        ..SPAN
+    };
+    let args = [arg("0", 13), arg("_", 15)];
+    let fault = with_cx(&mut vars, |cx| {
+        Converter::parse("field", &args, span, cx).unwrap_err()
+    });
+    assert_eq!((fault.span.col, fault.span.len), (43, 1));
+    let fault = with_cx(&mut vars, |cx| {
+        Converter::parse("lowr", &[], span, cx).unwrap_err()
+    });
+    assert_eq!(fault.text, "unknown converter 'lowr'.");
+    assert_eq!(fault.help.as_deref(), Some("did you mean 'lower' maybe ?"));
+    let fault = with_cx(&mut vars, |cx| {
+        Converter::parse("map_str", &[], span, cx).unwrap_err()
+    });
+    assert_eq!(fault.not_yet.as_deref(), Some("map_str"));
+}
+
+/// What haproxy 2.6 does not have, or does otherwise: see the manual of 3.4 and the top of `convert.rs`.
+#[test]
+fn converters_of_later_versions_do_what_the_manual_says() {
+    for (input, converters, expected) in [
+        ("str(a=1&b=2&bc=3&d)", "param(b)", "\"2\""),
+        ("str(a=1&b=2&bc=3&d)", "param(bc)", "\"3\""),
+        ("str(a=1&b=2&bc=3&d)", "param(d)", "\"\""),
+        ("str(a=1&b=2&bc=3&d)", "param(x)", "none"),
+        ("str(a=1;b=2)", "param(b,;)", "\"2\""),
+        (
+            "str(a)",
+            "param(b,;;)",
+            "error: invalid args in converter 'param' : Delimiter must be exactly 1 character.",
+        ),
+        ("str(www.example.com)", "reverse_dom", "\"com.example.www\""),
+        ("str()", "reverse_dom", "\"\""),
+        ("bin(05ff)", "base2", "\"0000010111111111\""),
+        ("bin(01020304050607)", "le2dec(:,2)", "\"513:1027:1541:7\""),
+        ("bin(01020304050607)", "le2dec(-,2,1)", "\"513-1027-1541\""),
+        ("bin(7f000001)", "le2dec(.,1)", "\"127.0.0.1\""),
+        (
+            "int(1700000000123)",
+            "ms_utime('%s.%3N')",
+            "\"1700000000.123\"",
+        ),
+        (
+            "int(1700000000123456)",
+            "us_utime('%T.%6N %N %2N')",
+            "\"22:13:20.123456 123456000 12\"",
+        ),
+        (
+            "int(1700000000123)",
+            "ms_ltime('%T.%N',-200)",
+            "\"22:13:19.923000000\"",
+        ),
+        ("str(abcdef)", "bytes(1,txn.i)", "\"bcdef\""),
+        ("str(abcdefghijk)", "bytes(txn.i)", "\"hijk\""),
+        ("str(abcdef)", "bytes(1,txn.none)", "none"),
+        ("str(b)", "fe_exists", "0"),
+        ("str(x)", "when(normal)", "\"x\""),
+        ("str(x)", "when(error)", "none"),
+        ("str(x)", "when(!error)", "\"x\""),
+        ("str(x)", "when(forwarded)", "none"),
+        ("str(YQ==)", "ub64dec", "\"a\""),
+        ("str(YWJj=)", "ub64dec", "none"),
+        ("str(YWI==)", "ub64dec", "none"),
+        ("int(-1)", "add(-1)", "-2"),
+        (
+            "bin(656e3b713d302c66723b713d302e31)",
+            "language(es;fr;en)",
+            "\"fr\"",
+        ),
+        ("bin(010000000508ac02100a)", "ungrpc(2,uint32)", "none"),
+        (
+            "str(eyJhIjoxfQ.eyJiIjoyfQ.c2ln)",
+            "jwt_header_query",
+            "\"{\"a\":1}\"",
+        ),
+        (
+            "str(eyJhIjoxfQ.eyJiIjoyfQ.c2ln)",
+            "jwt_payload_query",
+            "\"{\"b\":2}\"",
+        ),
+        // {"a":[1,{"b":"]"}],"u":"é€😀"}
+        (
+            "bin(7b2261223a5b312c7b2262223a225d227d5d2c2275223a225c75303065395c75323061635c75643833645c7564653030227d)",
+            "json_query('$.a')",
+            "\"[1,{\"b\":\"]\"}]\"",
+        ),
+        (
+            "bin(7b2261223a5b312c7b2262223a225d227d5d2c2275223a225c75303065395c75323061635c75643833645c7564653030227d)",
+            "json_query('$.u')",
+            "xc3a9e282acf09f9880",
+        ),
+        // Half a pair of surrogates.
+        (
+            "bin(7b2275223a225c7564383364227d)",
+            "json_query('$.u')",
+            "none",
+        ),
+        (
+            "bin(00000000000000000000000000000000)",
+            "aes_gcm_enc(128,txn.nonce,txn.key,txn.new)",
+            "x0388dace60b6a392f328c2b971b2fe78",
+        ),
+        (
+            "bin(00000000000000000000000000000000)",
+            "aes_gcm_enc(128,txn.nonce,txn.key,txn.new),bytes(0,0),concat(,txn.new)",
+            "\"q25H1CzsE731OmeyEle93w==\"",
+        ),
+        (
+            "str(x)",
+            "digest(sm3)",
+            "error: 'digest(sm3)' is not supported yet.",
+        ),
+        (
+            "str(x)",
+            "jwt_verify(RS256,/etc/pem)",
+            "error: 'jwt_verify(RS256)' is not supported yet.",
+        ),
+        (
+            "str(x)",
+            "jwt_verify(txn.alg,/etc/pem)",
+            "error: 'jwt_verify with the algorithm in a variable' is not supported yet.",
+        ),
+    ] {
+        let got = run(input, converters);
+        assert_eq!(got, expected, "{input},{converters}");
+    }
+}
+
+#[test]
+fn what_is_encrypted_is_decrypted_with_its_tag_only() {
+    let sizes = [("128", 16), ("192", 24), ("256", 32)];
+    for ((bits, key), nonce) in sizes
+        .into_iter()
+        .flat_map(|key| [(key, 8), (key, 12), (key, 16)])
+    {
+        let base64 = |len: usize| {
+            let arena = Arena::new();
+            let bytes: Vec<u8> = (0..len as u8).collect();
+            String::from_utf8_lossy(codec::to_base64_padded(&bytes, &arena)).into_owned()
+        };
+        let (key, nonce) = (base64(key), base64(nonce));
+        let sealed = format!("aes_gcm_enc({bits},{nonce},{key},txn.new,YWFk)");
+        let opened = format!("{sealed},aes_gcm_dec({bits},{nonce},{key},txn.new,YWFk)");
+        assert_eq!(run("str(a secret)", &opened), "\"a secret\"");
+        let forged = format!("{sealed},aes_gcm_dec({bits},{nonce},{key},txn.new)");
+        assert_eq!(run("str(a secret)", &forged), "none");
+        let forged = format!("{sealed},aes_gcm_dec({bits},{nonce},{key},txn.tag,YWFk)");
+        assert_eq!(run("str(a secret)", &forged), "none");
+    }
+}
+
+/// Arguments that converters may meet, right and wrong.
+const ARGS: &[&str] = &[
+    "",
+    "0",
+    "1",
+    "2",
+    "-1",
+    "7",
+    "8",
+    "64",
+    "128",
+    "99999999999999999999",
+    "a",
+    ".",
+    "/,;",
+    "txn.i",
+    "txn.s",
+    "txn.e",
+    "txn.b",
+    "txn.ip",
+    "txn.nonce",
+    "txn.key",
+    "txn.tag",
+    "txn.none",
+    "sha256",
+    "HS256",
+    "int",
+    "int32",
+    "sint64",
+    "double",
+    "utf8ps",
+    "utf8",
+    "$.a",
+    "$[1].b",
+    "1.2",
+    "%c%U%V%G%30N%_300Y%",
+    "(a)(b)?|",
+    "x*",
+    "\\1\\0\\x41",
+    "g",
+    "YWI=",
+    "ms",
+    "es;fr",
+    "24",
+    "ffff::",
+    "error",
+    "ifgt",
+    "MsgType",
+];
+
+proptest::proptest! {
+    #[test]
+    fn no_converter_panics(
+        entry in 0..table::TABLE.len(),
+        args in proptest::collection::vec(0..ARGS.len(), 0..6),
+        text in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64),
+        plain in "[a-zA-Z0-9=/+%.:;,&?{}\\[\\]\"\\\\ \\x01-]{0,48}",
+        number in proptest::prelude::any::<i64>(),
+        form in 0..8_usize,
+    ) {
+        let name = table::TABLE[entry].name;
+        let args: Vec<Arg> = args
+            .iter()
+            .map(|&i| Arg { text: ARGS[i].into(), at: 0 })
+            .collect();
+        let mut names = VarNames::default();
+        let parsed = with_cx(&mut names, |cx| Converter::parse(name, &args, SPAN, cx));
+        if let Ok(converter) = parsed {
+            let arena = Arena::new();
+            let vars = VARS
+                .iter()
+                .map(|(name, value)| {
+                    (names.id(crate::lang::subject::Scope::Txn, name), sample(value, &arena))
+                })
+                .collect();
+            let stream = Stream { arena: &arena, vars: RefCell::new(vars) };
+            let value = match form {
+                0 => Value::Int(number),
+                1 => Value::Bool(number > 0),
+                2 => Value::Ip(std::net::Ipv6Addr::from(number as u128).into()),
+                3 => Value::Ip(std::net::Ipv4Addr::from(number as u32).into()),
+                4 => Value::Bin(&text),
+                5 => Value::Str(&text),
+                6 => Value::Bin(plain.as_bytes()),
+                _ => Value::Str(plain.as_bytes()),
+            };
+            let got = converter.apply(value, &stream, &arena);
+            let kind = converter.output();
+            let is = |value: Value<'_>| kind == Kind::Any || value.kind() == kind;
+            assert!(got.is_none_or(is), "{converter:?} gave {got:?}");
+        }
+    }
+}

@@ -467,24 +467,9 @@ fn part(args: &Args<'_, '_>) -> Result<Part, Fault> {
 }
 
 pub(super) fn make_bytes(args: &mut Args<'_, '_>) -> Result<super::Op, Fault> {
-    let offset = number(args, 0)?;
-    let length = args.has(1).then(|| number(args, 1)).transpose()?;
+    let offset = args.number(0)?;
+    let length = args.has(1).then(|| args.number(1)).transpose()?;
     Ok(super::Op::Text(Op::Bytes(offset, length)))
-}
-
-/// A number or a variable, which may stand here since 3.0; haproxy 2.6 has this message.
-fn number(args: &mut Args<'_, '_>, i: usize) -> Result<Number, Fault> {
-    args.number(i).map_err(|fault| {
-        let (n, text) = (i + 1, args.lossy(i));
-        Fault::wrong(
-            fault.span,
-            format!(
-                "invalid arg {n} in converter '{}' : failed to parse '{text}' as type 'integer' at position {n}.",
-                args.entry.name
-            ),
-        )
-        .help("a number, or the name of a variable that holds one")
-    })
 }
 
 pub(super) fn field(args: &mut Args<'_, '_>) -> Result<super::Op, Fault> {
