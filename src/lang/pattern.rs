@@ -33,6 +33,8 @@ pub enum Method {
     Version,
     /// Groups of a user list: patterns of `http_auth_group`.
     Group,
+    /// Names of HTTP methods; `-i` counts for those only that haproxy has no name for.
+    Verb,
 }
 
 impl Method {
@@ -63,6 +65,7 @@ impl Method {
             Self::Found => Kind::Any,
             Self::Bool | Self::Int | Self::Version => Kind::Int,
             Self::Ip => Kind::Addr,
+            Self::Verb => Kind::Method,
             Self::Bin => Kind::Bin,
             _ => Kind::Str,
         }
@@ -74,7 +77,8 @@ impl Method {
             Kind::Bool => Some(Self::Bool),
             Kind::Int => Some(Self::Int),
             Kind::Addr => Some(Self::Ip),
-            Kind::Str | Kind::Method => Some(Self::Str),
+            Kind::Str => Some(Self::Str),
+            Kind::Method => Some(Self::Verb),
             Kind::Any | Kind::Bin => None,
         }
     }
@@ -144,7 +148,8 @@ impl Builder {
     }
 
     fn push_text(&mut self, text: &[u8]) {
-        self.texts.push(if self.ignore_case {
+        let kept = self.method == Method::Verb && VERBS.contains(&text);
+        self.texts.push(if self.ignore_case && !kept {
             text.to_ascii_lowercase().into()
         } else {
             text.into()
@@ -156,7 +161,9 @@ impl Builder {
             Method::Found | Method::Bool => Set::None,
             Method::Int | Method::Len | Method::Version => Set::Ranges(merge(self.ranges)),
             Method::Ip => Set::Nets(Nets::new(&self.nets)),
-            Method::Str | Method::Bin | Method::Group => Set::Exact(Words::new(self.texts)),
+            Method::Str | Method::Bin | Method::Group | Method::Verb => {
+                Set::Exact(Words::new(self.texts))
+            }
             Method::Dir | Method::Dom => Set::Parts(Words::new(self.texts)),
             Method::Beg => Set::Begin(self.texts.into_iter().map(|text| (text, ())).collect()),
             Method::End => {
@@ -174,6 +181,11 @@ impl Builder {
         }
     }
 }
+
+/// HTTP methods that are never matched as text.
+const VERBS: [&[u8]; 8] = [
+    b"OPTIONS", b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"TRACE", b"CONNECT",
+];
 
 impl Method {
     /// Whether a byte separates the parts that `dir` and `dom` compare.
@@ -239,7 +251,16 @@ impl Patterns {
             },
             Some(Value::Ip(ip)) => matches!(&self.set, Set::Nets(nets) if nets.contains(ip)),
             Some(Value::Str(text) | Value::Bin(text)) => self.matches_text(text, arena),
-            Some(Value::Bool(_) | Value::Method(_)) => false,
+            Some(Value::Method(verb)) => {
+                let Set::Exact(words) = &self.set else {
+                    return false;
+                };
+                match self.ignore_case && !VERBS.contains(&verb) {
+                    true => words.contains(&verb.to_ascii_lowercase()),
+                    false => words.contains(verb),
+                }
+            }
+            Some(Value::Bool(_)) => false,
         }
     }
 

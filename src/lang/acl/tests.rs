@@ -1,6 +1,5 @@
 use super::*;
-use crate::lang::fetch::fixture::{Fixture, with_cx, with_warnings, word, words};
-use crate::lang::subject::{ProxyRef, ServerRef};
+use crate::lang::fetch::fixture::{Fixture, Names, with_cx, with_warnings, word, words};
 
 fn request() -> Fixture {
     Fixture::request(
@@ -186,22 +185,6 @@ fn what_is_not_known_yet_decides_nothing() {
     assert_eq!(holds(&waiting, "if { path_beg / }"), Later);
     assert_eq!(holds(&waiting, "if HTTP"), Later);
     assert_eq!(holds(&Fixture::default(), "if HTTP"), Fails);
-}
-
-struct Names;
-impl Settle for Names {
-    fn proxy(&self, name: &str) -> ProxyRef {
-        (name == "b").then_some(7)
-    }
-    fn server(&self, _: &str) -> ServerRef {
-        None
-    }
-    fn userlist(&self, name: &str) -> Option<u32> {
-        (name == "u").then_some(0)
-    }
-    fn here(&self) -> &str {
-        "f"
-    }
 }
 
 #[test]

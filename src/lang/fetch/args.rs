@@ -79,22 +79,18 @@ fn one(text: &[u8], start: usize) -> (RawArg, usize) {
         match (b, quote) {
             (b'"' | b'\'', None) => quote = Some(b),
             (b, Some(open)) if b == open => quote = None,
-            (b'\\', None | Some(b'"')) => match text.get(at + 1) {
-                Some(&next) => {
-                    let escaped = match next {
-                        b'r' if quote.is_none() => b'\r',
-                        b'n' if quote.is_none() => b'\n',
-                        b't' if quote.is_none() => b'\t',
-                        other => other,
-                    };
-                    if quote.is_some() && !matches!(next, b'"' | b'\\') {
-                        bytes.push(b'\\');
-                    }
-                    bytes.push(escaped);
-                    at += 1;
-                }
-                None => bytes.push(b'\\'),
-            },
+            (b'\\', None | Some(b'"')) => {
+                let meant = match text.get(at + 1) {
+                    Some(b'n') => Some(b'\n'),
+                    Some(b'r') => Some(b'\r'),
+                    Some(b't') => Some(b'\t'),
+                    Some(&b @ (b'\\' | b'"' | b'\'' | b' ')) => Some(b),
+                    _ => None,
+                };
+                // Before anything else it stands for itself.
+                bytes.push(meant.unwrap_or(b'\\'));
+                at += usize::from(meant.is_some());
+            }
             (b',' | b')', None) => break,
             (b, _) => bytes.push(b),
         }
@@ -106,6 +102,13 @@ fn one(text: &[u8], start: usize) -> (RawArg, usize) {
         end: at,
     };
     (arg, at)
+}
+
+/// What is said where the list should have ended at offset `from`.
+fn surplus(text: &[u8], from: usize) -> (String, usize, usize) {
+    let rest = String::from_utf8_lossy(&text[from..]);
+    let message = format!("expected ')' before '{rest}'");
+    (message, from, text.len() - from)
 }
 
 /// Checks arguments as written against the types of a keyword. The error is haproxy's message and the place (offset,
@@ -126,13 +129,16 @@ pub(super) fn check(
     for (index, arg) in raw.iter().enumerate() {
         let Some(&kind) = types.get(index) else {
             let from = if index == 0 { arg.at } else { arg.at - 1 };
-            let rest = show(&text[from..]);
-            return Err((
-                format!("expected ')' before '{rest}'"),
-                from,
-                text.len() - from,
-            ));
+            return Err(surplus(text, from));
         };
+        if arg.bytes.is_empty() && kind != Arg::Str && index >= least {
+            // Nothing where a number may stand: the list ends here.
+            if index + 1 < raw.len() {
+                let from = arg.at - 1;
+                return Err(surplus(text, from));
+            }
+            break;
+        }
         let word = show(&arg.bytes);
         let given = match kind {
             Arg::Int => crate::lang::value::int(&arg.bytes, i64::MIN..=i64::MAX)
@@ -158,6 +164,9 @@ pub(super) fn check(
             return Err((text, arg.at, arg.end - arg.at));
         };
         out.push(given);
+    }
+    if out.is_empty() && least > 0 && types[0] == Arg::Str {
+        out.push(Given::Str(Vec::new()));
     }
     if out.len() < least && !types[out.len()].may_be_left_out() {
         let kind = types[out.len()].name();

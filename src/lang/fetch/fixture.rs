@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
-use crate::lang::expr::{Cx, Expr, Fault, Needs, VarNames};
+use crate::lang::acl::{Acls, Condition, Verdict};
+use crate::lang::expr::{Cx, Expr, Fault, Needs, Settle, VarNames};
 use crate::lang::lexer::Word;
 use crate::lang::sample::{Arena, Value};
 use crate::lang::source::{FileId, Span};
-use crate::lang::subject::{Bytes, Fact, Login, Secret, Subject, VarId};
+use crate::lang::subject::{Bytes, Fact, Login, ProxyRef, Secret, ServerRef, Subject, VarId};
 use crate::proto::http::{Head, Version};
 
 #[derive(Debug, Default)]
@@ -36,7 +37,7 @@ impl Fixture {
         push(&mut request, lines);
         Self {
             request: Some(request),
-            body: body.into(),
+            body: dechunked(body),
             src: Some("127.0.0.1:4711".parse().unwrap()),
             ..Self::default()
         }
@@ -57,11 +58,22 @@ impl Fixture {
     }
     /// Text of what the expression gives; `None` for nothing.
     pub(in crate::lang) fn text(&self, expr: &str) -> Option<String> {
-        let expr = with_cx(|cx| Expr::parse(&word(expr), cx))
-            .unwrap_or_else(|fault| panic!("{expr}: {}", fault.text));
+        let text = self.bytes_of(expr)?;
+        Some(String::from_utf8_lossy(&text).into_owned())
+    }
+    pub(in crate::lang) fn bytes_of(&self, text: &str) -> Option<Vec<u8>> {
+        let mut expr = with_cx(|cx| Expr::parse(&word(text), cx))
+            .unwrap_or_else(|fault| panic!("{text}: {}", fault.text));
+        expr.settle(&Names).expect(text);
         let arena = Arena::new();
-        let value = expr.eval(self, &arena)?;
-        Some(String::from_utf8_lossy(value.text(&arena)).into_owned())
+        Some(expr.eval(self, &arena)?.text(&arena).to_vec())
+    }
+    /// Verdict of a condition, words in haproxy's quotes.
+    pub(in crate::lang) fn holds(&self, text: &str) -> Verdict {
+        let mut condition = with_cx(|cx| Condition::parse(&words(text), &Acls::default(), cx))
+            .unwrap_or_else(|fault| panic!("{text}: {}", fault.text));
+        condition.settle(&Acls::default(), &Names).expect(text);
+        condition.holds(self, &Arena::new())
     }
     /// Texts of all an ACL would look at.
     pub(in crate::lang) fn texts(&self, expr: &str) -> Vec<String> {
@@ -73,6 +85,14 @@ impl Fixture {
             true
         });
         out
+    }
+}
+
+/// The data of one chunk, or all of a body that does not look chunked.
+fn dechunked(body: &str) -> Vec<u8> {
+    match body.strip_suffix("\r\n0\r\n\r\n") {
+        Some(chunk) => chunk.split_once("\r\n").unwrap().1.into(),
+        None => body.into(),
     }
 }
 
@@ -95,9 +115,39 @@ pub(in crate::lang) fn word(text: &str) -> Word {
     }
 }
 
-/// Words split at blanks, in line.
+/// A list `u` of users, one backend `b`.
+#[derive(Debug)]
+pub(in crate::lang) struct Names;
+
+impl Settle for Names {
+    fn proxy(&self, name: &str) -> ProxyRef {
+        (name == "b").then_some(7)
+    }
+    fn server(&self, _: &str) -> ServerRef {
+        None
+    }
+    fn userlist(&self, name: &str) -> Option<u32> {
+        (name == "u").then_some(0)
+    }
+    fn here(&self) -> &str {
+        "f"
+    }
+}
+
+/// Words split at blanks that no double quotes enclose; `\"` is a quote.
 pub(in crate::lang) fn words(text: &str) -> Vec<Word> {
-    text.split_whitespace().map(word).collect()
+    let mut out = vec![String::new()];
+    let (mut quoted, mut chars) = (false, text.chars());
+    while let Some(c) = chars.next() {
+        let last = out.last_mut().expect("never empty");
+        match c {
+            '\\' if chars.as_str().starts_with('"') => last.extend(chars.next()),
+            '"' => quoted = !quoted,
+            ' ' if !quoted => out.push(String::new()),
+            c => last.push(c),
+        }
+    }
+    out.iter().map(|text| word(text)).collect()
 }
 
 pub(in crate::lang) fn with_cx<T>(run: impl FnOnce(&mut Cx<'_>) -> T) -> T {
@@ -164,8 +214,8 @@ impl Subject for Fixture {
             _ => return None,
         })
     }
-    fn var(&self, id: VarId) -> Option<Value<'_>> {
-        (id.name == 0).then_some(Value::Str(b"value"))
+    fn var(&self, _: VarId) -> Option<Value<'_>> {
+        None
     }
     fn user(&self, _list: u32, name: &[u8]) -> Option<Login<'_>> {
         static GROUPS: std::sync::LazyLock<Vec<String>> =

@@ -224,7 +224,10 @@ pub(super) fn rtt(made: &Making<'_>, fact: Fact) -> Made {
     match made.text(0) {
         b"" | b"ms" => Ok(Any::FactUs(fact, Scale::Millisecond)),
         b"us" => Ok(Any::FactUs(fact, Scale::Microsecond)),
-        _ => Err("expects 'ms' or 'us'".to_owned()),
+        other => Err(format!(
+            "expects 'us' or 'ms', got '{}'",
+            String::from_utf8_lossy(other)
+        )),
     }
 }
 pub(super) fn rand(made: &mut Making<'_>) -> Made {

@@ -181,11 +181,11 @@ impl Fetch {
             Self::Path => Value::Str(target::path(head.target())?),
             Self::PathQuery => Value::Str(target::path_and_query(head.target())?),
             Self::Query { with_question_mark } => {
-                let path = target::path_and_query(head.target())?;
-                let at = memchr::memchr(b'?', path)?;
-                Value::Str(&path[if *with_question_mark { at } else { at + 1 }..])
+                let target = head.target();
+                let at = memchr::memchr(b'?', target)?;
+                Value::Str(&target[if *with_question_mark { at } else { at + 1 }..])
             }
-            Self::UrlIp => Value::Ip(target::host_and_port(head.target())?.0?),
+            Self::UrlIp => Value::Ip(target::host_and_port(head.target())?.0),
             Self::UrlPort => Value::Int(target::host_and_port(head.target())?.1.into()),
             Self::Base { query } => {
                 let path = if *query {
@@ -193,18 +193,17 @@ impl Fetch {
                 } else {
                     target::path(head.target())
                 };
-                base(head, path?, arena)
+                Value::Str(base(head, path.unwrap_or_default(), arena))
             }
             Self::Base32 { with_src } => {
-                let Value::Str(base) = base(head, target::path(head.target())?, arena) else {
-                    return None;
-                };
+                let path = target::path(head.target());
+                let base = base(head, path.unwrap_or_default(), arena);
                 hashed(base, *with_src, subject, arena)?
             }
             Self::Url32 { with_src } => {
-                let Value::Str(url) = base(head, head.target(), arena) else {
-                    return None;
-                };
+                let path = target::path_and_query(head.target());
+                let host = head.first(b"host");
+                let url = joined(host, path.unwrap_or_default(), arena);
                 hashed(url, *with_src, subject, arena)?
             }
             _ => return None,
@@ -218,7 +217,7 @@ impl Fetch {
         each: &mut dyn FnMut(Value<'a>) -> bool,
     ) {
         match self {
-            Self::Header(of, header, kind) if header.occurrence == 0 => {
+            Self::Header(of, header, kind) if header.iterates() => {
                 let Some(head) = of.head(subject) else { return };
                 for value in header.values(head).filter_map(|v| kind.of(v)) {
                     if !each(value) {
@@ -286,14 +285,20 @@ impl Fetch {
 }
 
 /// The first Host and `path`.
-fn base<'a>(head: &'a Head, path: &'a [u8], arena: &'a Arena) -> Value<'a> {
-    let Some(host) = head.first(b"host") else {
-        return Value::Str(path);
+fn base<'a>(head: &'a Head, path: &'a [u8], arena: &'a Arena) -> &'a [u8] {
+    let host = head.first(b"host");
+    let first = host.and_then(|host| headers::parts(host, false).next());
+    joined(first, path, arena)
+}
+
+fn joined<'a>(host: Option<&'a [u8]>, path: &'a [u8], arena: &'a Arena) -> &'a [u8] {
+    let Some(host) = host else {
+        return path;
     };
     let mut out = ArenaVec::with_capacity_in(host.len() + path.len(), arena);
     out.extend_from_slice(host);
     out.extend_from_slice(path);
-    Value::Str(out.into_bump_slice())
+    out.into_bump_slice()
 }
 
 fn hashed<'a>(

@@ -95,6 +95,8 @@ pub(super) enum Wrong {
 /// What a fetch is made from.
 pub(super) struct Making<'a> {
     args: Vec<Given>,
+    /// There are parentheses, be there nothing in them.
+    parentheses: bool,
     vars: &'a mut VarNames,
     env: &'a dyn Fn(&str) -> Option<String>,
     refs: Vec<Reference>,
@@ -152,6 +154,7 @@ pub(super) fn parse(
     })?;
     let mut making = Making {
         args,
+        parentheses: end > name_end,
         vars,
         env,
         refs: Vec::new(),

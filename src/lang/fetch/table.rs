@@ -592,7 +592,7 @@ static TABLE: &[Entry] = &[
     never!("ssl_fc_has_early", S::ClientConnection),
     never!("ssl_fc_has_sni", S::ClientConnection),
     never!("ssl_fc_is_resumed", S::ClientConnection),
-    never!("ssl_c_used", S::ClientConnection),
+    absent!("ssl_c_used", Bool, S::ClientConnection),
     never!("ssl_bc", S::ServerConnection),
     never!("ssl_bc_is_resumed", S::ServerConnection),
     absent!("ssl_fc_alg_keysize", Sint, S::ClientConnection),
@@ -655,7 +655,7 @@ static TABLE: &[Entry] = &[
     l6!("req.ssl_sigalgs", Bin, What::List(13)),
     l6!("req.ssl_keyshare_groups", Bin, What::List(51)),
     // ------------------------------------------------------------ the request
-    l7!("method", Meth, S::Request, l7::Fetch::Method).both(Method::Str),
+    l7!("method", Meth, S::Request, l7::Fetch::Method).both(Method::Verb),
     l7!("path", Text, S::RequestHeaders, l7::Fetch::Path),
     l7!("pathq", Text, S::RequestHeaders, l7::Fetch::PathQuery),
     l7!("url", Text, S::RequestHeaders, l7::Fetch::Url),

@@ -1,4 +1,5 @@
 use super::fixture::{Fixture, fault};
+use crate::lang::acl::Verdict;
 
 #[test]
 fn outside_of_acls_one_of_several_values_is_given() {
@@ -39,4 +40,97 @@ fn mistakes_are_said_as_haproxy_says_them() {
     ] {
         assert_eq!(fault(expr).text, message, "{expr}");
     }
+}
+
+/// Left out is what haproxy makes of numbers that are none (`hdr_val` of `+7` is -43) or do not fit 32 bits.
+///
+/// What haproxy 2.6 gave: requests, then each expression with its values, then each condition with its verdicts.
+const ORACLE: &str = include_str!("tests/oracle.tsv");
+
+fn requests() -> Vec<Fixture> {
+    let of_kind = |kind| {
+        ORACLE
+            .lines()
+            .filter_map(move |line| line.strip_prefix(kind))
+    };
+    of_kind("request\t")
+        .map(|text| {
+            let text = text
+                .replace("\\r", "\r")
+                .replace("\\n", "\n")
+                .replace("\\\\", "\\");
+            Fixture::request(&text)
+        })
+        .collect()
+}
+
+/// A text as haproxy's log format shows it.
+fn shown(text: &[u8]) -> String {
+    let show = |&b: &u8| match b {
+        0..=31 | 127 => format!("%{b:02X}"),
+        b => char::from(b).to_string(),
+    };
+    text.iter().map(show).collect()
+}
+
+#[test]
+fn expressions_give_what_haproxy_gave() {
+    let requests = requests();
+    let mut wrong = Vec::new();
+    for line in ORACLE.lines() {
+        let Some(row) = line.strip_prefix("expr\t") else {
+            continue;
+        };
+        let mut row = row.split('\t');
+        let expr = row.next().unwrap();
+        for (at, (request, expected)) in requests.iter().zip(row).enumerate() {
+            let expected = (expected != "NONE").then(|| expected.to_owned());
+            let given = request.bytes_of(expr).map(|text| shown(&text));
+            if given != expected {
+                wrong.push(format!(
+                    "{expr} of request {at}: {given:?}, haproxy {expected:?}"
+                ));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn conditions_hold_where_they_did_in_haproxy() {
+    let requests = requests();
+    let mut wrong = Vec::new();
+    for line in ORACLE.lines() {
+        let Some(row) = line.strip_prefix("acl\t") else {
+            continue;
+        };
+        let (text, bits) = row.split_once('\t').unwrap();
+        if text.contains(",lower") || text.contains(",ipmask") {
+            continue;
+        }
+        for (at, (request, bit)) in requests.iter().zip(bits.chars()).enumerate() {
+            let given = request.holds(text);
+            let expected = if bit == '1' {
+                Verdict::Holds
+            } else {
+                Verdict::Fails
+            };
+            if given != expected {
+                wrong.push(format!(
+                    "{text} of request {at}: {given:?}, haproxy {expected:?}"
+                ));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }

@@ -29,9 +29,7 @@ impl Credential {
     ) -> Option<Value<'a>> {
         match self {
             Self::Valid(list) => {
-                let Some((user, password)) = basic(subject, arena) else {
-                    return Some(Value::Bool(false));
-                };
+                let (user, password) = basic(subject, arena)?;
                 verdict(subject, (*list)?, user, password).map(Value::Bool)
             }
             Self::Group(list) => {
@@ -41,7 +39,9 @@ impl Credential {
             Self::User => basic(subject, arena).map(|(user, _)| Value::Str(user)),
             Self::Pass => basic(subject, arena).map(|(_, password)| Value::Str(password)),
             Self::Type => {
-                authorization(subject, b"authorization").map(|(kind, _)| Value::Str(kind))
+                let bearer = || bearer(subject, b"authorization").map(|_| &b"Bearer"[..]);
+                let basic = basic(subject, arena).map(|_| &b"Basic"[..]);
+                basic.or_else(bearer).map(Value::Str)
             }
             Self::Bearer(header) => {
                 let name: &[u8] = if header.is_empty() {
@@ -49,9 +49,7 @@ impl Credential {
                 } else {
                     header
                 };
-                let (kind, token) = authorization(subject, name)?;
-                kind.eq_ignore_ascii_case(b"bearer")
-                    .then_some(Value::Str(token))
+                bearer(subject, name).map(Value::Str)
             }
         }
     }
@@ -79,6 +77,12 @@ fn authorization<'a>(subject: &'a dyn Subject, header: &'a [u8]) -> Option<(&'a 
     let at = memchr::memchr(b' ', value)?;
     let rest = value[at..].trim_ascii_start();
     (at > 0).then_some((&value[..at], rest))
+}
+
+/// The token in a header.
+fn bearer<'a>(subject: &'a dyn Subject, header: &'a [u8]) -> Option<&'a [u8]> {
+    let (kind, token) = authorization(subject, header)?;
+    (kind.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
 }
 
 /// User and password.

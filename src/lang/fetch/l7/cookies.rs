@@ -2,6 +2,7 @@
 
 use bumpalo::collections::Vec as ArenaVec;
 
+use super::headers::parts;
 use crate::lang::sample::{Arena, Value, leading_int};
 use crate::proto::http::Head;
 
@@ -26,7 +27,7 @@ pub(super) fn values<'a>(
     response: bool,
     name: &'a [u8],
 ) -> impl Iterator<Item = &'a [u8]> {
-    pairs(head, response)
+    pairs(head, response, name.len())
         .filter(move |(n, _)| name.is_empty() || *n == name)
         .map(|(_, value)| value)
 }
@@ -39,7 +40,7 @@ pub(super) fn names<'a>(
     arena: &'a Arena,
 ) -> Value<'a> {
     let mut out = ArenaVec::new_in(arena);
-    for (index, (name, _)) in pairs(head, response).enumerate() {
+    for (index, (name, _)) in pairs(head, response, 0).enumerate() {
         if index > 0 {
             out.push(delimiter);
         }
@@ -48,12 +49,16 @@ pub(super) fn names<'a>(
     Value::Str(out.into_bump_slice())
 }
 
-fn pairs(head: &Head, response: bool) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// All cookies. A list with no room for more than a name of `least` bytes and its sign is passed over, as haproxy does.
+fn pairs(head: &Head, response: bool, least: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
     let header: &[u8] = if response { b"set-cookie" } else { b"cookie" };
-    head.values(header).flat_map(move |value| Pairs {
-        rest: Some(value),
-        only_first: response,
-    })
+    head.values(header)
+        .flat_map(|value| parts(value, false))
+        .filter(move |list| list.len() > least + 1)
+        .flat_map(move |list| Pairs {
+            rest: Some(list),
+            only_first: response,
+        })
 }
 
 /// `name=value` between semicolons; of a Set-Cookie only the first is a cookie.
@@ -72,7 +77,10 @@ impl<'a> Iterator for Pairs<'a> {
                 self.rest = after;
             }
             if let Some(at) = memchr::memchr(b'=', pair) {
-                return Some((pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()));
+                let name = pair[..at].trim_ascii();
+                if !name.starts_with(b"$") {
+                    return Some((name, pair[at + 1..].trim_ascii()));
+                }
             }
         }
     }

@@ -1,11 +1,11 @@
 //! Header fields: whole values, or the parts between their commas.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::super::Making;
-use crate::lang::sample::{Arena, Value, leading_int};
+use crate::lang::sample::{Arena, Value, leading_int, parse_addr};
 use crate::proto::http::Head;
 
 /// Which values of a message's fields.
@@ -14,9 +14,11 @@ pub(in crate::lang) struct Header {
     /// Lower case; empty: every field.
     name: Box<[u8]>,
     /// 1 the first, -1 the last; 0: all of them in ACLs, else the last.
-    pub(super) occurrence: i64,
+    occurrence: i64,
     /// Commas do not split.
     full: bool,
+    /// No parentheses at all: no value outside of ACLs, as in haproxy.
+    nothing_said: bool,
 }
 
 /// What a value is turned into; one that cannot be is passed over.
@@ -34,34 +36,32 @@ impl Header {
     pub(super) fn read(given: &Making<'_>, full: bool) -> Result<Self, String> {
         let occurrence = given.int(1).unwrap_or(0);
         let name = given.text(0);
-        if occurrence != 0 && name.is_empty() {
-            return Err("header name is mandatory when occurrence number is specified".to_owned());
-        }
         if occurrence < -BACKWARDS_MAX {
-            return Err(format!(
-                "occurrence too far backward (from the end): {occurrence}"
-            ));
+            return Err(format!("header occurrence must be >= -{BACKWARDS_MAX}"));
         }
         Ok(Self {
             name: name.to_ascii_lowercase().into(),
             occurrence,
             full,
+            nothing_said: !given.parentheses,
         })
     }
 
     pub(super) fn values<'a>(&'a self, head: &'a Head) -> impl Iterator<Item = &'a [u8]> {
         head.fields()
             .filter(|(name, _)| self.name.is_empty() || *name == &*self.name)
-            .flat_map(|(_, value)| Parts {
-                rest: Some(value),
-                full: self.full,
-            })
+            .flat_map(|(_, value)| parts(value, self.full))
+    }
+
+    /// Whether it gives all values in ACLs.
+    pub(super) fn iterates(&self) -> bool {
+        self.occurrence == 0 && !self.nothing_said
     }
 
     /// The one value meant outside of ACLs.
     pub(super) fn one<'a>(&'a self, head: &'a Head) -> Option<&'a [u8]> {
         match self.occurrence {
-            0 if self.name.is_empty() => self.values(head).next(),
+            0 if self.nothing_said => None,
             0 | -1 => self.values(head).last(),
             n if n > 0 => self.values(head).nth(n as usize - 1),
             n => {
@@ -72,7 +72,14 @@ impl Header {
     }
 }
 
-/// The parts of a value between commas that no quotes enclose, trimmed.
+/// The parts of a value between commas that no quotes enclose, trimmed; all of it if `full`.
+pub(super) fn parts(value: &[u8], full: bool) -> impl Iterator<Item = &[u8]> {
+    Parts {
+        rest: Some(value),
+        full,
+    }
+}
+
 struct Parts<'a> {
     rest: Option<&'a [u8]>,
     full: bool,
@@ -136,28 +143,23 @@ impl HeaderAs {
     }
 }
 
-/// An address as RFC 7239 writes nodes: IPv4 with a port or without, IPv6 bare or in brackets.
+/// An address alone, or an IPv4 address with a port. Brackets and quotes make it none, as in haproxy.
 fn address(value: &[u8]) -> Option<IpAddr> {
-    let text = str::from_utf8(value).ok()?;
-    if let Ok(ip) = text.parse() {
-        return Some(ip);
+    let colon = memchr::memchr(b':', value).unwrap_or(value.len());
+    let (host, port) = value.split_at(colon);
+    if !host.iter().all(|b| b.is_ascii_digit() || *b == b'.') {
+        return str::from_utf8(value).ok()?.parse().ok().map(IpAddr::V6);
     }
-    if let Some(rest) = text.strip_prefix('[') {
-        let (ip, port) = rest.split_once(']')?;
-        let ip: Ipv6Addr = ip.parse().ok()?;
-        return (port.is_empty() || is_port(port)).then_some(ip.into());
+    match parse_addr(host) {
+        Some(ip) if port.is_empty() || is_port(port) => Some(ip),
+        _ => str::from_utf8(value).ok()?.parse().ok().map(IpAddr::V6),
     }
-    let (ip, _) = text.split_once(':')?;
-    let port = &text[ip.len()..];
-    let ip: Ipv4Addr = ip.parse().ok()?;
-    is_port(port).then_some(ip.into())
 }
 
 /// A colon and a number of at most 16 bits.
-fn is_port(text: &str) -> bool {
-    text.strip_prefix(':').is_some_and(|digits| {
-        digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok()
-    })
+fn is_port(text: &[u8]) -> bool {
+    let digits = str::from_utf8(&text[1..]).unwrap_or("");
+    digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok()
 }
 
 /// Names of all fields.

@@ -30,17 +30,14 @@ fn behind_scheme(target: &[u8]) -> Option<&[u8]> {
     target[..at].iter().all(plain).then(|| &target[at + 3..])
 }
 
-/// The host of an absolute form if it is an IPv4 address, and its port, 80 where none is written.
-pub(super) fn host_and_port(target: &[u8]) -> Option<(Option<IpAddr>, u16)> {
+/// The host of an absolute form if it is an address, and its port, 80 where none is written.
+pub(super) fn host_and_port(target: &[u8]) -> Option<(IpAddr, u16)> {
     let after = behind_scheme(target)?;
-    let end = after
-        .iter()
-        .position(|b| matches!(b, b'/' | b'?'))
-        .unwrap_or(after.len());
+    let end = memchr::memchr2(b'/', b'?', after).unwrap_or(after.len());
     let authority = str::from_utf8(&after[..end]).ok()?;
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().ok()?),
         None => (authority, 80),
     };
-    Some((host.parse().ok().map(IpAddr::V4), port))
+    Some((host.parse().ok().map(IpAddr::V4)?, port))
 }
