@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::acl::Test;
+use super::convert::{self, Arg, Converter};
 use super::diag::{did_you_mean, nearest};
 use super::fetch::{self, Fetch, Place, Reference, Source, Wrong};
 use super::lexer::Word;
@@ -148,6 +149,7 @@ pub struct Expr {
     /// Name of the fetch.
     keyword: &'static str,
     pub(super) fetch: Fetch,
+    converters: Vec<Converter>,
     refs: Vec<Reference>,
     source: Source,
     kind: Kind,
@@ -176,7 +178,7 @@ impl Expr {
         let mut chain = Chain {
             word,
             kind: entry.kind(),
-            any: false,
+            converters: Vec::new(),
         };
         chain.read(parsed.end, cx).map_err(|wrong| Bad {
             keyword: Some(entry),
@@ -189,11 +191,13 @@ impl Expr {
             _ => {}
         }
         let kind = chain.kind;
-        let converted = chain.any;
+        let converters = chain.converters;
+        let converted = !converters.is_empty();
         let expr = Self {
             text: word.text().into(),
             keyword: entry.name,
             fetch: parsed.fetch,
+            converters,
             refs: parsed.refs,
             source: entry.source,
             kind,
@@ -271,12 +275,28 @@ impl Expr {
                 "missing userlist name in arg 1 of {what} '{keyword}'{here}."
             ));
         }
+        for converter in &mut self.converters {
+            converter.settle(names)?;
+        }
         self.fetch.settle(&self.refs, names)
     }
 
     /// The sample, the last one where there are several. `None`: there is none.
     pub fn eval<'a>(&'a self, subject: &'a dyn Subject, arena: &'a Arena) -> Option<Value<'a>> {
-        self.fetch.one(subject, arena)
+        let value = self.fetch.one(subject, arena)?;
+        self.convert(value, subject, arena)
+    }
+
+    fn convert<'a>(
+        &'a self,
+        value: Value<'a>,
+        subject: &'a dyn Subject,
+        arena: &'a Arena,
+    ) -> Option<Value<'a>> {
+        let mut chain = self.converters.iter();
+        chain.try_fold(value, |value, converter| {
+            converter.apply(value, subject, arena)
+        })
     }
 
     /// Gives every sample to `each`, as ACLs look at them, until that says false: each header of a name, each cookie,
@@ -287,7 +307,17 @@ impl Expr {
         arena: &'a Arena,
         each: &mut dyn FnMut(Value<'a>) -> bool,
     ) {
-        self.fetch.each(subject, arena, each);
+        if self.converters.is_empty() {
+            return self.fetch.each(subject, arena, each);
+        }
+        self.fetch.each(
+            subject,
+            arena,
+            &mut |value| match self.convert(value, subject, arena) {
+                Some(value) => each(value),
+                None => true,
+            },
+        );
     }
 
     /// Whether it has no answer yet that it may get later: bytes are awaited, or a password is being verified. Worth
@@ -396,7 +426,7 @@ struct Chain<'a> {
     word: &'a Word,
     /// Type of what comes out so far.
     kind: Kind,
-    any: bool,
+    converters: Vec<Converter>,
 }
 
 impl Chain<'_> {
@@ -428,11 +458,43 @@ impl Chain<'_> {
         name: &str,
         at: usize,
         end: usize,
-        _cx: &mut Cx<'_>,
+        cx: &mut Cx<'_>,
     ) -> Result<usize, BadPart> {
+        let text = &self.word.bytes;
         let span = self.word.part(at, end - at);
-        self.any = true;
-        Err(BadPart::Converter(Fault::later(span, name)))
+        let (args, end) = match text.get(end) {
+            Some(b'(') if !convert::known(name) => (Vec::new(), end),
+            Some(b'(') => fetch::split(text, end + 1).ok_or_else(|| {
+                let message = format!("invalid arg 1 in converter '{name}' : expected ')'.");
+                let span = self.word.part(end, text.len() - end);
+                BadPart::Converter(Fault::wrong(span, message))
+            })?,
+            _ => (Vec::new(), end),
+        };
+        let args: Vec<Arg> = args
+            .into_iter()
+            .map(|arg| Arg {
+                text: arg.bytes,
+                at: arg.at,
+            })
+            .collect();
+        // Offsets of arguments count from the start of the word.
+        let whole = self.word.span;
+        let converter = Converter::parse(name, &args, whole, cx).map_err(|mut fault| {
+            if fault.span == whole {
+                fault.span = span;
+            }
+            BadPart::Converter(fault)
+        })?;
+        if !self.kind.casts_to(converter.input()) {
+            let text = format!("converter '{name}' cannot be applied.");
+            return Err(BadPart::Converter(Fault::wrong(span, text)));
+        }
+        if !converter.keeps_kind() {
+            self.kind = converter.output();
+        }
+        self.converters.push(converter);
+        Ok(end)
     }
 }
 

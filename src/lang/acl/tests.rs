@@ -292,6 +292,14 @@ fn mistakes_are_said_as_haproxy_says_them() {
             "hdr(host,1,2)",
             "ACL keyword 'hdr' : expected ')' before ',2)'.",
         ),
+        (
+            "path,foo /a",
+            "ACL keyword 'path' : unknown converter 'foo'.",
+        ),
+        (
+            "bool(1),ipmask(24) -m found",
+            "converter 'ipmask' cannot be applied in ACL expression 'bool(1),ipmask(24)'.",
+        ),
         ("src_port a", "'a' is not a number."),
         ("src_port 1:a", "'1:a' is not a valid number range."),
         ("src_port 5:1", "'5:1' is not a valid number range."),
