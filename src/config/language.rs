@@ -87,4 +87,7 @@ impl Settle for Names<'_> {
         let at = self.config.userlists.iter().position(|u| u.name == name)?;
         u32::try_from(at).ok()
     }
+    fn here(&self) -> &str {
+        &self.config.proxies[self.proxy.index()].name
+    }
 }

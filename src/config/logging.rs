@@ -13,7 +13,8 @@ use super::model::{Config, LogFormat, Mode, ProxyId};
 use super::raw::{LogFormatRaw, LogWord, ProxyRaw, SectionKind};
 use super::words::{Args, Cx, Said};
 use crate::lang::diag::Form;
-use crate::lang::expr::{Fault, Needs};
+use crate::lang::expr::Fault;
+use crate::lang::fetch::Place;
 use crate::lang::lexer::Word;
 use crate::lang::logformat;
 use crate::lang::value;
@@ -117,22 +118,13 @@ struct FormatOf {
     /// As haproxy's messages call it.
     called: &'static str,
     read: fn(&Word, &mut crate::lang::expr::Cx<'_>) -> Result<logformat::LogFormat, Fault>,
-    at_hand: Needs,
+    place: Place,
 }
 
-/// What a log line is written from: neither message is there any more.
-const LINE: Needs = Needs(
-    !(Needs::REQUEST_BYTES.0
-        | Needs::REQUEST_HEAD.0
-        | Needs::REQUEST_BODY.0
-        | Needs::RESPONSE_BYTES.0
-        | Needs::RESPONSE_HEAD.0
-        | Needs::RESPONSE_BODY.0),
-);
 const LOG: FormatOf = FormatOf {
     called: "log-format",
     read: logformat::LogFormat::parse_log,
-    at_hand: LINE,
+    place: Place::Logs,
 };
 const SD: FormatOf = FormatOf {
     called: "log-format-sd",
@@ -146,14 +138,14 @@ const ERROR: FormatOf = FormatOf {
 const ID: FormatOf = FormatOf {
     called: "unique-id",
     read: logformat::LogFormat::parse_id,
-    at_hand: Needs(LINE.0 | Needs::REQUEST_BYTES.0 | Needs::REQUEST_HEAD.0),
+    place: Place::FrontRequestHeader,
 };
 
 impl FormatOf {
     fn parse(&self, word: &Word, cx: &mut Cx<'_>) -> Result<logformat::LogFormat, Said> {
         let prefix = format!("failed to parse {} : ", self.called);
         let format = cx.language(Form::Late, &prefix, |cx| (self.read)(word, cx))?;
-        match format.out_of_reach(self.at_hand) {
+        match format.misplaced(self.place) {
             None => Ok(format),
             Some(out) => Err(cx.fault(Form::Late, &prefix, Fault::wrong(out.span, out.text))),
         }

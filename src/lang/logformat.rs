@@ -17,6 +17,7 @@
 //! [`alias`] has the table of aliases, [`render`] writes values, [`encode`] JSON and CBOR.
 
 use super::expr::{Cx, Expr, Fault, Needs, Settle};
+use super::fetch::Place;
 use super::lexer::Word;
 use super::sample::Arena;
 use super::source::Span;
@@ -200,14 +201,20 @@ impl LogFormat {
     pub fn span(&self) -> Option<Span> {
         self.values().next().map(|value| value.span)
     }
+    /// The first expression whose answer is not to be had in `place`, with haproxy's message.
+    pub fn misplaced(&self, place: Place) -> Option<OutOfReach> {
+        self.refused(|expr| expr.lacks(place))
+    }
     /// The first expression that needs more than `at_hand`, with haproxy's message.
     pub fn out_of_reach(&self, at_hand: Needs) -> Option<OutOfReach> {
+        self.refused(|expr| lacking(Needs(expr.needs().0 & !at_hand.0)))
+    }
+    fn refused(&self, why: impl Fn(&Expr) -> Option<&'static str>) -> Option<OutOfReach> {
         self.values().find_map(|value| {
             let Source::Expr(expr) = &value.source else {
                 return None;
             };
-            let missing = Needs(expr.needs().0 & !at_hand.0);
-            let what = lacking(missing)?;
+            let what = why(expr)?;
             let text = format!(
                 "sample fetch <{}> may not be reliably used here because it needs '{what}' which is not available here.",
                 expr.text()
@@ -510,10 +517,18 @@ impl Reader<'_> {
     fn expression(&mut self, cx: &mut Cx<'_>) -> Result<Expr, Fault> {
         let bytes = &self.word.bytes;
         let from = self.at + 1;
-        let Some(len) = expression_len(&bytes[from..]) else {
-            let inside = String::from_utf8_lossy(&bytes[from..]).into_owned();
-            let text = format!("missing ']' after '{inside}'.");
-            return Err(self.fault(self.at, bytes.len() - self.at, text));
+        let shown = |len: usize| String::from_utf8_lossy(&bytes[from..from + len]).into_owned();
+        let len = match expression_end(&bytes[from..]) {
+            End::Bracket(len) => len,
+            End::Other(at) => {
+                let found = char::from(bytes[from + at]);
+                let text = format!("expected ']' after '{}', but found '{found}'.", shown(at));
+                return Err(self.fault(from + at, 1, text));
+            }
+            End::Never => {
+                let text = format!("missing ']' after '{}'.", shown(bytes.len() - from));
+                return Err(self.fault(self.at, bytes.len() - self.at, text));
+            }
         };
         self.at = from + len + 1;
         let word = Word {
@@ -531,23 +546,38 @@ impl Reader<'_> {
     }
 }
 
-/// Bytes before the `]` that ends an expression.
-fn expression_len(bytes: &[u8]) -> Option<usize> {
+/// Where an expression ends.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// At a bracket, so many bytes on.
+    Bracket(usize),
+    /// Behind the parenthesis before this byte, which is no bracket.
+    Other(usize),
+    Never,
+}
+
+/// The `]` that ends an expression. In parentheses a backslash escapes only within double quotes.
+fn expression_end(bytes: &[u8]) -> End {
     let mut inside = false;
     let mut quote = None;
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         match (byte, quote) {
-            (b'\\', None | Some(b'"')) if inside => at += 1,
+            (b'\\', Some(b'"')) => at += 1,
             (byte, Some(open)) if byte == open => quote = None,
             (_, Some(_)) => {}
             (b'"' | b'\'', None) if inside => quote = Some(byte),
             (b'(', None) => inside = true,
-            (b')', None) => inside = false,
-            (b']', None) if !inside => return Some(at),
+            (b')', None) => {
+                inside = false;
+                if bytes.get(at + 1).is_some_and(|b| !b",]".contains(b)) {
+                    return End::Other(at + 1);
+                }
+            }
+            (b']', None) if !inside => return End::Bracket(at),
             _ => {}
         }
         at += 1;
     }
-    None
+    End::Never
 }

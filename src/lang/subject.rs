@@ -97,7 +97,7 @@ pub enum Fact {
     ClientOut,
     ServerIn,
     ServerOut,
-    /// Status sent to the client, -1 where an HTTP stream ended without any; status the server gave.
+    /// Status sent to the client, none (`%ST`: -1) until there is one, 0 in TCP; status the server gave.
     Status,
     ServerStatus,
     Retries,

@@ -16,14 +16,14 @@ use super::local::{Local, Owner, Timer};
 use super::{http, tcp};
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
-use crate::config::http::Http;
-use crate::config::http::{Switch, SwitchTo};
+use crate::config::http::{Http, Switch, SwitchTo};
 use crate::config::{
     BackendId, Balance, BindId, Config, FrontendId, Mode, Proxy, ServerAddress, ServerPort,
 };
 use crate::io::engine::Io;
 use crate::io::kernel::{AcceptMode, Errno};
 use crate::io::op::{Op, SockKey};
+use crate::lang::expr::Needs;
 use crate::shared::Message;
 
 /// Pause after the kernel ran out of descriptors or memory.
@@ -146,10 +146,24 @@ pub fn needs_local(config: &Config, frontend: FrontendId) -> bool {
     let of_backend = |id| by_header(&config.proxies[config.backend(id).proxy.index()]);
     by_rule
         || by_header(own)
+        || in_lines(&own.http)
         || of_any
         || config
             .backends_of(frontend)
             .any(|id| by_backend(id) || of_backend(id))
+}
+
+/// Whether a line of the log, or an identifier, shows the address the client connected to.
+fn in_lines(http: &Http) -> bool {
+    let shared = [
+        &http.log_format,
+        &http.error_log_format,
+        &http.log_format_sd,
+    ];
+    let formats = shared.into_iter().flatten().map(|format| &**format);
+    formats
+        .chain(&http.unique_id_format)
+        .any(|format| format.needs().has(Needs::LOCAL_ADDRESS))
 }
 
 /// How the listener should be watched now.

@@ -33,7 +33,7 @@ fn plain<'a>(
 ) -> Plain<'a> {
     if cast == Some(Cast::Bool) {
         return match shown {
-            Shown::Missing => Plain::Null,
+            Shown::Missing | Shown::NoSample => Plain::Null,
             Shown::Sample(Value::Bool(yes)) => Plain::Bool(yes),
             other => Plain::Bool(as_int(other, Some(Cast::Sint)).is_some_and(|number| number != 0)),
         };
@@ -42,7 +42,7 @@ fn plain<'a>(
         return Plain::Int(number);
     }
     match shown {
-        Shown::Missing => Plain::Null,
+        Shown::Missing | Shown::NoSample => Plain::Null,
         Shown::Text { bytes, encode, .. } => Plain::Text(encoded(arena, bytes, encode)),
         Shown::Date(bytes) => Plain::Text(bytes),
         Shown::Number { number, .. } => Plain::Text(Value::Int(number).text(arena)),

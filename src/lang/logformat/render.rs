@@ -45,8 +45,9 @@ pub(super) enum Shown<'a> {
         request: bool,
         list: bool,
     },
-    /// The sample of an expression.
+    /// The sample of an expression, and that there is none.
     Sample(Value<'a>),
+    NoSample,
 }
 
 /// Which bytes are written as `#` and two hexadecimal digits.
@@ -192,7 +193,7 @@ impl<'a> Writer<'a, '_> {
             Source::Alias(alias) => self.alias(*alias),
             Source::Expr(expr) => expr
                 .eval(self.subject, self.arena)
-                .map_or(Shown::Missing, Shown::Sample),
+                .map_or(Shown::NoSample, Shown::Sample),
         }
     }
 
@@ -231,6 +232,7 @@ impl<'a> Writer<'a, '_> {
             }
             Shown::Captures { request, list } => self.captures(request, list, flags),
             Shown::Sample(value) => self.sample(value, flags),
+            Shown::NoSample => self.sample(Value::Str(b""), flags),
         }
     }
 
@@ -343,7 +345,7 @@ impl<'a> Writer<'a, '_> {
             A::BackQueue => number(self.int(Fact::BackendQueuePos, 0)),
             A::BytesOut => self.growing(Fact::ServerIn, 0),
             A::BytesIn => number(self.int(Fact::ClientIn, 0)),
-            A::Status => number(self.int(Fact::Status, 0)),
+            A::Status => number(self.int(Fact::Status, -1)),
             A::RequestCookie => self.fact_text(Fact::RequestCookie),
             A::ResponseCookie => self.fact_text(Fact::ResponseCookie),
             A::RequestHeaders => captures(true, false),

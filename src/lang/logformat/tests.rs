@@ -459,14 +459,71 @@ fn aliases_that_only_http_has_are_found() {
 
 #[test]
 fn the_end_of_an_expression_is_found_behind_brackets_in_its_arguments() {
-    let len = |text: &str| expression_len(text.as_bytes());
-    assert_eq!(len("src]x"), Some(3));
-    assert_eq!(len("str(a]b)]x"), Some(8));
-    assert_eq!(len("str(']')]x"), Some(8));
-    assert_eq!(len("str(\"a\\\")]\")]x"), Some(12));
-    assert_eq!(len("str('a)]b')]"), Some(11));
-    assert_eq!(len("src,ipmask(24),upper]"), Some(20));
-    assert_eq!(len("str(a)"), None);
+    let end = |text: &str| expression_end(text.as_bytes());
+    assert_eq!(end("src]x"), End::Bracket(3));
+    assert_eq!(end("str(a]b)]x"), End::Bracket(8));
+    assert_eq!(end("str(']')]x"), End::Bracket(8));
+    assert_eq!(end("str(\"a\\\")]\")]x"), End::Bracket(12));
+    assert_eq!(end("str('a)]b')]"), End::Bracket(11));
+    assert_eq!(end("src,ipmask(24),upper]"), End::Bracket(20));
+    assert_eq!(end("str(a)"), End::Never);
+    assert_eq!(end("str(a\\)b)]"), End::Other(7));
+}
+
+#[test]
+fn expressions_are_written_as_haproxy_does() {
+    for (format, line) in [
+        (
+            "%[src]|%{+X}[src]|%{+Q}[src]",
+            "127.0.0.1|127.0.0.1|\"127.0.0.1\"",
+        ),
+        ("%[int(42)]|%{+X}[int(42)]|%{+Q}[int(42)]", "42|42|\"42\""),
+        ("%[bool(1)]|%{+Q}[bool(1)]", "1|\"1\""),
+        ("%{+Q}o %[src] %{-Q}[src]", "\"127.0.0.1\" 127.0.0.1"),
+        ("%{+Q}[str(a b)]%{+X}[int(-4)]", "\"a b\"-4"),
+        ("%[str(']')]x%[str(\"a]b\")]", "]xa]b"),
+        (
+            "%{+E}[str('a]b\"')]|%{+Q,+E}[str('\\')]",
+            "a\\]b\\\"|\"\\\\\"",
+        ),
+        ("%[str(a%ci)]%[str(#\u{e9})]", "a%ci#\u{e9}"),
+        (
+            "%[var(txn.x)]|%{+Q}[var(txn.x)]|%{+E}[var(txn.x)]|%{+Q,+E}[var(txn.x)]",
+            "-|\"\"|-|\"\"",
+        ),
+    ] {
+        assert_eq!(log(format), line, "{format}");
+    }
+    let of = |purpose| {
+        rendered(
+            "%{+Q}[src]|%{+Q}[var(txn.x)]|%[str('a\u{7}')]|%{+Q}HM",
+            purpose,
+            &Known::default(),
+        )
+    };
+    assert_eq!(of(Purpose::Message), "127.0.0.1||a%07|\"GET\"");
+    assert_eq!(of(Purpose::Id), "127.0.0.1||a%07|\"GET\"");
+    assert_eq!(of(Purpose::Value), "\"127.0.0.1\"|\"\"|a\u{7}|\"GET\"");
+}
+
+#[test]
+fn an_expression_that_lines_cannot_have_is_found() {
+    let format = parse("%[src] %[req.hdr(host)]", Purpose::Log).unwrap();
+    let out = format.misplaced(Place::Logs).unwrap();
+    assert_eq!(
+        out.text,
+        "sample fetch <req.hdr(host)> may not be reliably used here because it needs 'HTTP request headers' which is not available here."
+    );
+    assert_eq!((out.span.col, out.span.len), (7, 16));
+    assert_eq!(format.misplaced(Place::FrontRequestHeader), None);
+    assert!(
+        fault("%[foo]")
+            .starts_with("failed to parse sample expression <foo> : unknown fetch method 'foo'")
+    );
+    assert_eq!(
+        fault("%[str(a)b]"),
+        "expected ']' after 'str(a)', but found 'b'."
+    );
 }
 
 #[test]

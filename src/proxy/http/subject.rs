@@ -195,6 +195,9 @@ impl Subject for View<'_> {
         self.t.captures[1].get(index)?.as_deref()
     }
     fn captures(&self) -> (usize, usize) {
+        if self.t.bad {
+            return (0, 0);
+        }
         let http = self.s.front(self.local);
         (http.request_captures.len(), http.response_captures.len())
     }
