@@ -1,6 +1,6 @@
 //! Heads written from their parts.
 
-use super::framing::{decimal, elements};
+use super::framing::{decimal, elements, without};
 use crate::proto::http::{Head, Version};
 
 /// Whom a head is sent to.
@@ -52,13 +52,13 @@ fn write_fields(out: &mut Vec<u8>, head: &Head) {
 }
 
 /// Makes the connection options of `head` those of this hop: `keep` says whether the connection to `to` is to serve
-/// more after this message. Not for an interim response or one that starts a tunnel: those are only
-/// [stripped](strip_connection).
+/// more after this message. An interim response is only [stripped](strip_connection), and so should be
+/// the one to CONNECT that starts a tunnel.
 ///
 /// As haproxy 2.6 does: `close` is said in HTTP/1.1 only and `keep-alive` in HTTP/1.0 only, since the other is
 /// understood, but a 1.0 client is told `keep-alive` by a 1.1 response too. With an upgrade nothing is said.
 pub fn set_connection(head: &mut Head, to: Peer, keep: bool) {
-    if strip_connection(head, to) || head.status == 101 {
+    if strip_connection(head, to) || head.status / 100 == 1 {
         return;
     }
     match (head.version, keep) {
@@ -74,30 +74,17 @@ pub fn set_connection(head: &mut Head, to: Peer, keep: bool) {
 /// Takes what was said to us out of Connection: `close` and `keep-alive`. Other options and the fields they name stay,
 /// as in haproxy. Of a request's TE only `trailers` is left. Whether `upgrade` is among the options.
 pub fn strip_connection(head: &mut Head, to: Peer) -> bool {
-    let ours = |o: &[u8]| o.eq_ignore_ascii_case(b"close") || o.eq_ignore_ascii_case(b"keep-alive");
     let mut upgrade = false;
     let mut trailers = false;
+    let mut ours_there = false;
     let mut index = 0;
     while index < head.len() {
         let (name, value) = head.field(index);
         match name {
             b"connection" => {
-                let mut found = value.is_empty();
                 for (_, option) in elements(value) {
-                    found |= ours(option);
+                    ours_there |= ours(option);
                     upgrade |= option.eq_ignore_ascii_case(b"upgrade");
-                }
-                if found {
-                    let rest: Vec<&[u8]> = elements(value)
-                        .map(|(_, o)| o)
-                        .filter(|o| !ours(o) && !o.is_empty())
-                        .collect();
-                    if rest.is_empty() {
-                        head.remove(index);
-                        continue;
-                    }
-                    let rest = rest.join(&b", "[..]);
-                    head.set_value(index, &rest);
                 }
             }
             b"te" if to == Peer::Server => {
@@ -115,7 +102,17 @@ pub fn strip_connection(head: &mut Head, to: Peer) -> bool {
         }
         index += 1;
     }
+    if ours_there {
+        without(head, b"connection", ours);
+    }
     upgrade
+}
+
+/// Options that are about this hop; an empty list is none.
+fn ours(option: &[u8]) -> bool {
+    option.is_empty()
+        || option.eq_ignore_ascii_case(b"close")
+        || option.eq_ignore_ascii_case(b"keep-alive")
 }
 
 /// haproxy's text for a status, as `http-request return` answers with it; that of its class for one without its own.

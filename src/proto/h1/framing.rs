@@ -235,32 +235,40 @@ fn plain_chunked(head: &mut Head) {
     }
 }
 
-/// Takes h2 and h2c, which cannot be upgraded to through a proxy, out of Upgrade (RFC 9113 3.1); what is left.
-fn without_h2(head: &mut Head) -> bool {
-    let h2 = |p: &[u8]| p.eq_ignore_ascii_case(b"h2") || p.eq_ignore_ascii_case(b"h2c");
+/// Takes the elements that `out` picks out of the lists called `name`, and lists that are empty then; whether one is left.
+pub(super) fn without(head: &mut Head, name: &[u8], out: impl Fn(&[u8]) -> bool) -> bool {
     let mut left = false;
     let mut index = 0;
     while index < head.len() {
-        let (name, value) = head.field(index);
-        if name != b"upgrade" {
-            index += 1;
-        } else if !elements(value).any(|(_, p)| h2(p)) {
-            left = true;
-            index += 1;
-        } else {
-            let rest: Vec<&[u8]> = elements(value)
-                .map(|(_, p)| p)
-                .filter(|p| !h2(p) && !p.is_empty())
-                .collect();
-            let rest = rest.join(&b", "[..]);
-            if rest.is_empty() {
-                head.remove(index);
-            } else {
-                left = true;
+        let (field, value) = head.field(index);
+        if field == name {
+            if elements(value).any(|(_, e)| out(e)) {
+                let rest: Vec<&[u8]> = elements(value)
+                    .map(|(_, e)| e)
+                    .filter(|e| !out(e) && !e.is_empty())
+                    .collect();
+                if rest.is_empty() {
+                    head.remove(index);
+                    continue;
+                }
+                let rest = rest.join(&b", "[..]);
                 head.set_value(index, &rest);
-                index += 1;
             }
+            left = true;
         }
+        index += 1;
+    }
+    left
+}
+
+/// Takes h2 and h2c, which cannot be upgraded to through a proxy, out of Upgrade (RFC 9113 3.1), and the option `upgrade`
+/// with the last of it; whether any is left.
+fn without_h2(head: &mut Head) -> bool {
+    let left = without(head, b"upgrade", |p| {
+        p.eq_ignore_ascii_case(b"h2") || p.eq_ignore_ascii_case(b"h2c")
+    });
+    if !left {
+        without(head, b"connection", |o| o.eq_ignore_ascii_case(b"upgrade"));
     }
     left
 }
