@@ -75,7 +75,9 @@ pub struct KeyRing {
     /// Sorted by place: place, number of the point within its server, server as index of `servers`.
     points: Vec<(u32, u32, u32)>,
     /// Every server seen: points laid, points that count now.
-    servers: Vec<(Entry, u32, u32)>,
+    servers: Vec<(ServerId, u32, u32)>,
+    /// Who may be chosen now, in order of the file.
+    entries: Vec<Entry>,
     /// `hash-balance-factor` in percent; 0: no bound.
     factor: u32,
     at: usize,
@@ -86,12 +88,14 @@ impl KeyRing {
         Self {
             points: Vec::new(),
             servers: Vec::new(),
+            entries: Vec::new(),
             factor,
             at: 0,
         }
     }
 
     pub fn update(&mut self, entries: &[Entry]) {
+        self.entries = entries.to_vec();
         let mut grew = false;
         for server in &mut self.servers {
             server.2 = 0;
@@ -100,13 +104,12 @@ impl KeyRing {
             let index = self
                 .servers
                 .iter()
-                .position(|s| s.0.id == e.id)
+                .position(|s| s.0 == e.id)
                 .unwrap_or_else(|| {
-                    self.servers.push((*e, 0, 0));
+                    self.servers.push((e.id, 0, 0));
                     self.servers.len() - 1
                 });
-            let (kept, laid, counted) = &mut self.servers[index];
-            *kept = *e;
+            let (_, laid, counted) = &mut self.servers[index];
             *counted = e.scaled;
             let wanted = e.scaled.max(e.weight * 16);
             if wanted > *laid {
@@ -125,8 +128,8 @@ impl KeyRing {
 
     fn server_at(&self, at: usize) -> Option<ServerId> {
         let (_, n, server) = self.points[at];
-        let (e, _, counted) = &self.servers[server as usize];
-        (n < *counted).then_some(e.id)
+        let (id, _, counted) = self.servers[server as usize];
+        (n < counted).then_some(id)
     }
 
     /// The key's server: the one of the nearest point, or of the next point upwards whose server suits and
@@ -150,13 +153,14 @@ impl KeyRing {
             self.points[above].0.wrapping_sub(key),
         );
         let nearest = if down <= up { below } else { above };
-        let bound = Bound::new(shared, &self.servers, self.factor);
+        let bound = Bound::new(shared, &self.entries, self.factor);
+        let light = |id| bound.is_none_or(|b| b.admits(shared, &self.entries, id));
         let mut refused: Vec<ServerId> = Vec::new();
         for at in (0..len).map(|i| (nearest + i) % len) {
             let Some(id) = self.server_at(at).filter(|id| !refused.contains(id)) else {
                 continue;
             };
-            if suits(id) && bound.admits(shared, &self.servers[self.points[at].2 as usize].0) {
+            if suits(id) && light(id) {
                 return Some(id);
             }
             refused.push(id);
@@ -164,46 +168,48 @@ impl KeyRing {
         None
     }
 
-    /// Any server with a place, in turn.
+    /// The servers of the points one after the other, those without a place passed over.
     pub fn any(&mut self, take: &mut dyn FnMut(ServerId) -> bool) -> Option<ServerId> {
-        let n = self.servers.len();
-        let here = |i: usize| (self.at + i) % n;
-        let found = (0..n)
-            .map(here)
-            .find(|&at| self.servers[at].2 > 0 && take(self.servers[at].0.id))?;
-        self.at = found + 1;
-        Some(self.servers[found].0.id)
+        let len = self.points.len();
+        let mut refused: Vec<ServerId> = Vec::new();
+        for at in (0..len).map(|i| (self.at + i) % len) {
+            let Some(id) = self.server_at(at).filter(|id| !refused.contains(id)) else {
+                continue;
+            };
+            if take(id) {
+                self.at = at + 1;
+                return Some(id);
+            }
+            refused.push(id);
+        }
+        None
     }
 }
 
-/// `hash-balance-factor`: the most each server may hold, so that the next stream leaves all of them
-/// within that share of the average.
+/// `hash-balance-factor`: places for all servers together, in percent of the streams there will be with the
+/// next one, dealt out by weight, at least one each. Fractions go to the servers that stand later in the file, as in
+/// haproxy.
 #[derive(Debug, Clone, Copy)]
-struct Bound {
-    /// Streams that all servers together may hold; `None`: there is no bound.
-    slots: Option<u64>,
+pub(super) struct Bound {
+    places: u64,
     weights: u64,
 }
 
 impl Bound {
-    fn new(shared: &Shared, servers: &[(Entry, u32, u32)], factor: u32) -> Self {
-        if factor == 0 {
-            return Self {
-                slots: None,
-                weights: 0,
-            };
-        }
-        let counted = || servers.iter().filter(|s| s.2 > 0);
-        let held: u64 = counted().map(|s| u64::from(load(shared, s.0.id))).sum();
-        Self {
-            slots: Some(((held + 1) * u64::from(factor)).div_ceil(100)),
-            weights: counted().map(|s| u64::from(s.0.scaled)).sum(),
-        }
-    }
-    fn admits(self, shared: &Shared, e: &Entry) -> bool {
-        self.slots.is_none_or(|slots| {
-            let own = (slots * u64::from(e.scaled)).div_ceil(self.weights.max(1));
-            u64::from(load(shared, e.id)) < own
+    pub(super) fn new(shared: &Shared, entries: &[Entry], factor: u32) -> Option<Self> {
+        let held = || entries.iter().map(|e| u64::from(load(shared, e.id)));
+        (factor > 0).then(|| Self {
+            places: ((held().sum::<u64>() + 1) * u64::from(factor)).div_ceil(100),
+            weights: entries.iter().map(|e| u64::from(e.scaled)).sum(),
         })
+    }
+    pub(super) fn admits(self, shared: &Shared, entries: &[Entry], id: ServerId) -> bool {
+        let Some(at) = entries.iter().position(|e| e.id == id) else {
+            return false;
+        };
+        let before: u64 = entries[..at].iter().map(|e| u64::from(e.scaled)).sum();
+        let upto = before + u64::from(entries[at].scaled);
+        let share = |weights: u64| weights * self.places / self.weights.max(1);
+        u64::from(load(shared, id)) < (share(upto) - share(before)).max(1)
     }
 }

@@ -45,7 +45,10 @@ impl Algorithm {
             Balance::StaticRr => Self::StaticRr(static_rr::StaticRr::new(shard)),
             Balance::LeastConn => Self::LeastConn(leastconn::LeastConn::new(shard)),
             Balance::First => Self::First(first::First::default()),
-            Balance::Random(draws) => Self::Random(random::Random::new(*draws, seed)),
+            Balance::Random(draws) => {
+                let factor = backend.hash_balance_factor;
+                Self::Random(random::Random::new(*draws, factor, seed))
+            }
             Balance::Source | Balance::Key(_) => match backend.hash_type.method {
                 HashMethod::MapBased => Self::Map(keyed::KeyMap::default()),
                 HashMethod::Consistent => {

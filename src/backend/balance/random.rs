@@ -1,6 +1,8 @@
 //! `random(n)`: *n* draws by weight, the least loaded of them wins. When all drawn are full, any
-//! server with a place will do, so that none stays idle while somebody waits.
+//! server with a place will do, so that none stays idle while somebody waits. `hash-balance-factor` makes
+//! those lose that hold more than their share.
 
+use super::keyed::Bound;
 use super::{Entry, load};
 use crate::config::ServerId;
 use crate::shared::Shared;
@@ -11,15 +13,18 @@ pub struct Random {
     /// Running sums of the weights; the last is the total.
     upto: Vec<u64>,
     draws: u32,
+    /// `hash-balance-factor` in percent; 0: no bound.
+    factor: u32,
     state: u64,
 }
 
 impl Random {
-    pub fn new(draws: u32, seed: u64) -> Self {
+    pub fn new(draws: u32, factor: u32, seed: u64) -> Self {
         Self {
             entries: Vec::new(),
             upto: Vec::new(),
             draws: draws.max(1),
+            factor,
             state: seed,
         }
     }
@@ -40,6 +45,8 @@ impl Random {
         take: &mut dyn FnMut(ServerId) -> bool,
     ) -> Option<ServerId> {
         let total = *self.upto.last()?;
+        let bound = Bound::new(shared, &self.entries, self.factor);
+        let light = |entries: &[Entry], id| bound.is_none_or(|b| b.admits(shared, entries, id));
         let mut best: Option<(Entry, u32)> = None;
         for _ in 0..self.draws {
             let ball = self.next() % total;
@@ -52,13 +59,16 @@ impl Random {
                 best = Some((e, l));
             }
         }
-        if let Some((e, _)) = best.filter(|(e, _)| take(e.id)) {
+        if let Some((e, _)) = best.filter(|(e, _)| light(&self.entries, e.id) && take(e.id)) {
             return Some(e.id);
         }
         let start =
             usize::try_from(self.next() % self.entries.len() as u64).expect("below a length");
         let (head, tail) = self.entries.split_at(start);
-        tail.iter().chain(head).map(|e| e.id).find(|&id| take(id))
+        let all = || tail.iter().chain(head).map(|e| e.id);
+        let fair = all().find(|&id| light(&self.entries, id) && take(id));
+        // Rather too much for one than nothing for all.
+        fair.or_else(|| all().filter(|_| bound.is_some()).find(|&id| take(id)))
     }
 
     /// splitmix64: one multiply-xorshift chain per number, good enough to draw servers.

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::backend::fixture::{backend, shared, weighted};
-use crate::backend::{Ask, BackendView, Choice, release};
+use std::sync::atomic::Ordering::SeqCst;
+
+use crate::backend::{Ask, BackendView, Choice, Queue};
 use crate::base::tick::Tick;
-use crate::config::{Backend, Balance, HashMethod, KeyKind};
+use crate::config::{Affinity, Backend, Balance, HashMethod, KeyKind};
 use crate::lang::subject::Bytes;
 use crate::proto::http::Head;
 
@@ -210,25 +212,139 @@ fn samples_are_hashed_as_bytes_and_numbers_are_keys_under_none() {
     assert_eq!(sample(Value::Str(b"77"), none), Some(77));
 }
 
+fn keyed(weights: &[u32], consistent: bool, factor: u32) -> crate::shared::Shared {
+    let method = match consistent {
+        true => HashMethod::Consistent,
+        false => HashMethod::MapBased,
+    };
+    let b = Backend {
+        hash_type: HashType {
+            method,
+            avalanche: consistent,
+            ..HashType::default()
+        },
+        hash_balance_factor: factor,
+        ..backend("b", Balance::Key(KeyKind::Header))
+    };
+    shared(vec![(b, weighted(weights))], 1)
+}
+
+/// The digits of servers chosen for these keys, every place held.
+fn held(shared: &crate::shared::Shared, keys: impl Iterator<Item = Option<u32>>) -> String {
+    let mut view = BackendView::new(shared, BackendId(0), 0, 1);
+    let mut choose = |key| {
+        let ask = Ask {
+            key,
+            ..Ask::default()
+        };
+        match view.pick(shared, &ask, Tick(1000)) {
+            Choice::Server(id) => char::from_digit(id.0 + 1, 10).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    keys.map(&mut choose).collect()
+}
+
+/// The sequences of haproxy 2.6.
 #[test]
 fn requests_without_a_key_take_turns() {
-    let shared = shared(
-        vec![(
-            backend("b", Balance::Key(KeyKind::Uri)),
-            weighted(&[1, 1, 1]),
-        )],
-        1,
-    );
-    let mut view = BackendView::new(&shared, BackendId(0), 0, 1);
-    let mut counts = [0; 3];
-    for _ in 0..30 {
-        let Choice::Server(id) = view.pick(&shared, &Ask::default(), Tick(1000)) else {
-            panic!("all have room")
-        };
-        counts[id.index()] += 1;
-        release(&shared, 0, id);
+    for (weights, map, ring) in [
+        (
+            [1, 1, 1],
+            "123123123123",
+            "332131123111223133231233121323211321223213213212332",
+        ),
+        (
+            [1, 2, 3],
+            "132323132323",
+            "333333333332131312311312233313323331232333132322",
+        ),
+        (
+            [3, 1, 2],
+            "113123113123",
+            "333111132111131312311131121231133231111111213313",
+        ),
+    ] {
+        let none = |n: usize| std::iter::repeat_n(None, n);
+        assert_eq!(held(&keyed(&weights, false, 0), none(12)), map);
+        assert_eq!(held(&keyed(&weights, true, 0), none(ring.len())), ring);
+        // The bound is of keys only.
+        assert_eq!(held(&keyed(&weights, true, 110), none(ring.len())), ring);
     }
-    assert_eq!(counts, [10; 3]);
+}
+
+/// The sequences of haproxy 2.6 while every request is held: weights, factor, keys, servers.
+#[test]
+fn no_server_is_loaded_beyond_hash_balance_factor() {
+    let how = HashType {
+        method: HashMethod::Consistent,
+        avalanche: true,
+        ..HashType::default()
+    };
+    for line in include_str!("bound.txt")
+        .lines()
+        .filter(|l| !l.starts_with('#'))
+    {
+        let words: Vec<&str> = line.split(' ').collect();
+        let weights: Vec<u32> = words[0].split(',').map(|w| w.parse().unwrap()).collect();
+        let keys = words[2].split(',').map(|k| Some(hashed(k.as_bytes(), how)));
+        let shared = keyed(&weights, true, words[1].parse().unwrap());
+        assert_eq!(held(&shared, keys), words[3], "{line}");
+    }
+}
+
+#[test]
+fn draws_lose_that_hold_more_than_their_share() {
+    let b = Backend {
+        hash_balance_factor: 101,
+        ..backend("b", Balance::Random(1))
+    };
+    let shared = shared(vec![(b, weighted(&[1, 1, 1]))], 1);
+    held(&shared, std::iter::repeat_n(None, 300));
+    for i in 0..3 {
+        let open = shared.server_connections(ServerId(i));
+        assert!(open.abs_diff(100) <= 2, "{open}");
+    }
+}
+
+#[test]
+fn keys_leave_a_full_server_only_where_hash_preserve_affinity_says_so() {
+    let how = HashType {
+        method: HashMethod::Consistent,
+        avalanche: true,
+        ..HashType::default()
+    };
+    for (affinity, second) in [
+        (Affinity::Always, Choice::Wait(Queue::Server(ServerId(2)))),
+        (Affinity::Maxqueue, Choice::Wait(Queue::Server(ServerId(2)))),
+        (Affinity::Maxconn, Choice::Server(ServerId(0))),
+    ] {
+        let mut servers = weighted(&[1, 1, 1]);
+        for server in &mut servers {
+            (server.maxconn, server.maxqueue) = (1, 1);
+        }
+        let b = Backend {
+            hash_type: how,
+            hash_affinity: affinity,
+            ..backend("b", Balance::Key(KeyKind::Header))
+        };
+        let shared = shared(vec![(b, servers)], 1);
+        let mut view = BackendView::new(&shared, BackendId(0), 0, 1);
+        let ask = Ask {
+            key: Some(hashed(b"k1", how)),
+            ..Ask::default()
+        };
+        let mut pick = || view.pick(&shared, &ask, Tick(1000));
+        assert_eq!(pick(), Choice::Server(ServerId(2)));
+        assert_eq!(pick(), second);
+        shared.server(ServerId(2)).queued.store(1, SeqCst);
+        let third = match affinity {
+            Affinity::Always => Choice::Full,
+            Affinity::Maxqueue => Choice::Server(ServerId(0)),
+            Affinity::Maxconn => Choice::Server(ServerId(1)),
+        };
+        assert_eq!(pick(), third);
+    }
 }
 
 #[test]
