@@ -233,7 +233,11 @@ impl Head {
         } else {
             part(self.method) + part(self.target)
         };
-        let fields: usize = self.fields.iter().map(|f| part(f.name) + part(f.value)).sum();
+        let fields: usize = self
+            .fields
+            .iter()
+            .map(|f| part(f.name) + part(f.value))
+            .sum();
         20 + start + self.version.text().len() + fields + 1
     }
     /// Bytes of memory in use; edits only ever add, so a driver can bound them.

@@ -493,7 +493,7 @@ fn check_target(head: &mut Head, limits: &Limits) -> Result<(), Stop> {
     if name.is_empty() {
         return bad(Kind::EmptyAuthority, at + parts.authority.start);
     }
-    if let Some(n) = bad_host_byte(authority, limits).or(bad_brackets(name)) {
+    if let Some(n) = bad_host_byte(authority, limits).or_else(|| bad_brackets(name)) {
         return bad(Kind::HostByte, at + parts.authority.start + n);
     }
     if target.get(parts.rest).is_some_and(|b| *b != b'/') && !limits.unsafe_ok {

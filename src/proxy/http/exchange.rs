@@ -806,7 +806,7 @@ impl Session {
             Some(sock) if pipe.held > 0 => {
                 flow.state = Move::Writing;
                 if from_client {
-                            self.server_tx = local.now;
+                    self.server_tx = local.now;
                 } else {
                     t.sending = true;
                     self.client_tx = local.now;

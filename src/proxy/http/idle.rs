@@ -78,12 +78,15 @@ impl Session {
         let reuse = self.back(local).map_or(Reuse::Never, |b| b.reuse);
         let first = self.requests <= 1;
         let identity = t.socket.identity();
-        let may = |link: &Link| link.identity == identity && match reuse {
-            Reuse::Never => false,
-            // The first request of a client cannot be sent again by it: only a proven connection will do.
-            Reuse::Safe => !first,
-            Reuse::Aggressive => !first || link.uses > 1,
-            Reuse::Always => true,
+        let may = |link: &Link| {
+            link.identity == identity
+                && match reuse {
+                    Reuse::Never => false,
+                    // The first request of a client cannot be sent again by it: only a proven connection will do.
+                    Reuse::Safe => !first,
+                    Reuse::Aggressive => !first || link.uses > 1,
+                    Reuse::Always => true,
+                }
         };
         let idle = &mut local.idle_of[server.index()];
         // The youngest first: its memory is warm, and the oldest may be purged.
