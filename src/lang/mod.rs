@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod addr;
+pub mod changes;
 pub mod cond;
 pub mod convert;
 pub mod diag;

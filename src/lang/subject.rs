@@ -240,8 +240,8 @@ pub trait Subject {
         None
     }
     /// Sets a variable, or unsets it: the converters `set-var` and `unset-var`, met while an expression is evaluated.
-    /// Values that [`Subject::var`] gave out before stay at hand, so what it sets is kept beside them (in the arena of
-    /// the evaluation, say) until that ends.
+    /// Values that [`Subject::var`] gave out before stay at hand: see [`Changes`](super::changes::Changes), which keeps
+    /// what is set until the evaluation ends.
     fn set_var(&self, _id: VarId, _value: Option<Value<'_>>) {}
     /// The converters `capture-req` and `capture-res`: keeps the text in the slot, cut to the slot's length. `false`:
     /// there is no such slot.
