@@ -262,10 +262,6 @@ pub trait Subject {
     fn server_named(&self, _backend: Option<&[u8]>, _name: &[u8]) -> Option<u32> {
         None
     }
-    /// Seconds that local time is ahead of UTC at that second since the epoch.
-    fn utc_offset_s(&self, _second: u64) -> i32 {
-        0
-    }
     /// Captured value of slot `index`: request or response header captures in order of declaration.
     fn request_capture(&self, _index: usize) -> Option<&[u8]> {
         None

@@ -53,6 +53,8 @@ impl Subject for Stream<'_> {
         match fact {
             Fact::BackServers(Some(1)) => Some(Value::Int(2)),
             Fact::ServerQueue(Some(0)) => Some(Value::Int(0)),
+            // An hour east of Greenwich as 2026 begins.
+            Fact::LocalOffsetS(1_767_225_600) => Some(Value::Int(3_600)),
             _ => None,
         }
     }
@@ -306,6 +308,11 @@ fn converters_of_later_versions_do_what_the_manual_says() {
             "int(1700000000123)",
             "ms_ltime('%T.%N',-200)",
             "\"22:13:19.923000000\"",
+        ),
+        (
+            "int(1767225600)",
+            "ltime('%F %T %z')",
+            "\"2026-01-01 01:00:00 +0100\"",
         ),
         ("str(abcdef)", "bytes(1,txn.i)", "\"bcdef\""),
         ("str(abcdefghijk)", "bytes(txn.i)", "\"hijk\""),

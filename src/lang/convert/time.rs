@@ -8,6 +8,7 @@ use super::strftime::{self, Moment};
 use crate::base::civil::{Civil, four, two};
 use crate::lang::expr::Fault;
 use crate::lang::sample::{Arena, Value};
+use crate::lang::subject::Fact;
 
 #[derive(Clone, Debug)]
 pub(super) enum Op {
@@ -69,8 +70,7 @@ impl Op {
                 let seconds = i64::try_from(units.div_euclid(in_second)).ok()?;
                 let rest = units.rem_euclid(in_second) as u64;
                 let offset_s = if *local {
-                    eval.subject
-                        .utc_offset_s(u64::try_from(seconds).unwrap_or(0))
+                    local_offset_s(seconds, eval)
                 } else {
                     0
                 };
@@ -86,6 +86,14 @@ impl Op {
                 http_date(seconds, rest, eval.arena)
             }
         }))
+    }
+}
+
+fn local_offset_s(seconds: i64, eval: Eval<'_>) -> i32 {
+    let at = u64::try_from(seconds).unwrap_or(0);
+    match eval.subject.fact(Fact::LocalOffsetS(at)) {
+        Some(Value::Int(offset)) => i32::try_from(offset).unwrap_or(0),
+        _ => 0,
     }
 }
 
