@@ -117,12 +117,15 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
 struct FormatOf {
     /// As haproxy's messages call it.
     called: &'static str,
+    /// Where a name that stands for nothing was met, in such messages.
+    place_called: &'static str,
     read: fn(&Word, &mut crate::lang::expr::Cx<'_>) -> Result<logformat::LogFormat, Fault>,
     place: Place,
 }
 
 const LOG: FormatOf = FormatOf {
     called: "log-format",
+    place_called: "log-format string",
     read: logformat::LogFormat::parse_log,
     place: Place::Logs,
 };
@@ -137,6 +140,7 @@ const ERROR: FormatOf = FormatOf {
 /// An identifier is made when the request's head is there.
 const ID: FormatOf = FormatOf {
     called: "unique-id",
+    place_called: "unique-id-format string",
     read: logformat::LogFormat::parse_id,
     place: Place::FrontRequestHeader,
 };
@@ -442,6 +446,8 @@ fn fit(
     }
     if let Err(text) = format.settle(names) {
         let span = format.span().unwrap_or(section.span);
-        let _: Said = cx.fault(Form::Late, &prefix, Fault::wrong(span, text));
+        let here = format!(" in {} in proxy", kind.place_called);
+        let text = text.replacen(" in proxy", &here, 1);
+        let _: Said = cx.fault(Form::ParsingTight, "", Fault::wrong(span, text));
     }
 }
