@@ -20,13 +20,29 @@ const AFTER_MS: u64 = 10;
 
 /// Raises maxima for ever.
 pub(super) async fn watch<E: Executor>(executor: E, shared: std::sync::Arc<Shared>) {
+    let mut sent = bytes_out(&shared);
     loop {
         let into = net::tick().0 % 1000;
         executor
             .sleep(Duration::from_millis(1000 + AFTER_MS - into))
             .await;
         raise(&shared, net::tick());
+        sent = measure_bytes(&shared, sent);
     }
+}
+
+/// Bytes sent to clients so far, by all frontends.
+fn bytes_out(shared: &Shared) -> u64 {
+    let fronts = shared.shards.iter().flat_map(|s| s.frontends.iter());
+    fronts.map(|f| f.bytes_out.get()).fold(0, u64::wrapping_add)
+}
+
+/// Notes what was sent since `before`, a second ago; what there is now.
+fn measure_bytes(shared: &Shared, before: u64) -> u64 {
+    let now = bytes_out(shared);
+    let rate = now.saturating_sub(before);
+    shared.process.bytes_out_rate.store(rate, Relaxed);
+    now
 }
 
 /// Raises all maxima to what the second before `now` had.
@@ -74,6 +90,17 @@ fn raise(shared: &Shared, now: Tick) {
 mod tests {
     use super::*;
     use crate::observe::stats::fixture;
+
+    #[test]
+    fn the_rate_of_bytes_is_what_was_sent_since_the_last_look() {
+        let world = fixture::world();
+        let shared = &world.shared;
+        shared.shards[0].frontends[0].bytes_out.add(1000);
+        let before = measure_bytes(shared, 0);
+        shared.shards[1].frontends[1].bytes_out.add(234);
+        assert_eq!(measure_bytes(shared, before), 1234);
+        assert_eq!(shared.process.bytes_out_rate.load(Relaxed), 234);
+    }
 
     #[test]
     fn a_burst_over_two_shards_is_one_maximum() {

@@ -77,6 +77,8 @@ pub struct ProcessShared {
     pub warnings: AtomicU64,
     pub connection_rate_max: AtomicU64,
     pub session_rate_max: AtomicU64,
+    /// Bytes sent to clients in the last whole second.
+    pub bytes_out_rate: AtomicU64,
     /// Hints that found a full mailbox.
     pub hints_lost: AtomicU64,
     /// Held while a server changes between up, down, maintenance and drain: one change at a time.
@@ -255,6 +257,7 @@ impl Shared {
                 warnings: AtomicU64::new(0),
                 connection_rate_max: AtomicU64::new(0),
                 session_rate_max: AtomicU64::new(0),
+                bytes_out_rate: AtomicU64::new(0),
                 hints_lost: AtomicU64::new(0),
                 changing: Mutex::new(()),
             },

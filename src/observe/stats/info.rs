@@ -446,8 +446,8 @@ fn add_state<'a>(list: &mut Fields<'a>, view: &View<'a>, extra: &Extra) {
     list.add(
         "BytesOutRate",
         *b"MRP",
-        Value::U64(0),
-        "Not measured: differences of TotalBytesOut tell it",
+        Value::U64(shared.process.bytes_out_rate.load(Relaxed)),
+        "Bytes sent to clients in the last second",
     );
     list.add(
         "DebugCommandsIssued",

@@ -436,6 +436,8 @@ fn tiles(view: &View<'_>, tally: &Tally, out: &mut Vec<u8>) {
     let fronts = || shared.shards.iter().flat_map(|s| s.frontends.iter());
     let connections: u64 = fronts().map(|f| f.connection_rate.rate(view.now)).sum();
     let sessions: u64 = fronts().map(|f| f.session_rate.rate(view.now)).sum();
+    let requests: u64 = fronts().map(|f| f.request_rate.rate(view.now)).sum();
+    let bits = Bits::of(view);
     let class = match (tally.down, tally.servers) {
         (_, 0) => "",
         (0, _) => "ok",
@@ -458,9 +460,37 @@ fn tiles(view: &View<'_>, tally: &Tally, out: &mut Vec<u8>) {
     );
     tile("", "conn rate", &connections, &"/s");
     tile("", "session rate", &sessions, &"/s");
+    tile("", "request rate", &requests, &"/s");
+    tile(
+        "",
+        "bit rate",
+        &format_args!("{:.1}", bits.number),
+        &bits.unit,
+    );
     tile("", "idle", &idle(view), &"%");
     tile("", "uptime", &Age(view.since(0) / 1000), &"");
     put!(out, "</div>\n");
+}
+
+/// Bits sent to clients in the last second, in a unit that leaves few digits.
+#[derive(Debug)]
+struct Bits {
+    number: f64,
+    unit: &'static str,
+}
+
+impl Bits {
+    fn of(view: &View<'_>) -> Self {
+        const UNITS: [&str; 4] = ["bps", "kbps", "Mbps", "Gbps"];
+        let bytes = view.shared.process.bytes_out_rate.load(Relaxed);
+        let (mut number, mut at) = (bytes as f64 * 8.0, 0);
+        while number >= 1000.0 && at + 1 < UNITS.len() {
+            number /= 1000.0;
+            at += 1;
+        }
+        let unit = UNITS[at];
+        Self { number, unit }
+    }
 }
 
 /// Idle time of the shards over the last second, in per cent.
@@ -473,7 +503,7 @@ fn idle(view: &View<'_>) -> u32 {
     100 - load / u32::try_from(shards.len().max(1)).unwrap_or(u32::MAX) / 10
 }
 
-/// What haproxy's page tells about the process, but for a bit rate, which nobody measures.
+/// What haproxy's page tells about the process.
 fn process(view: &View<'_>, out: &mut Vec<u8>) {
     let (shared, process) = (view.shared, &view.shared.process);
     let uptime = view.since(0) / 1000;
@@ -485,13 +515,14 @@ fn process(view: &View<'_>, out: &mut Vec<u8>) {
     let pipes = sum(|a| &a.pipes_used);
     let fronts = || shared.shards.iter().flat_map(|s| s.frontends.iter());
     let rate: u64 = fronts().map(|f| f.connection_rate.rate(view.now)).sum();
+    let bits = Bits::of(view);
     put!(
         out,
         "<div class=info><p><b>pid = </b> {} (process #1, nbproc = 1, nbthread = {})</p>\
          <p><b>uptime = </b> {}d {}h{:02}m{:02}s</p>\
          <p><b>system limits:</b> memmax = {memory}; ulimit-n = {}</p>\
          <p><b>maxsock = </b> {}; <b>maxconn = </b> {}; <b>reached = </b> {}; <b>maxpipes = </b> {}</p>\
-         <p>current conns = {}; current pipes = {pipes}/{}; conn rate = {rate}/sec</p>\
+         <p>current conns = {}; current pipes = {pipes}/{}; conn rate = {rate}/sec; bit rate = {:.3} {}</p>\
          <p>Running tasks: 0/{}; idle = {} %</p></div>\n",
         process.pid.load(Relaxed),
         shared.shards.len(),
@@ -506,6 +537,8 @@ fn process(view: &View<'_>, out: &mut Vec<u8>) {
         process.maxpipes.load(Relaxed),
         process.connections.load(Relaxed),
         pipes + sum(|a| &a.pipes_free),
+        bits.number,
+        bits.unit,
         sum(|a| &a.slots_used),
         idle(view),
     );

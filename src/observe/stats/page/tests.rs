@@ -410,6 +410,23 @@ fn version_node_and_description_are_told_only_if_asked_for() {
 }
 
 #[test]
+fn the_head_tells_of_the_process_what_haproxys_tells() {
+    let world = world(|_| {});
+    world.shared.process.bytes_out_rate.store(2_073, Relaxed);
+    let page = body(&world, "/stats");
+    for part in [
+        "<b>pid = </b> 4242 (process #1, nbproc = 1, nbthread = 2)",
+        "<b>uptime = </b> 1d 2h03m04s",
+        "<b>system limits:</b> memmax = unlimited; ulimit-n = 0",
+        "<b>maxconn = </b> 9981;",
+        "conn rate = 0/sec; bit rate = 16.584 kbps",
+        "idle = 100 %",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+}
+
+#[test]
 fn links_keep_the_other_options() {
     let world = world(|s| s.refresh_s = Some(5));
     let page = body(&world, "/stats;up;norefresh?scope=be");
@@ -518,6 +535,7 @@ fn a_busy_page_can_be_looked_at() {
     shared.process.maxconn.store(20_000, Relaxed);
     shared.process.connections.store(1_284, Relaxed);
     shared.process.ulimit_n.store(40_033, Relaxed);
+    shared.process.bytes_out_rate.store(73_912_345, Relaxed);
     shared.process.maxsock.store(40_033, Relaxed);
     let cells = &shared.shards[0];
     for front in &cells.frontends {
