@@ -7,6 +7,7 @@
 
 mod choices;
 mod endings;
+mod pages;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,0 +1,216 @@
+//! Answers of the balancer's own and the headers it adds for servers, byte for byte.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use super::{Side, same};
+use crate::support::client::read_piece;
+use crate::support::{Server, TempDir, connect};
+
+/// All that comes back within the time a page needs; then the sending side is closed.
+fn answer(port: u16, request: &str) -> String {
+    let mut stream = connect(port);
+    stream
+        .set_read_timeout(Some(Duration::from_millis(700)))
+        .unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut all = Vec::new();
+    let mut piece = [0; 4096];
+    let end = loop {
+        match stream.read(&mut piece) {
+            Ok(0) => break "closed",
+            Ok(n) => all.extend_from_slice(&piece[..n]),
+            Err(_) => break "open",
+        }
+    };
+    format!("{} ({end})", String::from_utf8_lossy(&all))
+}
+
+const HTTP: &str = " mode http\n timeout connect 300\n retries 0\n timeout http-request 300\n";
+
+/// Requests that end in pages, whole and not, in all versions.
+const REQUESTS: [&str; 12] = [
+    "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "GET / HTTP/1.0\r\n\r\n",
+    "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET /up HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "POST http://x/up HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+    "GET /up HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET / HTTP\r\nHost: x\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+    "GET / HT",
+    "",
+];
+
+/// Answers to all of these requests by a section with these lines that leads nowhere.
+fn answers(lines: &str, before: &str) {
+    same(|side: &Side| {
+        let body = format!(" monitor-uri /up\n{lines}{before}");
+        let _daemon = side.start(HTTP, &body);
+        REQUESTS
+            .iter()
+            .map(|request| format!("{request:?}: {}", answer(side.front, request)))
+            .collect()
+    });
+}
+
+#[test]
+fn without_pages_of_its_own() {
+    answers("", "");
+}
+
+#[test]
+fn with_a_server_that_is_not_there() {
+    answers(" server s 127.0.0.1:1\n", "");
+}
+
+#[test]
+fn with_redirects_in_place_of_pages() {
+    answers(
+        " errorloc 503 /sorry?a=b\n errorloc303 200 http://www/up\n errorloc 400 /bad\n",
+        "",
+    );
+}
+
+#[test]
+fn with_files_in_place_of_pages() {
+    let folder = TempDir::new();
+    let old = folder.write(
+        "old.http",
+        "HTTP/1.0 503 Svc Unav\r\nCache-Control: no-cache\r\nConnection: close\r\n\
+         Content-Type: text/html\r\nX-Foo: Bar\r\n\r\n<html>sorry</html>\n",
+    );
+    let new = folder.write(
+        "new.http",
+        "HTTP/1.1 404 Yes\nA: b\nA: c\nContent-Length: 4\n\nbody",
+    );
+    answers(
+        &format!(" errorfile 503 {old}\n errorfile 400 {old}\n errorfile 200 {new}\n"),
+        "",
+    );
+    answers(
+        &format!(" errorfile 503 {new}\n errorfile 408 {old}\n errorfile 200 {old}\n"),
+        "",
+    );
+    let group = format!("http-errors group\n errorfile 503 {new}\n errorfile 200 {old}\n");
+    answers(
+        &format!(" errorfile 503 {old}\n errorfiles group 503\n"),
+        &group,
+    );
+}
+
+#[test]
+fn with_empty_files_in_place_of_pages() {
+    answers(
+        " errorfile 503 /dev/null\n errorfile 400 /dev/null\n errorfile 408 /dev/null\n",
+        "",
+    );
+    answers(" errorfile 200 /dev/null\n option http-ignore-probes\n", "");
+}
+
+#[test]
+fn a_page_of_the_backend_counts_first() {
+    same(|side: &Side| {
+        let body = " errorloc 503 /front\n errorloc 502 /front\n default_backend b\n\
+                    backend b\n errorloc 503 /back\n server s 127.0.0.1:1\n";
+        let _daemon = side.start(HTTP, body);
+        let close = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        vec![answer(side.front, close)]
+    });
+}
+
+/// The heads that a server gets through a frontend and a backend with these lines.
+fn heads(front: &str, back: &str) {
+    same(|side: &Side| {
+        let server = Server::new(|mut stream, _| {
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                match read_piece(&mut stream) {
+                    Ok(piece) if !piece.is_empty() => head += &piece,
+                    _ => return,
+                }
+            }
+            let length = head.len();
+            let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{head}");
+            let _ = stream.write_all(text.as_bytes());
+        });
+        let body = format!(
+            "{front} default_backend b\nbackend b\n{back} server one {}\n",
+            server.addr()
+        );
+        let _daemon = side.start(HTTP, &body);
+        [
+            "",
+            "X-Forwarded-For: 9.9.9.9\r\nA: 1\r\nX_odd: 2\r\nX-Original-To: 8.8.8.8\r\n",
+        ]
+        .iter()
+        .map(|fields| {
+            let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}Connection: close\r\n\r\n");
+            answer(side.front, &request)
+        })
+        .collect()
+    });
+}
+
+#[test]
+fn headers_that_name_addresses() {
+    for (front, back) in [
+        (" option forwardfor\n", ""),
+        (" option forwardfor header A\n", " option forwardfor\n"),
+        (
+            " option forwardfor if-none\n",
+            " option forwardfor if-none\n",
+        ),
+        (
+            " option forwardfor except 127.0.0.1\n",
+            " option forwardfor\n",
+        ),
+        (
+            " option originalto\n option forwardfor\n",
+            " option originalto header A\n",
+        ),
+        (
+            " option originalto\n",
+            " option originalto except 127.0.0.0/8\n",
+        ),
+        ("", " option forwardfor\n http-send-name-header A\n"),
+    ] {
+        heads(front, back);
+    }
+}
+
+#[test]
+fn connection_modes_of_both_sides() {
+    const MODES: [&str; 4] = [
+        "",
+        " option http-keep-alive\n",
+        " option http-server-close\n",
+        " option httpclose\n",
+    ];
+    for front in MODES {
+        for back in [
+            MODES[0],
+            MODES[2],
+            MODES[3],
+            " option httpclose\n option http-pretend-keepalive\n",
+        ] {
+            heads(front, back);
+        }
+    }
+}
+
+#[test]
+fn names_of_headers_that_are_restricted() {
+    for policy in ["preserve", "delete", "reject"] {
+        heads(
+            &format!(" option http-restrict-req-hdr-names {policy}\n"),
+            "",
+        );
+        heads(
+            "",
+            &format!(" option http-restrict-req-hdr-names {policy}\n"),
+        );
+    }
+}
