@@ -7,6 +7,7 @@
 use super::answer::Prepared;
 use super::subject::View;
 use super::*;
+use crate::backend::forward;
 use crate::config::http::Http;
 use crate::lang::acl::{Condition, Verdict};
 use crate::lang::rules::{Action, Number, Rule, RuleError, Timeout};
@@ -114,7 +115,14 @@ impl Session {
         };
         match t.cursor.list {
             list::FRONT_TCP | list::BACK_TCP => self.rules(t, local, arena, &http.tcp_request),
-            list::FRONT_HTTP | list::BACK_HTTP => self.rules(t, local, arena, &http.request),
+            list::FRONT_HTTP | list::BACK_HTTP => {
+                let step = self.rules(t, local, arena, &http.request);
+                let passes = |t: &mut Txn| forward::restrict_names(&mut t.request, http);
+                match step {
+                    Step::Next if !passes(t) => Step::Stop(Stop::Deny(self.page(t, local, 403))),
+                    step => step,
+                }
+            }
             list::FRONT_STATS | list::BACK_STATS => self.stats_rules(t, local, arena, http),
             _ => self.redirects(t, local, arena, http),
         }
