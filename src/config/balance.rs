@@ -2,10 +2,13 @@
 
 use super::http::HashKey;
 use super::keyword::{B, D, Keyword, L, ONE};
+use super::language::Names;
 use super::model::*;
 use super::raw::ProxyRaw;
-use super::words::{Args, Said, To};
-use crate::lang::diag::{did_you_mean, nearest};
+use super::words::{Args, Cx, Said, To};
+use crate::lang::diag::{Form, did_you_mean, nearest};
+use crate::lang::expr::Expr;
+use crate::lang::fetch::Place;
 use crate::lang::lexer::Word;
 use crate::lang::value;
 
@@ -131,7 +134,7 @@ pub(super) fn balance(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(
                 );
                 return Err(args.fail(extra.span, text));
             }
-            proxy.set.hash_expr = Some(expression.clone());
+            key = Some(sample(args, expression)?);
             Balance::Key(KeyKind::Expr)
         }
         "log-hash" | "sticky" => {
@@ -151,6 +154,46 @@ pub(super) fn balance(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(
     proxy.set.balance = Some((chosen, at));
     proxy.set.http.hash_key = key;
     Ok(())
+}
+
+/// The expression of `balance hash`.
+fn sample(args: &mut Args<'_, '_>, word: &Word) -> Result<HashKey, Said> {
+    let prefix = format!(
+        "failed to parse 'balance hash' expression '{}' in : ",
+        word.text()
+    );
+    let expr = args
+        .cx
+        .language(Form::Parsing, &prefix, |cx| Expr::parse(word, cx))?;
+    if let Some(what) = expr.lacks(Place::BackUseServer) {
+        let text = format!(
+            "error detected while parsing 'balance hash' expression '{}' which requires information from {what}, \
+             which is not available here.",
+            word.text()
+        );
+        return Err(args.fail(word.span, text));
+    }
+    Ok(HashKey::Expr(expr))
+}
+
+/// Settles the names in the expression of proxy `id`.
+pub(super) fn resolve(section: &ProxyRaw, id: ProxyId, out: &mut Config, cx: &mut Cx<'_>) {
+    let Some(HashKey::Expr(mut expr)) = out.proxies[id.index()]
+        .http
+        .hash_key
+        .take_if(|key| matches!(key, HashKey::Expr(_)))
+    else {
+        return;
+    };
+    let names = Names {
+        config: out,
+        proxy: id,
+    };
+    if let Err(text) = expr.settle(&names) {
+        let span = section.set.balance.as_ref().map_or(section.span, |b| b.1);
+        let _: Said = cx.alert_as(Form::Late, span, format!("'balance hash' : {text}"));
+    }
+    out.proxies[id.index()].http.hash_key = Some(HashKey::Expr(expr));
 }
 
 /// What follows `balance uri`.

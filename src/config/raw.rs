@@ -181,8 +181,6 @@ pub(super) struct Settings {
     pub(super) retries: Option<u32>,
     pub(super) redispatch: Redispatch,
     pub(super) balance: Option<(Balance, Span)>,
-    /// The expression of `balance hash`, read once all names are known.
-    pub(super) hash_expr: Option<Word>,
     pub(super) hash_type: HashType,
     pub(super) hash_balance_factor: u32,
     pub(super) hash_affinity: Affinity,

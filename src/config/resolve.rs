@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::address;
+use super::balance;
 use super::http_options;
 use super::load::LoadInputs;
 use super::logging;
@@ -88,6 +89,7 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
     for (section, id) in sections.iter().zip(0..) {
         logging::resolve(section, ProxyId(id), &mut out, cx);
         http_options::resolve(section, ProxyId(id), &mut out, cx);
+        balance::resolve(section, ProxyId(id), &mut out, cx);
     }
     shared_addresses(&out, cx);
     out
@@ -701,12 +703,15 @@ fn balance(section: &ProxyRaw, cx: &mut Cx<'_>) -> Balance {
             cx.warning(*at, text).form(Form::Bare);
             Balance::RoundRobin
         }
-        Balance::Key(KeyKind::RdpCookie) if !section.set.disabled => {
-            let _: Said = cx.not_yet(*at, "balance rdp-cookie");
-            balance.clone()
-        }
-        Balance::Key(KeyKind::Expr) if !section.set.disabled => {
-            let _: Said = cx.not_yet(*at, "balance hash");
+        // Relays of TCP have no keys yet. An RDP cookie is no part of HTTP: servers take turns, as in haproxy.
+        Balance::Key(kind @ (KeyKind::Expr | KeyKind::RdpCookie))
+            if !http && !section.set.disabled =>
+        {
+            let name = match kind {
+                KeyKind::Expr => "balance hash",
+                _ => "balance rdp-cookie",
+            };
+            let _: Said = cx.not_yet(*at, name);
             balance.clone()
         }
         other => other.clone(),
@@ -732,7 +737,7 @@ fn persistence(section: &ProxyRaw, cx: &mut Cx<'_>) -> super::http::Http {
         cx.warning(at, text).form(Form::Bare);
         http.cookie = None;
     }
-    if let Some(at) = set.rdp_persist_at {
+    if let (Some(at), Mode::Tcp) = (set.rdp_persist_at, set.mode) {
         let _: Said = cx.not_yet(at, "persist rdp-cookie");
     }
     http
