@@ -42,6 +42,7 @@ use crate::config::{BackendId, BindId, FrontendId, ServerId, Splice};
 use crate::io::buf::Buf;
 use crate::io::engine::Io;
 use crate::io::op::{Done, Op, SockKey, What};
+use crate::lang::changes::Changes;
 use crate::lang::rules::Cursor;
 use crate::lang::sample::Owned;
 use crate::lang::subject::VarId;
@@ -248,6 +249,8 @@ pub struct Txn {
     cookies: [Option<Box<[u8]>>; 2],
     captures: [Vec<Option<Box<[u8]>>>; 2],
     vars: Vec<(VarId, Owned)>,
+    /// What converters changed and [`Session::keep_changes`] has not carried out yet.
+    changes: Changes,
     overrides: Overrides,
     socket: Packets,
     /// Fields of a 103 that is to be sent.

@@ -25,6 +25,32 @@ fn timeout<'a>(ms: Option<u32>) -> Option<Value<'a>> {
 }
 
 impl<'a> Place<'a> {
+    /// A proxy that a sample names, if it is a backend.
+    pub(super) fn backend_named(&self, name: &[u8]) -> ProxyRef {
+        let mut proxies = self.local.config.proxies.iter();
+        let at = proxies.position(|p| p.backend.is_some() && p.name.as_bytes() == name)?;
+        u32::try_from(at).ok()
+    }
+
+    /// A proxy that a sample names, if it is a frontend.
+    pub(super) fn frontend_named(&self, name: &[u8]) -> ProxyRef {
+        let mut proxies = self.local.config.proxies.iter();
+        let at = proxies.position(|p| p.frontend.is_some() && p.name.as_bytes() == name)?;
+        u32::try_from(at).ok()
+    }
+
+    /// A server that a sample names: of the backend named, else of the one the session is in.
+    pub(super) fn server_named(&self, backend: Option<&[u8]>, name: &[u8]) -> ServerRef {
+        let config = &self.local.config;
+        let backend = match backend {
+            Some(name) => config.backends.iter().find(|b| b.name.as_bytes() == name)?,
+            None => config.backend(self.backend?),
+        };
+        let mut ids = backend.servers.iter();
+        let id = ids.find(|&&id| config.server(id).name.as_bytes() == name)?;
+        Some(id.0)
+    }
+
     /// The fact, if it is one of a place.
     pub(super) fn fact(&self, fact: Fact) -> Option<Value<'a>> {
         let local = self.local;

@@ -10,6 +10,7 @@ use super::*;
 use crate::backend::forward;
 use crate::config::http::Http;
 use crate::lang::acl::{Condition, Verdict};
+use crate::lang::changes::Change;
 use crate::lang::rules::{Action, Number, Rule, RuleError, Timeout};
 use crate::lang::sample::{Arena, Value};
 use crate::lang::subject::{Scope, Subject};
@@ -176,7 +177,9 @@ impl Session {
     /// A list of rules from the cursor on.
     fn rules(&mut self, t: &mut Txn, local: &Local, arena: &Arena, rules: &[Rule]) -> Step {
         while let Some(rule) = rules.get(t.cursor.rule as usize) {
-            match self.holds(t, local, arena, rule.when.as_ref()) {
+            let verdict = self.holds(t, local, arena, rule.when.as_ref());
+            self.keep_changes(t);
+            match verdict {
                 Verdict::Fails => {
                     t.cursor.rule += 1;
                     continue;
@@ -185,7 +188,9 @@ impl Session {
                 Verdict::Holds => {}
             }
             t.cursor.rule += 1;
-            match self.act(t, local, arena, rule, false) {
+            let done = self.act(t, local, arena, rule, false);
+            self.keep_changes(t);
+            match done {
                 Done::On => {}
                 Done::Wait(wait) => return Step::Wait(wait),
                 Done::Pass => {
@@ -221,10 +226,14 @@ impl Session {
             };
             for rules in lists {
                 for rule in *rules {
-                    if self.holds(t, local, arena, rule.when.as_ref()) != Verdict::Holds {
+                    let verdict = self.holds(t, local, arena, rule.when.as_ref());
+                    self.keep_changes(t);
+                    if verdict != Verdict::Holds {
                         continue;
                     }
-                    match self.act(t, local, arena, rule, true) {
+                    let done = self.act(t, local, arena, rule, true);
+                    self.keep_changes(t);
+                    match done {
                         Done::On | Done::Wait(_) => {}
                         Done::Pass => break,
                         Done::Stop(stop) => {
@@ -311,6 +320,7 @@ impl Session {
                 // An expression without a result leaves the variable as it was.
                 let value = value.filter(|new| wanted.holds(view.var(*id), *new));
                 if let Some(value) = value.map(Value::to_owned) {
+                    self.keep_changes(t);
                     self.set_var(t, *id, Some(value));
                 }
             }
@@ -319,6 +329,7 @@ impl Session {
                 let view = view!();
                 format.render(&view, arena, &mut out);
                 if wanted.holds(view.var(*id), Value::Str(&out)) {
+                    self.keep_changes(t);
                     self.set_var(t, *id, Some(Owned::Str(out.into())));
                 }
             }
@@ -423,6 +434,25 @@ impl Session {
             Err(_) if !t.strict => Done::On,
             // haproxy 2.6 says 500 for rewrites of responses too.
             Err(_) => Done::Stop(Stop::Deny(self.page(t, local, 500))),
+        }
+    }
+
+    /// Carries out what converters changed while expressions were evaluated.
+    pub(super) fn keep_changes(&mut self, t: &mut Txn) {
+        for change in t.changes.take() {
+            let (side, index, text) = match change {
+                Change::Var(id, value) => {
+                    self.set_var(t, id, value);
+                    continue;
+                }
+                Change::RequestCapture(index, text) => (0, index, text),
+                Change::ResponseCapture(index, text) => (1, index, text),
+            };
+            let slots = &mut t.captures[side];
+            if slots.len() <= index {
+                slots.resize(index + 1, None);
+            }
+            slots[index] = Some(text);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::tick::Tick;
+use crate::lang::changes::Change;
 use crate::lang::sample::Value;
 use crate::lang::subject::{Bytes, Fact, LogCount, Login, Subject};
 use crate::proxy::passwords::Job;
@@ -161,6 +162,9 @@ impl Subject for View<'_> {
         }
     }
     fn var(&self, id: VarId) -> Option<Value<'_>> {
+        if let Some(changed) = self.t.changes.var(id) {
+            return changed;
+        }
         let list = match id.scope {
             crate::lang::subject::Scope::Sess => &self.s.vars,
             crate::lang::subject::Scope::Proc => &self.local.vars,
@@ -168,6 +172,37 @@ impl Subject for View<'_> {
         };
         let found = list.iter().find(|(known, _)| *known == id)?;
         Some(found.1.borrow())
+    }
+    fn set_var(&self, id: VarId, value: Option<Value<'_>>) {
+        let value = value.map(Value::to_owned);
+        self.t.changes.push(Change::Var(id, value));
+    }
+    fn set_request_capture(&self, index: usize, text: &[u8]) -> bool {
+        let slots = &self.s.front(self.local).request_captures;
+        let Some(slot) = slots.get(index) else {
+            return false;
+        };
+        let text = text[..text.len().min(slot.len as usize)].into();
+        self.t.changes.push(Change::RequestCapture(index, text));
+        true
+    }
+    fn set_response_capture(&self, index: usize, text: &[u8]) -> bool {
+        let slots = &self.s.front(self.local).response_captures;
+        let Some(slot) = slots.get(index) else {
+            return false;
+        };
+        let text = text[..text.len().min(slot.len as usize)].into();
+        self.t.changes.push(Change::ResponseCapture(index, text));
+        true
+    }
+    fn backend_named(&self, name: &[u8]) -> Option<u32> {
+        self.place().backend_named(name)
+    }
+    fn frontend_named(&self, name: &[u8]) -> Option<u32> {
+        self.place().frontend_named(name)
+    }
+    fn server_named(&self, backend: Option<&[u8]>, name: &[u8]) -> Option<u32> {
+        self.place().server_named(backend, name)
     }
     fn user(&self, list: u32, name: &[u8]) -> Option<Login<'_>> {
         let user = self.local.config.userlists[list as usize].user(name)?;

@@ -31,6 +31,15 @@ impl Subject for View<'_> {
     fn server_ends(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
         (self.ends[1], self.ends[2])
     }
+    fn backend_named(&self, name: &[u8]) -> Option<u32> {
+        self.place.backend_named(name)
+    }
+    fn frontend_named(&self, name: &[u8]) -> Option<u32> {
+        self.place.frontend_named(name)
+    }
+    fn server_named(&self, backend: Option<&[u8]>, name: &[u8]) -> Option<u32> {
+        self.place.server_named(backend, name)
+    }
     fn captures(&self) -> (usize, usize) {
         let config = &self.place.local.config;
         let frontend = config.frontend(self.place.frontend);
