@@ -42,4 +42,4 @@ mod tests;
 
 pub use load::{Host, Input, LoadInputs, Loaded, World, load};
 pub use model::*;
-pub use rules::{Condition, Ends, UseBackend};
+pub use rules::{Ends, UseBackend};

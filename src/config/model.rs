@@ -665,7 +665,7 @@ impl Config {
     }
     /// Where a connection of `id` between `ends` goes: the first rule that holds, else `default_backend`.
     pub fn backend_for(&self, id: FrontendId, ends: &Ends) -> Option<BackendId> {
-        let rule = self.switching(id).iter().find(|rule| rule.when.holds(ends));
+        let rule = self.switching(id).iter().find(|rule| rule.holds(ends));
         match rule {
             Some(rule) => Some(rule.backend),
             None => self.frontend(id).default_backend,

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::keyword::Keyword;
 use super::model::*;
 use super::pages::{Group, PageLine};
-use super::rules::Test;
 use super::userlists::UserlistRaw;
+use crate::lang::acl::{Acls, Condition};
 use crate::lang::lexer::Word;
 use crate::lang::source::Span;
 
@@ -126,44 +126,17 @@ pub(super) struct ProxyRaw {
     pub(super) id: Option<(u32, Span)>,
     pub(super) description: Option<String>,
     pub(super) dispatch: Option<(std::net::SocketAddr, Span)>,
-    pub(super) acls: Vec<AclRaw>,
+    pub(super) acls: Acls,
     pub(super) switches: Vec<SwitchRaw>,
     pub(super) binds: Vec<BindRaw>,
     pub(super) servers: Vec<ServerRaw>,
-}
-
-/// One `acl` line; `None` where its criterion belongs to a later issue.
-#[derive(Debug)]
-pub(super) struct AclRaw {
-    pub(super) name: String,
-    pub(super) test: Option<Arc<Test>>,
 }
 
 /// One `use_backend` line.
 #[derive(Debug)]
 pub(super) struct SwitchRaw {
     pub(super) backend: Word,
-    pub(super) when: ConditionRaw,
-}
-
-/// A condition whose ACLs are still names: lines further down may add to them.
-#[derive(Debug, Default)]
-pub(super) struct ConditionRaw {
-    pub(super) negated: bool,
-    pub(super) any: Vec<Vec<TermRaw>>,
-}
-
-#[derive(Debug)]
-pub(super) struct TermRaw {
-    pub(super) negated: bool,
-    pub(super) tests: AclTests,
-}
-
-#[derive(Debug)]
-pub(super) enum AclTests {
-    Named(String),
-    /// Predefined or in braces.
-    Own(Arc<Test>),
+    pub(super) when: Option<Condition>,
 }
 
 /// What `defaults` hands on.

@@ -7,16 +7,18 @@ use std::collections::{HashMap, HashSet};
 use super::address;
 use super::balance;
 use super::http_options;
+use super::language::Names;
 use super::load::LoadInputs;
 use super::logging;
 use super::model::*;
 use super::options;
 use super::proxy;
 use super::raw::*;
-use super::rules::{Condition, Term, UseBackend};
+use super::rules::UseBackend;
 use super::servers;
 use super::userlists;
 use super::words::{Cx, Said};
+use crate::lang::acl::Condition;
 use crate::lang::diag::{Form, Severity, did_you_mean, nearest};
 use crate::lang::source::{FileId, Span};
 
@@ -544,9 +546,10 @@ fn switching(
         .zip(0..)
         .map(|(b, i)| (&*b.name, BackendId(i)))
         .collect();
-    let fronts = sections.iter().filter(|s| s.kind.has_front());
-    fronts
-        .map(|section| {
+    let proxies = sections.iter().zip((0..).map(ProxyId));
+    proxies
+        .filter(|(section, _)| section.kind.has_front())
+        .map(|(section, proxy)| {
             let mut rules = Vec::new();
             for switch in &section.switches {
                 let name = switch.backend.text();
@@ -558,7 +561,7 @@ fn switching(
                         cx.diags.alert(switch.backend.span, text).form(Form::Bare);
                     }
                     Some(&backend) => {
-                        let when = condition(&switch.when, &section.acls);
+                        let when = condition(switch, section, proxy, out, cx);
                         rules.push(UseBackend { backend, when });
                     }
                     None if section.set.disabled || raw.skipped.iter().any(|s| *s == name) => {}
@@ -577,28 +580,42 @@ fn switching(
         .collect()
 }
 
-/// A condition with the lines of its ACLs.
-fn condition(raw: &ConditionRaw, acls: &[AclRaw]) -> Condition {
-    let term = |raw: &TermRaw| Term {
-        negated: raw.negated,
-        tests: match &raw.tests {
-            AclTests::Own(test) => vec![test.clone()],
-            AclTests::Named(name) => acls
-                .iter()
-                .filter(|acl| acl.name == *name)
-                .filter_map(|acl| acl.test.clone())
-                .collect(),
-        },
-    };
-    let any = raw
-        .any
-        .iter()
-        .map(|group| group.iter().map(term).collect())
-        .collect();
-    Condition {
-        negated: raw.negated,
-        any,
+/// What a connection can be asked before a byte of it came.
+const OF_CONNECTIONS: [&str; 9] = [
+    "src",
+    "dst",
+    "src_port",
+    "dst_port",
+    "always_true",
+    "always_false",
+    "bool",
+    "int",
+    "str",
+];
+
+/// The condition with the lines of its ACLs; `None` if it holds always or was refused.
+fn condition(
+    switch: &SwitchRaw,
+    section: &ProxyRaw,
+    proxy: ProxyId,
+    out: &Config,
+    cx: &mut Cx<'_>,
+) -> Option<Condition> {
+    let mut when = switch.when.clone()?;
+    let names = Names { config: out, proxy };
+    if let Err(text) = when.settle(&section.acls, &names) {
+        let _: Said = cx.alert(switch.backend.span, text);
     }
+    let later = when
+        .exprs()
+        .find(|e| !OF_CONNECTIONS.contains(&e.keyword()));
+    if let Some(expr) = later
+        && !section.set.disabled
+    {
+        let name = format!("acl {}", expr.keyword());
+        let _: Said = cx.not_yet(switch.backend.span, &name);
+    }
+    Some(when)
 }
 
 /// Two binds of one address: connections would go to either, so it is said; a unix path has one owner only.

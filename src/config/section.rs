@@ -17,6 +17,7 @@ use super::reuse;
 use super::stats_page;
 use super::userlists::{self, UserlistRaw};
 use super::words::{Args, Cx, Owner, Said, Sense, To};
+use crate::lang::acl::Acls;
 use crate::lang::diag::{Form, did_you_mean, nearest};
 use crate::lang::lexer::{Line, Word};
 use crate::lang::source::Span;
@@ -257,7 +258,7 @@ fn proxy_header(
         id: None,
         description: None,
         dispatch: None,
-        acls: Vec::new(),
+        acls: Acls::default(),
         switches: Vec::new(),
         binds: Vec::new(),
         servers: Vec::new(),

@@ -554,9 +554,7 @@ fn the_first_rule_that_holds_chooses_the_backend() {
     assert_eq!(to("127.0.0.1:2000", "10.0.0.1:80"), "d");
     assert_eq!(to("203.0.113.1:2000", "10.0.0.1:80"), "c");
     let rules = config.switching(FrontendId(0));
-    assert!(
-        rules[0].when.asks_client() && !rules[0].when.asks_local() && rules[1].when.asks_local()
-    );
+    assert!(rules[0].asks_client() && !rules[0].asks_local() && rules[1].asks_local());
 }
 
 #[test]

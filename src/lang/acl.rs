@@ -89,6 +89,14 @@ impl Test {
         Fault::wrong(span, "missing fetch method in ACL expression ''.")
     }
 
+    /// A test that nothing passes, in place of one that cannot be read.
+    pub fn never() -> Self {
+        Self {
+            expr: Expr::never(),
+            patterns: Builder::new(Method::Bool, false).build(),
+        }
+    }
+
     pub fn expr(&self) -> &Expr {
         &self.expr
     }
@@ -414,6 +422,11 @@ impl Condition {
     fn tests(&self) -> impl Iterator<Item = &Test> {
         let terms = self.any.iter().flatten();
         terms.flat_map(|term| &term.tests).map(|test| &**test)
+    }
+
+    /// The expressions of all its tests.
+    pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        self.tests().map(Test::expr)
     }
 
     pub fn needs(&self) -> Needs {

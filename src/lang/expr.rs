@@ -132,6 +132,8 @@ impl Needs {
     pub const PASSWORD: Self = Self(128);
     /// Known only when the stream ends.
     pub const END: Self = Self(256);
+    /// The client's address.
+    pub const CLIENT_ADDRESS: Self = Self(512);
 
     pub fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -187,6 +189,7 @@ impl Expr {
         let mut needs = entry.needs();
         match entry.extra {
             fetch::Extra::LocalAddress => needs = needs.with(Needs::LOCAL_ADDRESS),
+            fetch::Extra::ClientAddress => needs = needs.with(Needs::CLIENT_ADDRESS),
             fetch::Extra::Password => needs = needs.with(Needs::PASSWORD),
             _ => {}
         }
@@ -207,6 +210,20 @@ impl Expr {
             expr,
             method: if converted { None } else { entry.method },
         })
+    }
+
+    /// `always_false`.
+    pub(super) fn never() -> Self {
+        Self {
+            text: "always_false".into(),
+            keyword: "always_false",
+            fetch: Fetch::never(),
+            converters: Vec::new(),
+            refs: Vec::new(),
+            source: Source::Constant,
+            kind: Kind::Bool,
+            needs: Needs::default(),
+        }
     }
 
     /// As written.

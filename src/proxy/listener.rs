@@ -83,7 +83,7 @@ impl Listener {
         let rules = config.switching(spec.frontend);
         let needs_peer = !frontend.log.is_empty()
             || frontend.monitor_net.is_some()
-            || rules.iter().any(|rule| rule.when.asks_client())
+            || rules.iter().any(|rule| rule.asks_client())
             || backends.any(|b| {
                 b.balance == Balance::Source
                     || b.source.as_ref().is_some_and(|s| s.usesrc.is_some())
@@ -124,7 +124,7 @@ pub fn needs_local(config: &Config, frontend: FrontendId) -> bool {
     let by_rule = config
         .switching(frontend)
         .iter()
-        .any(|rule| rule.when.asks_local());
+        .any(|rule| rule.asks_local());
     let by_backend = |id: BackendId| {
         let backend = config.backend(id);
         backend.transparent

@@ -272,6 +272,10 @@ impl Fetch {
         Ok(())
     }
 
+    pub(super) fn never() -> Self {
+        Self::Internal(internal::Fetch::Const(super::sample::Owned::Bool(false)))
+    }
+
     /// `http_auth_group`: its patterns are names of groups, not of users.
     pub(super) fn auth_group(&self) -> Option<u32> {
         match self {
