@@ -476,8 +476,7 @@ impl Session {
     pub(super) fn client_keeps(&self, t: &Txn, local: &Local) -> bool {
         use crate::config::http::Connection;
         let close = |h: &crate::config::http::Http| h.connection == Connection::Close;
-        !self.eof
-            && !close(self.front(local))
+        !close(self.front(local))
             && !self.back(local).is_some_and(close)
             && local.shared.phase() != crate::shared::Phase::SoftStop
             && !t.bad

@@ -390,7 +390,9 @@ impl Session {
             Action::EarlyHint(name, format) => {
                 let mut value = Vec::new();
                 format.render(&view!(), arena, &mut value);
-                if !t.old {
+                // A line break would begin another field.
+                let one_line = !value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0));
+                if !t.old && one_line {
                     t.hints.push((name.clone(), value.into()));
                 }
             }
