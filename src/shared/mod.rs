@@ -7,6 +7,7 @@
 //! every shard compares once a turn. Messages are hints; what they speak of lies here.
 
 pub mod counters;
+pub mod errors;
 pub mod mailbox;
 pub mod server_cell;
 pub mod state;

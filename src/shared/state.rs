@@ -1,5 +1,6 @@
 //! The cells of one process: gauges with limits, versions, tickets, and every shard's own part.
 
+use super::errors::Errors;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -40,6 +41,8 @@ pub struct Shared {
     /// Connections now open through each bind; counted only where `maxconn` of the bind limits them.
     pub binds: Box<[CachePadded<AtomicU32>]>,
     pub shards: Box<[CachePadded<ShardShared>]>,
+    /// Messages that were refused.
+    pub errors: Errors,
 }
 
 /// Gauges and limits of the whole process.
@@ -261,6 +264,7 @@ impl Shared {
                 hints_lost: AtomicU64::new(0),
                 changing: Mutex::new(()),
             },
+            errors: Errors::new(config.proxies.len()),
             config,
             frontends,
             backends,

@@ -3,13 +3,14 @@
 use super::admin::backend_of;
 use super::{Answer, Mode, Prompt, World};
 use crate::base::clock::LocalClock;
-use crate::config::{BindAddress, CliLevel};
+use crate::config::{BindAddress, CliLevel, ProxyId};
 use crate::lang::value::{Unit, time_ms};
 use crate::observe::log::line::push_date;
 use crate::observe::stats::servers::{List, ServersDump};
 use crate::observe::stats::stat::{Filter, StatDump, find_proxy};
 use crate::observe::stats::value::Form;
 use crate::observe::stats::{activity, info};
+use crate::shared::errors::Capture;
 
 /// The form that the words ask for; the last one wins.
 fn form(words: &[String]) -> Form {
@@ -75,23 +76,112 @@ pub(super) fn activity(_: &[String], world: &World<'_>) -> Answer {
     Answer::Bytes(out)
 }
 
-/// Only HTTP captures errors; there are none yet, and the count says so.
+/// `show errors [<proxy>|<iid>|-1] [request|response]`: the last messages that were none.
 pub(super) fn errors(words: &[String], world: &World<'_>) -> Answer {
-    let known = |word: &String| find_proxy(&world.view.shared.config, word).is_some();
-    if words
-        .first()
-        .is_some_and(|word| word != "-1" && !known(word))
-    {
-        return Answer::error("No such proxy.");
-    }
+    let shared = world.view.shared;
+    let (proxy, side) = match words {
+        [word, rest @ ..] if word == "-1" => (None, rest.first()),
+        [word, rest @ ..] => match find_proxy(&shared.config, word) {
+            Some(id) => (Some(id), rest.first()),
+            None => return Answer::error("No such proxy."),
+        },
+        [] => (None, None),
+    };
+    let mut clock = LocalClock::new(world.view.offset_at);
     let mut out = b"Total events captured on [".to_vec();
-    push_date(
-        &mut out,
-        world.view.wall_us,
-        &mut LocalClock::new(world.view.offset_at),
-    );
-    out.extend_from_slice(b"] : 0\n");
+    push_date(&mut out, world.view.wall_us, &mut clock);
+    out.extend_from_slice(format!("] : {}\n", shared.errors.total()).as_bytes());
+    for index in 0..shared.config.proxies.len() {
+        let id = ProxyId(index as u32);
+        if proxy.is_some_and(|wanted| wanted != id) {
+            continue;
+        }
+        for capture in shared.errors.of(id) {
+            let wanted = match side.map(String::as_str) {
+                Some("request") => !capture.response,
+                Some("response") => capture.response,
+                _ => true,
+            };
+            if wanted {
+                capture_text(&mut out, &capture, world, &mut clock);
+            }
+        }
+    }
     Answer::Bytes(out)
+}
+
+fn capture_text(out: &mut Vec<u8>, capture: &Capture, world: &World<'_>, clock: &mut LocalClock) {
+    let config = &world.view.shared.config;
+    let front = config.proxy(config.frontend(capture.frontend).proxy);
+    let back = capture
+        .backend
+        .map(|b| config.proxy(config.backend(b).proxy));
+    let server = capture.server.map(|s| config.server(s));
+    let (back_name, back_iid) = back.map_or(("<NONE>", -1), |p| (&*p.name, i64::from(p.iid)));
+    let (server_name, sid) = server.map_or(("<NONE>", -1), |s| (&*s.name, i64::from(s.puid)));
+    out.extend_from_slice(b" \n[");
+    push_date(out, capture.at_us, clock);
+    let head = if capture.response {
+        format!(
+            "] backend {back_name} (#{back_iid}): invalid response\n  frontend {} (#{})",
+            front.name, front.iid
+        )
+    } else {
+        format!(
+            "] frontend {} (#{}): invalid request\n  backend {back_name} (#{back_iid})",
+            front.name, front.iid
+        )
+    };
+    let client = capture.client.map_or("unix".to_owned(), |c| c.to_string());
+    let room = config.global.tune.bufsize as usize;
+    out.extend_from_slice(
+        format!(
+            "{head}, server {server_name} (#{sid}), event #{}, src {client}\n  buffer starts at 0 (including 0 out), {} free,\n  \
+             len {}, wraps at {room}, error at position {}\n  reason: {:?} :\n \n",
+            capture.number,
+            room.saturating_sub(capture.bytes.len()),
+            capture.bytes.len(),
+            capture.offset,
+            capture.kind,
+        )
+        .as_bytes(),
+    );
+    dump(out, &capture.bytes);
+}
+
+/// Characters of a line of a dump.
+const DUMP_WIDTH: usize = 70;
+
+/// `  00000  GET / HTTP/1.1\r\n`: a line ends with its line feed; the rest of a long one has `+` behind its offset.
+fn dump(out: &mut Vec<u8>, bytes: &[u8]) {
+    let mut at = 0;
+    let mut goes_on = false;
+    while at < bytes.len() {
+        let mark = if goes_on { '+' } else { ' ' };
+        out.extend_from_slice(format!("  {at:05}{mark} ").as_bytes());
+        let mut width = 0;
+        goes_on = true;
+        while let Some(&byte) = bytes.get(at) {
+            let shown: std::ascii::EscapeDefault = std::ascii::escape_default(byte);
+            let plain = matches!(byte, b'"' | b'\'');
+            let needed = if plain { 1 } else { shown.len() };
+            if width + needed > DUMP_WIDTH {
+                break;
+            }
+            if plain {
+                out.push(byte);
+            } else {
+                out.extend(shown);
+            }
+            width += needed;
+            at += 1;
+            if byte == b'\n' {
+                goes_on = false;
+                break;
+            }
+        }
+        out.push(b'\n');
+    }
 }
 
 pub(super) fn version(_: &[String], world: &World<'_>) -> Answer {

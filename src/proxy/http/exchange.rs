@@ -6,7 +6,6 @@ use super::*;
 use crate::backend::persist::{self, Answering};
 use crate::io::pipe::Pipe;
 use crate::proto::h1::{self, Body, Parse, Peer};
-use crate::proto::http::Version;
 
 /// Most bytes of a request kept for `retry-on`.
 const REPLAY_MAX: usize = 16_384;
@@ -330,7 +329,18 @@ impl Session {
                     self.begin_response(t, local, io, buf);
                 }
             }
-            Err(_) => {
+            Err(error) => {
+                let whole = if t.partial.is_empty() {
+                    buf.bytes()
+                } else {
+                    &t.partial
+                };
+                let capture = self.captured(local, whole, &error, true);
+                let proxy = local
+                    .config
+                    .backend(self.backend.expect("routed before"))
+                    .proxy;
+                local.shared.errors.note(proxy, capture);
                 io.give_buf(buf);
                 self.bad_response(t, local, io);
             }
@@ -466,9 +476,12 @@ impl Session {
 
     fn write_response_head(&self, t: &mut Txn, local: &Local, out: &mut Vec<u8>) {
         t.keep = t.keep && self.client_keeps(t, local);
-        t.response.version = Version::Http11;
         let to = t.client();
-        h1::set_connection(&mut t.response, to, t.keep);
+        if t.answer.body == Body::Tunnel && t.status != 101 {
+            h1::strip_connection(&mut t.response, to);
+        } else {
+            h1::set_connection(&mut t.response, to, t.keep);
+        }
         h1::write_response(out, &t.response);
     }
 

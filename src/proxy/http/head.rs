@@ -4,6 +4,7 @@ use super::*;
 use crate::proto::h1::{self, H1Error, Limits, Parse};
 use crate::proto::proxy_header;
 use crate::proxy::early::{self, Failed};
+use crate::shared::errors::Capture;
 
 /// Bytes of the request line kept for the log (`tune.http.logurilen`).
 const LINE_MAX: usize = 1024;
@@ -281,7 +282,36 @@ impl Session {
         self.over = true;
     }
 
-    fn note_error(&self, _local: &Local, _bytes: &[u8], _error: &H1Error) {}
+    /// Keeps a request that is none for `show errors`.
+    fn note_error(&self, local: &Local, bytes: &[u8], error: &H1Error) {
+        let proxy = local.config.frontend(self.frontend).proxy;
+        local
+            .shared
+            .errors
+            .note(proxy, self.captured(local, bytes, error, false));
+    }
+
+    /// A refused message as `show errors` shows it.
+    pub(super) fn captured(
+        &self,
+        local: &Local,
+        bytes: &[u8],
+        error: &H1Error,
+        response: bool,
+    ) -> Capture {
+        Capture {
+            number: 0,
+            at_us: local.shared.wall_us(local.now),
+            response,
+            frontend: self.frontend,
+            backend: self.backend,
+            server: self.server,
+            client: self.src,
+            bytes: bytes.into(),
+            offset: error.at,
+            kind: error.kind,
+        }
+    }
 }
 
 /// `capture cookie`: the first cookie of the fields called `field` whose text begins with `start`, as `name=value`.
