@@ -50,6 +50,8 @@ pub struct Config {
     pub switching: Vec<Vec<UseBackend>>,
     /// Names of variables, by number.
     pub vars: Vec<String>,
+    /// What all expressions and formats need together.
+    pub asked: crate::lang::expr::Needs,
     pub userlists: Vec<super::userlist::Userlist>,
 }
 

@@ -55,6 +55,8 @@ impl Fault {
 #[derive(Clone, Debug, Default)]
 pub struct VarNames {
     pub names: Vec<String>,
+    /// What expressions and formats read so far need together: what drivers prepare for.
+    pub asked: Needs,
 }
 
 impl VarNames {
@@ -134,6 +136,8 @@ impl Needs {
     pub const END: Self = Self(256);
     /// The client's address.
     pub const CLIENT_ADDRESS: Self = Self(512);
+    /// Both addresses of the connection to the server.
+    pub const SERVER_ENDS: Self = Self(1024);
 
     pub fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -193,6 +197,10 @@ impl Expr {
             fetch::Extra::Password => needs = needs.with(Needs::PASSWORD),
             _ => {}
         }
+        if matches!(parsed.fetch, Fetch::L4(fetch) if fetch.of_server()) {
+            needs = needs.with(Needs::SERVER_ENDS);
+        }
+        cx.vars.asked = cx.vars.asked.with(needs);
         let kind = chain.kind;
         let converters = chain.converters;
         let converted = !converters.is_empty();

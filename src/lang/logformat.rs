@@ -265,7 +265,9 @@ impl LogFormat {
             },
         };
         reader.all(cx)?;
-        Ok(reader.finish())
+        let format = reader.finish();
+        cx.vars.asked = cx.vars.asked.with(format.needs);
+        Ok(format)
     }
 }
 

@@ -236,6 +236,10 @@ pub struct Txn {
     status: u16,
     server_status: u16,
     last_server: Option<ServerId>,
+    /// Of the server's connection, where somebody asks ([`Needs::SERVER_ENDS`]): where it comes from, where it goes.
+    ///
+    /// [`Needs::SERVER_ENDS`]: crate::lang::expr::Needs::SERVER_ENDS
+    server_ends: (Option<SocketAddr>, Option<SocketAddr>),
     cause: Option<(Cause, StageReached)>,
     letters: [u8; 2],
     /// The client's connection goes on after this.

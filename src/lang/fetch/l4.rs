@@ -25,6 +25,10 @@ pub(in crate::lang) enum End {
 }
 
 impl Fetch {
+    /// Of the connection to the server.
+    pub(in crate::lang) fn of_server(self) -> bool {
+        matches!(self.end, End::ServerSrc | End::ServerDst)
+    }
     pub(super) fn one<'a>(self, subject: &'a dyn Subject) -> Option<Value<'a>> {
         let end: SocketAddr = match self.end {
             End::Src => subject.src(),

@@ -182,6 +182,7 @@ impl Alias {
     pub fn needs(self) -> Needs {
         match self {
             Self::FrontIp | Self::FrontPort => Needs::LOCAL_ADDRESS,
+            Self::BackIp | Self::BackPort | Self::ServerIp | Self::ServerPort => Needs::SERVER_ENDS,
             _ => Needs::default(),
         }
     }

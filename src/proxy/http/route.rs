@@ -9,8 +9,9 @@ use crate::backend::{self, Ask, Choice, Queue};
 use crate::config::ProxyProtocol;
 use crate::config::http::{ServerName, SwitchTo};
 use crate::io::kernel::Errno;
-use crate::io::op::Connect;
+use crate::io::op::{self, Connect};
 use crate::lang::acl::{First, Verdict};
+use crate::lang::expr::Needs;
 use crate::lang::rules::uri::Target;
 use crate::lang::sample::Arena;
 use crate::proxy::connect::{self, Ends};
@@ -386,6 +387,11 @@ impl Session {
         let server = self.server.expect("assigned before");
         tcp::count_attempt(local, server);
         if self.take_idle(t, local, io, server) {
+            if local.config.asked.has(Needs::SERVER_ENDS) {
+                let spec = connect::to_server(&local.config, server, self.connect_ends());
+                let from = self.server_sock.and_then(|sock| io.local_address(sock));
+                t.server_ends = (from, spec.as_ref().and_then(target));
+            }
             return;
         }
         match connect::to_server(&local.config, server, self.connect_ends()) {
@@ -408,6 +414,7 @@ impl Session {
             identity: t.socket.identity(),
             ..Link::default()
         };
+        t.server_ends = (None, target(spec));
         let mut spec = spec.clone();
         spec.mark = t.socket.server_mark;
         spec.tos = t.socket.server_tos.map(|tos| tos as u8);
@@ -530,6 +537,9 @@ impl Session {
     pub(super) fn on_connected(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         let now = local.now;
         t.connected = Some(now);
+        if local.config.asked.has(Needs::SERVER_ENDS) {
+            t.server_ends.0 = self.server_sock.and_then(|sock| io.local_address(sock));
+        }
         (self.server_rx, self.server_tx) = (now, now);
         self.count_reached(t, local);
         let header = self
@@ -543,6 +553,13 @@ impl Session {
         let queue_ms = t.dequeued.zip(t.head_at).map_or(0, |(d, h)| d.since(h));
         let connect_ms = t.dequeued.map_or(0, |d| local.now.since(d));
         tcp::count_reached(local, self.backend, self.server, queue_ms, connect_ms);
+    }
+}
+
+fn target(spec: &Connect) -> Option<SocketAddr> {
+    match spec.to {
+        op::Target::Ip(to) => Some(to),
+        _ => None,
     }
 }
 

@@ -81,6 +81,9 @@ impl Subject for View<'_> {
     fn client_ends(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
         self.s.ends
     }
+    fn server_ends(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        self.t.server_ends
+    }
     fn fact(&self, fact: Fact) -> Option<Value<'_>> {
         let (local, s, t) = (self.local, self.s, self.t);
         let int = |n: i64| Some(Value::Int(n));
