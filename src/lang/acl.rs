@@ -17,7 +17,7 @@ use super::lexer::Word;
 use super::pattern::{Builder, Method, Patterns};
 use super::sample::{Arena, Value};
 use super::source::{FileId, Span};
-use super::subject::Subject;
+use super::subject::{ProxyRef, ServerRef, Subject};
 
 /// What a test found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,6 +305,46 @@ impl Acls {
     }
 }
 
+/// Names of a proxy, ACLs among them: what `acl()` in an expression asks for.
+#[derive(Clone, Copy)]
+pub struct WithAcls<'a> {
+    pub acls: &'a Acls,
+    pub names: &'a dyn Settle,
+}
+
+impl Settle for WithAcls<'_> {
+    fn proxy(&self, name: &str) -> ProxyRef {
+        self.names.proxy(name)
+    }
+    fn server(&self, name: &str) -> ServerRef {
+        self.names.server(name)
+    }
+    fn userlist(&self, name: &str) -> Option<u32> {
+        self.names.userlist(name)
+    }
+    fn acl(&self, name: &str) -> Option<Vec<Arc<Test>>> {
+        let mut tests = self.acls.named(name)?;
+        for test in &mut tests {
+            // One that asks for ACLs itself is not looked into: it could ask for itself.
+            if test.expr.has_references() && !test.expr.asks_acls() {
+                Arc::make_mut(test).settle(self).ok()?;
+            }
+        }
+        Some(tests)
+    }
+    fn here(&self) -> &str {
+        self.names.here()
+    }
+}
+
+impl std::fmt::Debug for WithAcls<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WithAcls")
+            .field("acls", self.acls)
+            .finish_non_exhaustive()
+    }
+}
+
 /// ACLs that need no declaration.
 const PREDEFINED: &[(&str, &[&str])] = &[
     ("FALSE", &["always_false"]),
@@ -404,6 +444,7 @@ impl Condition {
     /// # Errors
     /// haproxy's message about a name that does not exist.
     pub fn settle(&mut self, acls: &Acls, names: &dyn Settle) -> Result<(), String> {
+        let names = &WithAcls { acls, names };
         for term in self.any.iter_mut().flatten() {
             if let (true, Some(name)) = (term.declared, &term.name)
                 && let Some(tests) = acls.named(name)

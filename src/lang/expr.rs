@@ -255,9 +255,10 @@ impl Expr {
     }
     /// Whether [`Self::settle`] has anything to do.
     pub(super) fn has_references(&self) -> bool {
-        !self.refs.is_empty()
-            || self.needs.has(Needs::PASSWORD)
-            || matches!(self.fetch, Fetch::Acl(_))
+        !self.refs.is_empty() || self.needs.has(Needs::PASSWORD) || self.asks_acls()
+    }
+    pub(super) fn asks_acls(&self) -> bool {
+        matches!(self.fetch, Fetch::Acl(_))
     }
     /// Whether evaluating it changes something: a variable, a capture.
     pub(super) fn has_effects(&self) -> bool {

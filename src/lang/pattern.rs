@@ -625,3 +625,6 @@ impl<T: Copy> Prefixes<T> {
         self.nodes.iter().map(|node| &*node.text)
     }
 }
+
+#[cfg(test)]
+mod tests;

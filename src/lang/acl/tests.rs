@@ -403,3 +403,114 @@ fn an_acl_without_patterns_is_warned_of_unless_it_says_that_it_means_it() {
         assert_eq!(!warnings.is_empty(), warned, "{text}");
     }
 }
+
+#[test]
+fn acl_in_an_expression_means_the_lines_of_that_name() {
+    let test = |text: &str| Arc::new(with_cx(|cx| Test::parse(&words(text), cx)).unwrap());
+    let acls = Acls {
+        lines: vec![
+            ("a".to_owned(), test("path_beg /none")),
+            ("a".to_owned(), test("path_beg /static")),
+            ("b".to_owned(), test("nbsrv(b) gt 100")),
+        ],
+    };
+    let holds = |text: &str| {
+        let mut condition = condition(text);
+        condition.settle(&acls, &Names)?;
+        Ok(condition.holds(&request(), &Arena::new()))
+    };
+    assert_eq!(holds("if { acl(a) }"), Ok(Verdict::Holds));
+    assert_eq!(holds("if { acl(a,b) }"), Ok(Verdict::Fails));
+    assert_eq!(holds("if { acl(a,!b) }"), Ok(Verdict::Holds));
+    assert_eq!(
+        holds("if { acl(zz) }"),
+        Err("ACL 'zz' not found".to_owned())
+    );
+}
+
+#[test]
+fn a_place_where_a_sample_is_not_to_be_had_is_named() {
+    let condition = condition("if TRUE { path / }");
+    assert_eq!(condition.never_in(Place::FrontRequestHeader), None);
+    assert_eq!(
+        condition.never_in(Place::FrontResponseHeader).as_deref(),
+        Some(
+            "anonymous acl will never match because it uses keyword 'path' which is incompatible with 'frontend http-response header rule'"
+        )
+    );
+}
+
+mod index {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Criteria that share few texts, so that rules overlap.
+    fn rule() -> impl Strategy<Value = String> {
+        let text = prop::sample::select(vec![
+            "/a", "/ab", "/abc", "/b", "/", "/A", "h", "H", "h.b", "1", "2", "/abcd", "/ab/c",
+        ]);
+        let texts = prop::collection::vec(text, 1..4).prop_map(|texts| texts.join(" "));
+        let criterion = prop::sample::select(vec![
+            "path_beg",
+            "path_beg -i",
+            "path",
+            "hdr(host)",
+            "hdr(host) -i",
+            "hdr(x)",
+            "path_end",
+            "url_param(p)",
+            "path,lower",
+            "src -m str",
+        ]);
+        let plain =
+            (criterion, texts).prop_map(|(criterion, texts)| format!("{{ {criterion} {texts} }}"));
+        prop_oneof![
+            8 => plain.clone(),
+            1 => plain.clone().prop_map(|test| format!("!{test}")),
+            1 => (plain.clone(), plain.clone()).prop_map(|(a, b)| format!("{a} {b}")),
+            2 => (plain.clone(), plain).prop_map(|(a, b)| format!("{a} or {b}")),
+            1 => Just("{ req.len gt 5 }".to_owned()),
+            1 => Just("FALSE".to_owned()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_finds_what_one_after_the_other_does(
+            rules in prop::collection::vec(rule(), 0..40),
+            path in "/[abA]{0,4}(/c)?(\\?p=[12])?",
+            host in "[hH](\\.b)?",
+            values in prop::collection::vec("[12h]", 0..3),
+            bytes in prop::option::of(any::<bool>()),
+            pending in any::<bool>(),
+        ) {
+            let conditions: Vec<_> = rules
+                .iter()
+                .map(|rule| condition(&format!("if {rule}")))
+                .collect();
+            let mut request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n");
+            for value in &values {
+                request += &format!("X: {value}\r\n");
+            }
+            let mut subject = Fixture::request(&(request + "\r\n"));
+            subject.bytes = bytes.map(|complete| (b"abc".to_vec(), complete));
+            if pending {
+                subject.request = None;
+                subject.pending = Needs::REQUEST_HEAD;
+            }
+            let arena = Arena::new();
+            let expected = conditions
+                .iter()
+                .enumerate()
+                .find_map(|(at, condition)| match condition.holds(&subject, &arena) {
+                    Verdict::Holds => Some(First::Holds(at)),
+                    Verdict::Later => Some(First::Later(at)),
+                    Verdict::Fails => None,
+                })
+                .unwrap_or(First::None);
+            let index = SwitchIndex::new(conditions.iter().map(Some));
+            prop_assert_eq!(index.first(&subject, &arena), expected);
+        }
+    }
+}
