@@ -188,6 +188,8 @@ pub(super) fn resolve(section: &ProxyRaw, id: ProxyId, out: &mut Config, cx: &mu
     let names = Names {
         config: out,
         proxy: id,
+        acls: None,
+        groups: &[],
     };
     if let Err(text) = expr.settle(&names) {
         let span = section.set.balance.as_ref().map_or(section.span, |b| b.1);

@@ -95,9 +95,53 @@ pub struct Http {
 }
 
 impl Http {
-    /// Whether a header that it adds names the address the client connected to.
+    /// Whether a header that it adds, a rule or a format names the address the client connected to.
     pub fn names_local(&self) -> bool {
-        self.originalto.is_some() || self.forwarded.as_ref().is_some_and(Forwarded::names_local)
+        self.originalto.is_some()
+            || self.forwarded.as_ref().is_some_and(Forwarded::names_local)
+            || self.needs().has(Needs::LOCAL_ADDRESS)
+    }
+
+    /// What its rules, conditions and formats need, all together.
+    pub fn needs(&self) -> Needs {
+        let of_rules = [
+            &self.tcp_connection,
+            &self.tcp_session,
+            &self.tcp_request,
+            &self.tcp_response,
+            &self.request,
+            &self.response,
+            &self.after_response,
+        ];
+        let rules = of_rules.into_iter().flatten().map(Rule::needs);
+        let conditions = self
+            .redirects
+            .iter()
+            .filter_map(|(_, when)| when.as_ref())
+            .chain(self.switching.iter().filter_map(|s| s.when.as_ref()))
+            .chain(self.use_server.iter().filter_map(|s| s.when.as_ref()))
+            .chain(&self.force_persist)
+            .chain(&self.ignore_persist)
+            .chain(&self.monitor_fail)
+            .map(Condition::needs);
+        let redirects = self.redirects.iter().map(|(r, _)| r.to.format());
+        let switches = self.switching.iter().filter_map(|s| match &s.to {
+            SwitchTo::Format(format) => Some(format),
+            SwitchTo::Backend(_) => None,
+        });
+        let lines = [
+            &self.log_format,
+            &self.error_log_format,
+            &self.log_format_sd,
+        ];
+        let lines = lines.into_iter().flatten().map(|format| &**format);
+        let formats = redirects
+            .chain(switches)
+            .chain(&self.unique_id_format)
+            .chain(lines)
+            .map(LogFormat::needs);
+        let all = rules.chain(conditions).chain(formats);
+        all.fold(Needs::default(), Needs::with)
     }
 }
 

@@ -386,6 +386,8 @@ pub(super) fn resolve(section: &ProxyRaw, id: ProxyId, out: &mut Config, cx: &mu
     let names = Names {
         config: out,
         proxy: id,
+        acls: None,
+        groups: &[],
     };
     for expr in forwarded.exprs_mut() {
         if let Err(text) = expr.settle(&names) {

@@ -3,9 +3,12 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::model::{Config, ProxyId};
+use super::pages::Group;
 use super::words::{Cx, Said};
+use crate::lang::acl::{Acls, Test};
 use crate::lang::diag::Form;
 use crate::lang::expr::{self, Fault, Settle};
 use crate::lang::subject::{ProxyRef, ServerRef};
@@ -61,6 +64,10 @@ impl Cx<'_> {
 pub(super) struct Names<'a> {
     pub(super) config: &'a Config,
     pub(super) proxy: ProxyId,
+    /// The ACLs of the section, for `acl()`.
+    pub(super) acls: Option<&'a Acls>,
+    /// The `http-errors` sections.
+    pub(super) groups: &'a [Group],
 }
 
 impl Settle for Names<'_> {
@@ -87,7 +94,14 @@ impl Settle for Names<'_> {
         let at = self.config.userlists.iter().position(|u| u.name == name)?;
         u32::try_from(at).ok()
     }
+    fn acl(&self, name: &str) -> Option<Vec<Arc<Test>>> {
+        self.acls?.named(name)
+    }
     fn here(&self) -> &str {
-        &self.config.proxies[self.proxy.index()].name
+        &self.config.proxy(self.proxy).name
+    }
+    fn error_page(&self, section: &str, status: u16) -> Option<Option<Arc<[u8]>>> {
+        let group = self.groups.iter().find(|group| group.name == section)?;
+        Some(group.raw_page(status))
     }
 }

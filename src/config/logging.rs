@@ -396,6 +396,8 @@ pub(super) fn resolve(section: &ProxyRaw, id: ProxyId, out: &mut Config, cx: &mu
     let names = Names {
         config: out,
         proxy: id,
+        acls: Some(&section.acls),
+        groups: &[],
     };
     let shared = [
         (&mut http.log_format, &LOG),

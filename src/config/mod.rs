@@ -5,7 +5,6 @@
 //! word checked. `resolve` and `servers` then apply defaults and references and build the [`Config`].
 //! [`load()`] does both for all files. To add a keyword, add its item to the table of its section.
 
-mod acl;
 mod address;
 mod balance;
 mod bind;
@@ -27,7 +26,8 @@ mod raw;
 pub mod reply;
 mod resolve;
 mod reuse;
-pub mod rules;
+pub mod rule_lines;
+mod rule_resolve;
 mod section;
 mod server;
 mod servers;
@@ -42,4 +42,3 @@ mod tests;
 
 pub use load::{Host, Input, LoadInputs, Loaded, World, load};
 pub use model::*;
-pub use rules::{Ends, UseBackend};

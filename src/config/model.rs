@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::rules::{Ends, UseBackend};
+use super::http::{Switch, SwitchTo};
 use crate::lang::source::Span;
 
 /// Index into [`Config::proxies`].
@@ -46,8 +46,6 @@ pub struct Config {
     pub backends: Vec<Backend>,
     pub servers: Vec<Server>,
     pub binds: Vec<Bind>,
-    /// `use_backend` rules in order, by frontend; frontends without rules at the end may be missing.
-    pub switching: Vec<Vec<UseBackend>>,
     /// Names of variables, by number.
     pub vars: Vec<String>,
     /// What all expressions and formats need together.
@@ -662,21 +660,22 @@ impl Backend {
 
 impl Config {
     /// The `use_backend` rules of a frontend, in order.
-    pub fn switching(&self, id: FrontendId) -> &[UseBackend] {
-        self.switching.get(id.index()).map_or(&[], |rules| rules)
+    pub fn switching(&self, id: FrontendId) -> &[Switch] {
+        &self.proxy(self.frontend(id).proxy).http.switching
     }
-    /// Where a connection of `id` between `ends` goes: the first rule that holds, else `default_backend`.
-    pub fn backend_for(&self, id: FrontendId, ends: &Ends) -> Option<BackendId> {
-        let rule = self.switching(id).iter().find(|rule| rule.holds(ends));
-        match rule {
-            Some(rule) => Some(rule.backend),
-            None => self.frontend(id).default_backend,
-        }
-    }
-    /// Every backend that connections of a frontend may reach.
+    /// Every backend that connections of a frontend may reach: all of them where a rule works out a name.
     pub fn backends_of(&self, id: FrontendId) -> impl Iterator<Item = BackendId> + '_ {
-        let switched = self.switching(id).iter().map(|rule| rule.backend);
-        switched.chain(self.frontend(id).default_backend)
+        let rules = self.switching(id);
+        let any = rules
+            .iter()
+            .any(|rule| matches!(rule.to, SwitchTo::Format(_)));
+        let all = if any { self.backends.len() } else { 0 };
+        let all = (0..all).map(|at| BackendId(at as u32));
+        let switched = rules.iter().filter_map(|rule| match rule.to {
+            SwitchTo::Backend(id) => Some(id),
+            SwitchTo::Format(_) => None,
+        });
+        all.chain(switched).chain(self.frontend(id).default_backend)
     }
     /// Whether anything is listened on; without it `-c` and the start end with status 2.
     pub fn has_listeners(&self) -> bool {

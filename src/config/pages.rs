@@ -29,6 +29,14 @@ impl Group {
             pages: Vec::new(),
         }
     }
+    /// The file it has for a status.
+    pub(super) fn raw_page(&self, status: u16) -> Option<Arc<[u8]>> {
+        let page = self.pages.iter().rev().find(|(s, _)| *s == status);
+        match page {
+            Some((_, Page::Raw(bytes))) => Some(Arc::clone(bytes)),
+            _ => None,
+        }
+    }
 }
 
 /// One line of a proxy or its `defaults`; later ones win.

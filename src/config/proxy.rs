@@ -1,6 +1,5 @@
 //! Keywords of `defaults`, `frontend`, `listen` and `backend` other than `option` (configuration.txt 4.2).
 
-use super::acl;
 use super::address;
 use super::balance;
 use super::bind;
@@ -53,14 +52,6 @@ macro_rules! keep_alive {
 
 /// Every keyword of proxies but `option …`.
 pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
-    kw(
-        "acl",
-        F | L | B,
-        (1, MANY),
-        "<name> <criterion> [<flags>] <value>…",
-        "a named test of a connection: src, dst, src_port, dst_port, always_true, always_false",
-        acl::acl,
-    ),
     kw(
         "backlog",
         FRONT,
@@ -403,14 +394,6 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         },
     )
     .obsolete("option transparent"),
-    kw(
-        "use_backend",
-        F | L,
-        (0, MANY),
-        "<backend> [{if|unless} <condition>]",
-        "where connections go for which the condition holds",
-        acl::use_backend,
-    ),
 ];
 
 /// A time in milliseconds; 0 is none. From 1 to 99 without a unit, seconds were probably meant.

@@ -128,6 +128,9 @@ pub(super) struct ProxyRaw {
     pub(super) dispatch: Option<(std::net::SocketAddr, Span)>,
     pub(super) acls: Acls,
     pub(super) switches: Vec<SwitchRaw>,
+    pub(super) server_rules: Vec<ServerRuleRaw>,
+    /// Kinds of rules that its lines held so far, a bit each, for those out of order.
+    pub(super) ranks: u8,
     pub(super) binds: Vec<BindRaw>,
     pub(super) servers: Vec<ServerRaw>,
 }
@@ -136,7 +139,17 @@ pub(super) struct ProxyRaw {
 #[derive(Debug)]
 pub(super) struct SwitchRaw {
     pub(super) backend: Word,
+    /// Where the name is worked out for each request.
+    pub(super) format: Option<crate::lang::logformat::LogFormat>,
     pub(super) when: Option<Condition>,
+}
+
+/// One `use-server` line.
+#[derive(Debug)]
+pub(super) struct ServerRuleRaw {
+    pub(super) server: Word,
+    pub(super) format: Option<crate::lang::logformat::LogFormat>,
+    pub(super) when: Condition,
 }
 
 /// What `defaults` hands on.

@@ -14,7 +14,7 @@ use super::model::*;
 use super::options;
 use super::proxy;
 use super::raw::*;
-use super::rules::UseBackend;
+use super::rule_resolve;
 use super::servers;
 use super::userlists;
 use super::words::{Cx, Said};
@@ -85,13 +85,14 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
         ignored_log_format(section, &out, front, cx);
     }
     default_backends(&sections, raw, &mut out, cx);
-    out.switching = switching(&sections, raw, &out, cx);
+    rule_resolve::switching(&sections, raw, &mut out, cx);
     full_connections(&sections, inputs, &mut out);
     servers::resolve(&sections, &mut out, cx);
     for (section, id) in sections.iter().zip(0..) {
         logging::resolve(section, ProxyId(id), &mut out, cx);
         http_options::resolve(section, ProxyId(id), &mut out, cx);
         balance::resolve(section, ProxyId(id), &mut out, cx);
+        rule_resolve::resolve(section, ProxyId(id), raw, &mut out, cx);
     }
     shared_addresses(&out, cx);
     out
@@ -531,91 +532,6 @@ fn default_backends(sections: &[&ProxyRaw], raw: &Raw, out: &mut Config, cx: &mu
     for (frontend, backend) in found {
         out.frontends[frontend as usize].default_backend = backend;
     }
-}
-
-/// The `use_backend` rules of each frontend.
-fn switching(
-    sections: &[&ProxyRaw],
-    raw: &Raw,
-    out: &Config,
-    cx: &mut Cx<'_>,
-) -> Vec<Vec<UseBackend>> {
-    let by_name: HashMap<&str, BackendId> = out
-        .backends
-        .iter()
-        .zip(0..)
-        .map(|(b, i)| (&*b.name, BackendId(i)))
-        .collect();
-    let proxies = sections.iter().zip((0..).map(ProxyId));
-    proxies
-        .filter(|(section, _)| section.kind.has_front())
-        .map(|(section, proxy)| {
-            let mut rules = Vec::new();
-            for switch in &section.switches {
-                let name = switch.backend.text();
-                let own = section.kind == SectionKind::Listen && *name == section.name;
-                match by_name.get(&*name) {
-                    Some(_) if own => {
-                        let text =
-                            format!("Proxy '{name}': loop detected for use_backend: '{name}'.");
-                        cx.diags.alert(switch.backend.span, text).form(Form::Bare);
-                    }
-                    Some(&backend) => {
-                        let when = condition(switch, section, proxy, out, cx);
-                        rules.push(UseBackend { backend, when });
-                    }
-                    None if section.set.disabled || raw.skipped.iter().any(|s| *s == name) => {}
-                    None => {
-                        let near = did_you_mean(&nearest(&name, by_name.keys().copied()));
-                        let text = format!(
-                            "Proxy '{}': unable to find required use_backend: '{name}'{near}",
-                            section.name
-                        );
-                        cx.diags.alert(switch.backend.span, text).form(Form::Bare);
-                    }
-                }
-            }
-            rules
-        })
-        .collect()
-}
-
-/// What a connection can be asked before a byte of it came.
-const OF_CONNECTIONS: [&str; 9] = [
-    "src",
-    "dst",
-    "src_port",
-    "dst_port",
-    "always_true",
-    "always_false",
-    "bool",
-    "int",
-    "str",
-];
-
-/// The condition with the lines of its ACLs; `None` if it holds always or was refused.
-fn condition(
-    switch: &SwitchRaw,
-    section: &ProxyRaw,
-    proxy: ProxyId,
-    out: &Config,
-    cx: &mut Cx<'_>,
-) -> Option<Condition> {
-    let mut when = switch.when.clone()?;
-    let names = Names { config: out, proxy };
-    if let Err(text) = when.settle(&section.acls, &names) {
-        let _: Said = cx.alert(switch.backend.span, text);
-    }
-    let later = when
-        .exprs()
-        .find(|e| !OF_CONNECTIONS.contains(&e.keyword()));
-    if let Some(expr) = later
-        && !section.set.disabled
-    {
-        let name = format!("acl {}", expr.keyword());
-        let _: Said = cx.not_yet(switch.backend.span, &name);
-    }
-    Some(when)
 }
 
 /// Two binds of one address: connections would go to either, so it is said; a unix path has one owner only.

@@ -14,6 +14,7 @@ use super::persistence;
 use super::proxy;
 use super::raw::*;
 use super::reuse;
+use super::rule_lines;
 use super::stats_page;
 use super::userlists::{self, UserlistRaw};
 use super::words::{Args, Cx, Owner, Said, Sense, To};
@@ -29,6 +30,7 @@ pub(super) static PROXY_TABLES: &[&[Keyword<ProxyRaw>]] = &[
     options::TABLE,
     http_options::TABLE,
     pages::TABLE,
+    rule_lines::TABLE,
     stats_page::TABLE,
     balance::TABLE,
     persistence::TABLE,
@@ -244,7 +246,11 @@ fn proxy_header(
             .rposition(|s| s.kind == SectionKind::Defaults)
             .map(|at| (at, false)),
     };
-    let set = from.map_or_else(Settings::default, |(at, _)| raw.sections[at].set.clone());
+    let set = from.map_or_else(Settings::default, |(at, _)| {
+        let mut set = raw.sections[at].set.clone();
+        set.http.bind(&raw.sections[at].acls);
+        set
+    });
     let mut proxy = ProxyRaw {
         seen: Vec::new(),
         from,
@@ -260,6 +266,8 @@ fn proxy_header(
         dispatch: None,
         acls: Acls::default(),
         switches: Vec::new(),
+        server_rules: Vec::new(),
+        ranks: 0,
         binds: Vec::new(),
         servers: Vec::new(),
     };

@@ -460,6 +460,19 @@ impl Condition {
         Ok(())
     }
 
+    /// Puts the tests of each named ACL into place for good: a later [`Condition::settle`] with the ACLs of another
+    /// section does not replace them.
+    pub fn bind(&mut self, acls: &Acls) {
+        for term in self.any.iter_mut().flatten() {
+            if let (true, Some(name)) = (term.declared, &term.name)
+                && let Some(tests) = acls.named(name)
+            {
+                term.tests = tests;
+                term.declared = false;
+            }
+        }
+    }
+
     fn tests(&self) -> impl Iterator<Item = &Test> {
         let terms = self.any.iter().flatten();
         terms.flat_map(|term| &term.tests).map(|test| &**test)

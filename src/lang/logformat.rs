@@ -225,6 +225,24 @@ impl LogFormat {
             })
         })
     }
+    /// The first expression that works in none of `places`, with haproxy's message.
+    pub fn out_of_place(&self, places: impl Iterator<Item = Place> + Clone) -> Option<OutOfReach> {
+        self.values().find_map(|value| {
+            let Source::Expr(expr) = &value.source else {
+                return None;
+            };
+            let lacks: Option<Vec<&str>> = places.clone().map(|place| expr.lacks(place)).collect();
+            let what = lacks?.first().copied()?;
+            let text = format!(
+                "sample fetch <{}> may not be reliably used here because it needs '{what}' which is not available here.",
+                expr.text()
+            );
+            Some(OutOfReach {
+                span: value.span,
+                text,
+            })
+        })
+    }
     /// Appends what the format gives for `subject`. Dates are in local time by [`Fact::LocalOffsetS`].
     ///
     /// [`Fact::LocalOffsetS`]: super::subject::Fact::LocalOffsetS

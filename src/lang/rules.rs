@@ -14,6 +14,7 @@ use regex::bytes::Regex;
 
 use super::acl::{Acls, Condition};
 use super::expr::{Expr, Needs, Settle};
+use super::fetch::Place;
 use super::logformat::LogFormat;
 use super::source::Span;
 use super::subject::VarId;
@@ -53,30 +54,16 @@ impl RuleSet {
             Self::HttpRequest | Self::HttpResponse | Self::HttpAfterResponse
         )
     }
-    /// How haproxy calls its place in warnings, after `frontend` or `backend`.
-    pub fn called(self) -> &'static str {
+    /// Where its expressions stand: in frontends, in backends.
+    pub fn places(self) -> [Place; 2] {
         match self {
-            Self::TcpConnection => "tcp-request connection rule",
-            Self::TcpSession => "tcp-request session rule",
-            Self::TcpRequest => "tcp-request content rule",
-            Self::TcpResponse => "tcp-response content rule",
-            Self::HttpRequest => "http-request header rule",
-            Self::HttpResponse | Self::HttpAfterResponse => "http-response header rule",
-        }
-    }
-    /// What is never at hand there.
-    pub fn lacks(self) -> Needs {
-        let response = Needs::RESPONSE_BYTES
-            .with(Needs::RESPONSE_HEAD)
-            .with(Needs::RESPONSE_BODY);
-        let request = Needs::REQUEST_BYTES
-            .with(Needs::REQUEST_HEAD)
-            .with(Needs::REQUEST_BODY);
-        match self {
-            Self::TcpConnection | Self::TcpSession => request.with(response).with(Needs::END),
-            Self::TcpRequest | Self::HttpRequest => response.with(Needs::END),
-            Self::TcpResponse | Self::HttpResponse | Self::HttpAfterResponse => {
-                request.with(Needs::END)
+            Self::TcpConnection => [Place::FrontTcpConnection; 2],
+            Self::TcpSession => [Place::FrontTcpSession; 2],
+            Self::TcpRequest => [Place::FrontTcpContent, Place::BackTcpContent],
+            Self::TcpResponse => [Place::FrontTcpResponse, Place::BackTcpResponse],
+            Self::HttpRequest => [Place::FrontRequestHeader, Place::BackRequestHeader],
+            Self::HttpResponse | Self::HttpAfterResponse => {
+                [Place::FrontResponseHeader, Place::BackResponseHeader]
             }
         }
     }
@@ -84,13 +71,28 @@ impl RuleSet {
 
 /// The section a rule stands in.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct Section<'a> {
     /// `frontend`, `backend`, `listen`, `defaults`.
     pub kind: &'a str,
     pub name: &'a str,
     /// Has a frontend, a backend; `defaults` may have either.
     pub front: bool,
     pub back: bool,
+}
+
+impl Section<'_> {
+    /// How haproxy's messages call it.
+    pub fn called(&self) -> &str {
+        match self.kind {
+            "listen" => "proxy",
+            other => other,
+        }
+    }
+    /// Of the places in frontends and backends those that it has.
+    pub fn places(&self, [front, back]: [Place; 2]) -> impl Iterator<Item = Place> + Clone {
+        let front = self.front.then_some(front);
+        front.into_iter().chain(self.back.then_some(back))
+    }
 }
 
 /// One rule.

@@ -3,11 +3,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-pub use crate::config::Ends;
 use crate::config::{
     self, Backend, Config, Server, ServerAddress, ServerId, ServerPort, Source, UseSrc,
 };
 use crate::io::op::{Connect, KeepAlive, Target};
+
+/// The two ends of a client's connection, as far as they are known and internet addresses.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ends {
+    /// The client's (from the PROXY header where one came).
+    pub client: Option<SocketAddr>,
+    /// Where the client connected to.
+    pub local: Option<SocketAddr>,
+}
 
 /// The connection to `server`. `None`: its address is not known (unresolved).
 pub fn to_server(config: &Config, id: ServerId, ends: Ends) -> Option<Connect> {

@@ -23,6 +23,7 @@ use crate::config::{
 use crate::io::engine::Io;
 use crate::io::kernel::{AcceptMode, Errno};
 use crate::io::op::{Op, SockKey};
+use crate::lang::acl::Condition;
 use crate::lang::expr::Needs;
 use crate::shared::Message;
 
@@ -82,8 +83,12 @@ impl Listener {
         let mut backends = config.backends_of(spec.frontend).map(|b| config.backend(b));
         let rules = config.switching(spec.frontend);
         let needs_peer = !frontend.log.is_empty()
+            || frontend.mode == Mode::Http
             || frontend.monitor_net.is_some()
-            || rules.iter().any(|rule| rule.asks_client())
+            || rules.iter().any(|rule| {
+                let asks = |when: &Condition| when.needs().has(Needs::CLIENT_ADDRESS);
+                rule.when.as_ref().is_some_and(asks)
+            })
             || backends.any(|b| {
                 b.balance == Balance::Source
                     || b.source.as_ref().is_some_and(|s| s.usesrc.is_some())
@@ -121,10 +126,10 @@ impl Listener {
 /// Does a rule of this frontend, or a server it may lead to, need the address the client connected to?
 /// Looks at every server: asked once at start, see [`Local::needs_local`].
 pub fn needs_local(config: &Config, frontend: FrontendId) -> bool {
-    let by_rule = config
-        .switching(frontend)
-        .iter()
-        .any(|rule| rule.asks_local());
+    let by_rule = config.switching(frontend).iter().any(|rule| {
+        let asks = |when: &Condition| when.needs().has(Needs::LOCAL_ADDRESS);
+        rule.when.as_ref().is_some_and(asks)
+    });
     let by_backend = |id: BackendId| {
         let backend = config.backend(id);
         backend.transparent

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Place, Rule, RuleSet};
+use super::{Rule, RuleSet, Section};
 use crate::lang::acl::Acls;
 use crate::lang::cond::Predicates;
 use crate::lang::diag::Diags;
@@ -22,13 +22,13 @@ pub(super) fn words(line: &str) -> Vec<Word> {
     lines.into_iter().next().map_or_else(Vec::new, |l| l.words)
 }
 
-pub(super) const FRONT: Place<'_> = Place {
+pub(super) const FRONT: Section<'_> = Section {
     kind: "frontend",
     name: "x",
     front: true,
     back: false,
 };
-pub(super) const BACK: Place<'_> = Place {
+pub(super) const BACK: Section<'_> = Section {
     kind: "backend",
     name: "x",
     front: false,
@@ -55,7 +55,7 @@ pub(super) fn with_cx<T>(read: impl FnOnce(&mut Cx<'_>) -> T) -> (T, Vec<String>
 }
 
 /// The rule behind the words that open a line of `set`.
-pub(super) fn rule(set: RuleSet, place: &Place<'_>, line: &str) -> Result<Rule, Fault> {
+pub(super) fn rule(set: RuleSet, section: &Section<'_>, line: &str) -> Result<Rule, Fault> {
     let words = words(line);
     let acls = Acls::default();
     let at = Span {
@@ -64,7 +64,7 @@ pub(super) fn rule(set: RuleSet, place: &Place<'_>, line: &str) -> Result<Rule, 
         col: 0,
         len: 0,
     };
-    with_cx(|cx| Rule::parse(set, &words, at, place, &acls, cx)).0
+    with_cx(|cx| Rule::parse(set, &words, at, section, &acls, cx)).0
 }
 
 /// A stream that knows its request only.

@@ -5,10 +5,11 @@ mod actions;
 use regex::bytes::Regex;
 
 use super::reply::{Reply, ReplyFor, header_name};
-use super::{Number, Place, ReplyBody, Rule, RuleSet, SetIf};
+use super::{Number, ReplyBody, Rule, RuleSet, Section, SetIf};
 use crate::lang::acl::{Acls, Condition};
 use crate::lang::diag::{did_you_mean, nearest};
-use crate::lang::expr::{Cx, Expr, Fault, Needs};
+use crate::lang::expr::{Cx, Expr, Fault};
+use crate::lang::fetch::Place;
 use crate::lang::lexer::Word;
 use crate::lang::logformat::LogFormat;
 use crate::lang::source::Span;
@@ -25,19 +26,19 @@ impl Rule {
         set: RuleSet,
         words: &[Word],
         at: Span,
-        place: &Place<'_>,
+        section: &Section<'_>,
         acls: &Acls,
         cx: &mut Cx<'_>,
     ) -> Result<Self, Fault> {
         let Some((first, rest)) = words.split_first() else {
-            return Err(unknown(set, None, at, place));
+            return Err(unknown(set, None, at, section));
         };
         let name = first.text();
         let Some(entry) = actions::of(set).find(|entry| entry.is(&name)) else {
             if name.starts_with("lua.") {
                 return Err(Fault::later(first.span, format!("{} {name}", set.name())));
             }
-            return Err(unknown(set, Some(first), at, place));
+            return Err(unknown(set, Some(first), at, section));
         };
         let Some(read) = entry.read else {
             let shown = entry.name.strip_suffix('*').map_or(entry.name, |_| &*name);
@@ -45,7 +46,7 @@ impl Rule {
         };
         let mut reader = Reader {
             set,
-            place,
+            section,
             action: first,
             words: rest,
             at: 0,
@@ -57,15 +58,15 @@ impl Rule {
             }
             let text = format!(
                 "error detected in {} '{}' while parsing '{} {name}' rule : {}.",
-                place.called(),
-                place.name,
+                section.called(),
+                section.name,
                 set.name(),
                 fault.text.trim_end_matches('.')
             );
             Fault { text, ..fault }
         })?;
         let tail = &rest[reader.at.min(rest.len())..];
-        let when = condition(set, &name, tail, place, acls, cx)?;
+        let when = condition(set, &name, tail, section, acls, cx)?;
         let end = words.last().map_or(at, |w| w.span);
         let span = Span {
             len: (end.col + end.len).saturating_sub(at.col),
@@ -75,29 +76,19 @@ impl Rule {
     }
 }
 
-impl Place<'_> {
-    /// How haproxy's messages call the section.
-    pub fn called(&self) -> &str {
-        match self.kind {
-            "listen" => "proxy",
-            other => other,
-        }
-    }
-}
-
 /// The condition behind an action, if there is one.
 fn condition(
     set: RuleSet,
     action: &str,
     words: &[Word],
-    place: &Place<'_>,
+    section: &Section<'_>,
     acls: &Acls,
     cx: &mut Cx<'_>,
 ) -> Result<Option<Condition>, Fault> {
     let Some(first) = words.first() else {
         return Ok(None);
     };
-    let (set_name, kind, name) = (set.name(), place.called(), place.name);
+    let (set_name, kind, name) = (set.name(), section.called(), section.name);
     let text = first.text();
     if text != "if" && text != "unless" {
         let text = if set.is_http() {
@@ -111,8 +102,7 @@ fn condition(
         };
         return Err(Fault::wrong(first.span, text));
     }
-    let parsed = Condition::parse(words, acls, cx);
-    parsed.map(Some).map_err(|fault| {
+    let condition = Condition::parse(words, acls, cx).map_err(|fault| {
         if fault.not_yet.is_some() {
             return fault;
         }
@@ -127,11 +117,22 @@ fn condition(
             format!("'{set_name} {action}' : error detected in {kind} '{name}' while parsing '{text}' condition : {inner}")
         };
         Fault { text, ..fault }
-    })
+    })?;
+    let mut places = section.places(set.places());
+    if let Some(text) = places.next().and_then(|place| condition.never_in(place)) {
+        let text = if set.is_http() {
+            text
+        } else {
+            let here = format!("will never match in '{set_name}' because");
+            text.replacen("will never match because", &here, 1)
+        };
+        cx.warnings.push((first.span, text, None));
+    }
+    Ok(Some(condition))
 }
 
 /// A word that is no action of this set: the list of those that are.
-fn unknown(set: RuleSet, word: Option<&Word>, at: Span, place: &Place<'_>) -> Fault {
+fn unknown(set: RuleSet, word: Option<&Word>, at: Span, section: &Section<'_>) -> Fault {
     let list: Vec<String> = actions::of(set)
         .map(|e| format!("'{}'", e.shown()))
         .collect();
@@ -152,7 +153,7 @@ fn unknown(set: RuleSet, word: Option<&Word>, at: Span, place: &Place<'_>) -> Fa
             format!("'{set_name}' expects {list}, but got '{got}'. {near}")
         }
         (false, _) => {
-            let (kind, name) = (place.called(), place.name);
+            let (kind, name) = (section.called(), section.name);
             let near = if near.is_empty() {
                 ".".to_owned()
             } else {
@@ -167,7 +168,7 @@ fn unknown(set: RuleSet, word: Option<&Word>, at: Span, place: &Place<'_>) -> Fa
 /// The arguments of one action.
 struct Reader<'w, 'c, 'x> {
     set: RuleSet,
-    place: &'w Place<'w>,
+    section: &'w Section<'w>,
     /// The word that names it.
     action: &'w Word,
     words: &'w [Word],
@@ -210,13 +211,11 @@ impl<'w> Reader<'w, '_, '_> {
 
     /// A format that asks for nothing this set never has.
     fn reachable(&self, format: LogFormat) -> Result<LogFormat, Fault> {
-        match format.out_of_reach(self.at_hand()) {
-            Some(out) => Err(Fault::wrong(out.span, out.text)),
-            None => Ok(format),
-        }
+        self.check(&format)?;
+        Ok(format)
     }
-    fn at_hand(&self) -> Needs {
-        Needs(!self.set.lacks().0)
+    fn places(&self) -> impl Iterator<Item = Place> + Clone {
+        self.section.places(self.set.places())
     }
 
     /// The one argument of `set-method` and its kin.
@@ -269,16 +268,16 @@ impl<'w> Reader<'w, '_, '_> {
     }
     fn expr_of(&mut self, word: &Word) -> Result<Expr, Fault> {
         let expr = Expr::parse(word, self.cx)?;
-        let missing = Needs(expr.needs().0 & self.set.lacks().0);
-        match lacking(missing) {
-            None => Ok(expr),
-            Some(what) => {
+        let lacks: Option<Vec<&str>> = self.places().map(|place| expr.lacks(place)).collect();
+        match lacks.as_deref() {
+            Some([what, ..]) => {
                 let text = format!(
                     "fetch method '{}' extracts information from '{what}', none of which is available here",
                     word.text()
                 );
                 Err(Fault::wrong(word.span, text))
             }
+            _ => Ok(expr),
         }
     }
     fn reply(&mut self, what: ReplyFor) -> Result<Reply, Fault> {
@@ -294,7 +293,7 @@ impl<'w> Reader<'w, '_, '_> {
         Ok(reply)
     }
     fn check(&self, format: &LogFormat) -> Result<(), Fault> {
-        match format.out_of_reach(self.at_hand()) {
+        match format.out_of_place(self.places()) {
             Some(out) => Err(Fault::wrong(out.span, out.text)),
             None => Ok(()),
         }
@@ -413,21 +412,6 @@ pub(super) fn variable(name: &str, span: Span, cx: &mut Cx<'_>) -> Result<VarId,
         return Err(Fault::wrong(span, text));
     }
     Ok(cx.vars.id(scope, rest))
-}
-
-/// What is missing, as haproxy calls it; `None` where nothing is.
-fn lacking(missing: Needs) -> Option<&'static str> {
-    let names = [
-        (Needs::REQUEST_HEAD, "HTTP request headers"),
-        (Needs::REQUEST_BODY, "HTTP request headers"),
-        (Needs::REQUEST_BYTES, "request buffer"),
-        (Needs::RESPONSE_HEAD, "HTTP response headers"),
-        (Needs::RESPONSE_BODY, "HTTP response headers"),
-        (Needs::RESPONSE_BYTES, "response buffer"),
-        (Needs::END, "stream termination"),
-    ];
-    let missed = |(need, _): &&(Needs, &'static str)| missing.has(*need);
-    names.iter().find(missed).map(|(_, name)| *name)
 }
 
 /// A regular expression as haproxy's users write it (PCRE); what only that library has is refused.

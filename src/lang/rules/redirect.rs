@@ -150,6 +150,14 @@ impl Redirect {
         Ok((redirect, next))
     }
 
+    /// Settles the names its format mentions.
+    ///
+    /// # Errors
+    /// haproxy's message about a name that does not exist.
+    pub fn settle(&mut self, names: &dyn crate::lang::expr::Settle) -> Result<(), String> {
+        self.to.format_mut().settle(names)
+    }
+
     /// Where it leads now. `None`: nowhere (`ignore-empty`), evaluation goes on behind the rule.
     pub fn location<'a>(&'a self, subject: &dyn Subject, arena: &'a Arena) -> Option<&'a [u8]> {
         let given = rendered(self.to.format(), subject, arena);

@@ -1,6 +1,11 @@
 //! Reaching a server: choose one, wait for a place, connect, try again or elsewhere.
 
 use super::*;
+use crate::config::http::SwitchTo;
+use crate::lang::acl::First;
+use crate::lang::sample::{Arena, Value};
+use crate::lang::subject::{Fact, Subject};
+use crate::proxy::place::Place;
 
 /// Lets `use_backend` choose, once: whoever comes back from a queue or a failed connect keeps the backend.
 pub(super) fn switch(local: &mut Local, key: Key) {
@@ -9,7 +14,9 @@ pub(super) fn switch(local: &mut Local, key: Key) {
         return;
     }
     let frontend = relay.frontend;
-    let backend = local.config.backend_for(frontend, &relay.ends());
+    let arena = std::mem::take(&mut local.arena);
+    let backend = chosen(local, key, &arena);
+    local.give_arena(arena);
     let (up, down) = splice_modes(local, frontend, backend);
     let relay = local.relays.get_mut(key).expect("driven while alive");
     relay.backend = backend;
@@ -18,6 +25,58 @@ pub(super) fn switch(local: &mut Local, key: Key) {
         half.splice = splice;
         half.splicing = splice == Splice::Always;
     }
+}
+
+/// What rules see of a session before its server is chosen.
+struct View<'a> {
+    place: Place<'a>,
+    relay: &'a Relay,
+}
+
+impl Subject for View<'_> {
+    fn src(&self) -> Option<SocketAddr> {
+        self.relay.peer
+    }
+    fn dst(&self) -> Option<SocketAddr> {
+        self.relay.local
+    }
+    fn fact(&self, fact: Fact) -> Option<Value<'_>> {
+        let local = self.place.local;
+        match fact {
+            Fact::NowUs => Some(Value::Int(local.shared.wall_us(local.now) as i64)),
+            other => self.place.fact(other),
+        }
+    }
+}
+
+/// The backend that the first `use_backend` line that holds names, else the default one.
+fn chosen(local: &Local, key: Key, arena: &Arena) -> Option<BackendId> {
+    let relay = local.relays.get(key).expect("driven while alive");
+    let config = &local.config;
+    let frontend = relay.frontend;
+    let place = Place {
+        local,
+        bind: relay.bind,
+        frontend,
+        backend: None,
+        server: None,
+    };
+    let view = View { place, relay };
+    if let First::Holds(at) = local.switches[frontend.index()].first(&view, arena) {
+        match &config.switching(frontend)[at].to {
+            SwitchTo::Backend(id) => return Some(*id),
+            SwitchTo::Format(format) => {
+                let mut name = Vec::new();
+                format.render(&view, arena, &mut name);
+                let named = |b: &crate::config::Backend| b.name.as_bytes() == name;
+                // A name that no backend has leaves the session to the default one.
+                if let Some(at) = config.backends.iter().position(named) {
+                    return Some(BackendId(at as u32));
+                }
+            }
+        }
+    }
+    config.frontend(frontend).default_backend
 }
 
 /// Chooses a server, or a queue, or ends the session.

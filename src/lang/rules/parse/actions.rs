@@ -299,8 +299,8 @@ fn capture(r: &mut Reader<'_, '_, '_>) -> Result<Action, Fault> {
     }
     r.at += 1;
     let word = r.argument(expects)?;
-    if !r.place.front {
-        let text = format!("proxy '{}' has no frontend capability", r.place.name);
+    if !r.section.front {
+        let text = format!("proxy '{}' has no frontend capability", r.section.name);
         return Err(Fault::wrong(r.action.span, text));
     }
     match value::uint(&word.bytes, 1..=i32::MAX as u32) {
@@ -344,8 +344,8 @@ fn expect_proxy(r: &mut Reader<'_, '_, '_>) -> Result<Action, Fault> {
     let got = r.peek().map(|w| w.text().into_owned()).unwrap_or_default();
     let text = format!(
         "'tcp-request connection expect-proxy' only supports 'layer4' in {} '{}' (got '{got}')",
-        r.place.called(),
-        r.place.name
+        r.section.called(),
+        r.section.name
     );
     Err(r.wrong(text))
 }
@@ -431,8 +431,8 @@ fn nice(r: &mut Reader<'_, '_, '_>) -> Result<Action, Fault> {
 }
 
 fn retries(r: &mut Reader<'_, '_, '_>) -> Result<Action, Fault> {
-    if !r.place.back {
-        let text = format!("proxy '{}' has no backend capability", r.place.name);
+    if !r.section.back {
+        let text = format!("proxy '{}' has no backend capability", r.section.name);
         return Err(Fault::wrong(r.action.span, text));
     }
     let word =
@@ -485,12 +485,12 @@ fn set_timeout(r: &mut Reader<'_, '_, '_>) -> Result<Action, Fault> {
         }
     };
     let lacks = match (back, which) {
-        (true, _) if !r.place.back => Some("backend"),
-        (false, Timeout::Client) if !r.place.front => Some("frontend"),
+        (true, _) if !r.section.back => Some("backend"),
+        (false, Timeout::Client) if !r.section.front => Some("frontend"),
         _ => None,
     };
     if let Some(lacks) = lacks {
-        let text = format!("proxy '{}' has no {lacks} capability", r.place.name);
+        let text = format!("proxy '{}' has no {lacks} capability", r.section.name);
         return Err(Fault::wrong(r.action.span, text));
     }
     let rule = format!("set-timeout {name}");

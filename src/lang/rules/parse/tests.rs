@@ -5,8 +5,8 @@ use crate::lang::rules::{Action, Normalizer, Timeout};
 
 const HQ: RuleSet = RuleSet::HttpRequest;
 
-fn says(set: RuleSet, place: &Place<'_>, line: &str) -> String {
-    match rule(set, place, line) {
+fn says(set: RuleSet, section: &Section<'_>, line: &str) -> String {
+    match rule(set, section, line) {
         Ok(_) => "fine".to_owned(),
         Err(fault) => fault.text,
     }
@@ -195,8 +195,8 @@ fn actions_of_later_versions_are_refused_by_name() {
 
 #[test]
 fn actions_are_read_with_their_arguments() {
-    let action = |set: RuleSet, place: &Place<'_>, line: &str| {
-        let parsed = rule(set, place, line);
+    let action = |set: RuleSet, section: &Section<'_>, line: &str| {
+        let parsed = rule(set, section, line);
         parsed
             .unwrap_or_else(|f| panic!("{line}: {}", f.text))
             .action
