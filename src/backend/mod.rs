@@ -16,7 +16,9 @@ pub mod health;
 pub mod key;
 pub mod persist;
 pub mod pick;
+pub mod pool;
 pub mod queue;
+pub mod retry;
 pub mod server;
 
 pub use change::{Change, Line};
