@@ -507,7 +507,8 @@ impl Chain<'_> {
         // Offsets of arguments count from the start of the word.
         let whole = self.word.span;
         let converter = Converter::parse(name, &args, whole, cx).map_err(|mut fault| {
-            if fault.span == whole {
+            // Its places hold for a word without quotes and escapes.
+            if fault.span == whole || text.len() != whole.len as usize {
                 fault.span = span;
             }
             BadPart::Converter(fault)

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::*;
-use crate::lang::expr::VarNames;
+use crate::lang::expr::{Expr, VarNames};
+use crate::lang::lexer::Word;
 use crate::lang::source::FileId;
 use crate::lang::subject::{Fact, VarId};
 
@@ -78,43 +79,6 @@ fn with_cx<R>(vars: &mut VarNames, run: impl FnOnce(&mut Cx<'_>) -> R) -> R {
     run(&mut cx)
 }
 
-/// A name with its arguments: in single quotes as they are, else without escapes.
-fn split(word: &str) -> Vec<(String, Vec<Arg>)> {
-    let mut out = Vec::new();
-    let mut chars = word.chars().peekable();
-    while chars.peek().is_some() {
-        let mut name = String::new();
-        while let Some(c) = chars.next_if(|&c| !matches!(c, ',' | '(')) {
-            name.push(c);
-        }
-        let mut args = Vec::new();
-        if chars.next() == Some('(') {
-            let (mut text, mut any, mut quoted) = (String::new(), false, false);
-            loop {
-                match chars.next().unwrap() {
-                    '\'' => quoted = !quoted,
-                    ')' if !quoted => break,
-                    ',' if !quoted => {
-                        args.push(std::mem::take(&mut text));
-                        any = true;
-                    }
-                    c => text.push(c),
-                }
-            }
-            if any || !text.is_empty() {
-                args.push(text);
-            }
-            chars.next_if_eq(&',');
-        }
-        let arg = |text: String| Arg {
-            text: text.into_bytes(),
-            at: 0,
-        };
-        out.push((name, args.into_iter().map(arg).collect()));
-    }
-    out
-}
-
 fn sample<'a>(text: &str, arena: &'a Arena) -> Value<'a> {
     let (fetch, arg) = text.split_once('(').unwrap_or((text, ""));
     let arg = arg.strip_suffix(')').unwrap_or(arg);
@@ -153,13 +117,6 @@ fn shown(value: Option<Value<'_>>) -> String {
     }
 }
 
-fn parse(word: &str, vars: &mut VarNames) -> Result<Vec<Converter>, Fault> {
-    let parse = |(name, args): &(String, Vec<Arg>)| {
-        with_cx(vars, |cx| Converter::parse(name, args, SPAN, cx))
-    };
-    split(word).iter().map(parse).collect()
-}
-
 const VARS: &[(&str, &str)] = &[
     ("i", "int(7)"),
     ("n", "int(-3)"),
@@ -176,7 +133,7 @@ const VARS: &[(&str, &str)] = &[
     ("tag", "str(q25H1CzsE731OmeyEle93w==)"),
 ];
 
-/// What the converters make of the sample, with types checked where one follows the other.
+/// What the whole expression gives.
 fn run(input: &str, converters: &str) -> String {
     let arena = Arena::new();
     let mut names = VarNames::default();
@@ -185,27 +142,25 @@ fn run(input: &str, converters: &str) -> String {
         let id = names.id(crate::lang::subject::Scope::Txn, name);
         vars.insert(id, sample(value, &arena));
     }
-    let converters = match parse(converters, &mut names) {
-        Ok(converters) => converters,
+    let text = format!("{input},{converters}");
+    let word = Word {
+        span: Span {
+            len: u32::try_from(text.len()).unwrap(),
+            ..SPAN
+        },
+        bytes: text.into_bytes(),
+    };
+    let expr = match with_cx(&mut names, |cx| Expr::parse(&word, cx)) {
+        Ok(expr) => expr,
         Err(fault) => return format!("error: {}", fault.text),
     };
     let stream = Stream {
         arena: &arena,
         vars: RefCell::new(vars),
     };
-    let mut value = Some(sample(input, &arena));
-    let mut kind = value.unwrap().kind();
-    for converter in &converters {
-        if !kind.casts_to(converter.input()) {
-            return format!("error: converter '{}' cannot be applied.", converter.name());
-        }
-        value = value.and_then(|value| converter.apply(value, &stream, &arena));
-        if !converter.keeps_kind() {
-            kind = converter.output();
-        }
-        let is = |value: Value<'_>| kind == Kind::Any || value.kind() == kind;
-        assert!(value.is_none_or(is), "{converter:?} gave {value:?}");
-    }
+    let value = expr.eval(&stream, &arena);
+    let is = |value: Value<'_>| expr.kind() == Kind::Any || value.kind() == expr.kind();
+    assert!(value.is_none_or(is), "{input},{converters} gave {value:?}");
     shown(value)
 }
 
