@@ -17,6 +17,7 @@ mod args;
 mod cipher;
 mod codec;
 mod fix;
+mod forwarded;
 mod hash;
 mod json;
 mod number;
@@ -57,6 +58,7 @@ enum Op {
     Cipher(cipher::Op),
     Codec(codec::Op),
     Fix(fix::Op),
+    Forwarded(forwarded::Op),
     Hash(hash::Op),
     Json(json::Op),
     Number(number::Op),
@@ -126,6 +128,7 @@ impl Converter {
             Op::Address(op) => op.apply(value, eval),
             Op::Cipher(op) => op.apply(value.binary(arena), eval),
             Op::Codec(op) => op.apply(value, eval),
+            Op::Forwarded(op) => op.apply(value.binary(arena)),
             Op::Fix(op) => op.apply(value.binary(arena)),
             Op::Hash(op) => op.apply(value.binary(arena), eval),
             Op::Json(op) => op.apply(value.binary(arena), eval),

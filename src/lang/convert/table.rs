@@ -1,7 +1,9 @@
 //! The converters by name: types, arguments and what makes them; and the names of those that are of a later version.
 
 use super::args::{ArgKind, Args};
-use super::{Op, address, cipher, codec, fix, hash, json, number, protobuf, state, text, time};
+use super::{
+    Op, address, cipher, codec, fix, forwarded, hash, json, number, protobuf, state, text, time,
+};
 use crate::lang::expr::Fault;
 use crate::lang::sample::Kind;
 
@@ -100,6 +102,10 @@ table! {
     "protobuf" Bin Any 1 [ArgKind::Field, S] protobuf::protobuf;
     "regsub" Str Str 2 [ArgKind::Regex, S, S] text::regsub;
     "reverse_dom" Str Str 0 [] text::reverse_dom;
+    "rfc7239_field" Str Str 1 [S] forwarded::field;
+    "rfc7239_is_valid" Str Bool 0 [] forwarded::is_valid;
+    "rfc7239_n2nn" Str Any 0 [] forwarded::node_name;
+    "rfc7239_n2np" Str Any 0 [] forwarded::node_port;
     "rtrim" Str Str 1 [S] text::rtrim;
     "sdbm" Bin Int 0 [I] hash::sdbm;
     "secure_memcmp" Bin Bool 1 [S] cipher::secure_memcmp;
@@ -141,12 +147,6 @@ const LATER: &[&str] = &[
     "map",
     "mqtt_field_value",
     "mqtt_is_valid",
-    "rfc7239_field",
-    "rfc7239_is_valid",
-    "rfc7239_n2nn",
-    "rfc7239_n2np",
-    "rfc7239_nn",
-    "rfc7239_np",
     "x509_v_err_str",
 ];
 const LATER_FAMILIES: &[&str] = &[

@@ -281,6 +281,38 @@ fn converters_of_later_versions_do_what_the_manual_says() {
         ("str(YWJj=)", "ub64dec", "none"),
         ("str(YWI==)", "ub64dec", "none"),
         ("int(-1)", "add(-1)", "-2"),
+        ("str(for=127.0.0.1;proto=http)", "rfc7239_is_valid", "1"),
+        ("str(proto=custom)", "rfc7239_is_valid", "0"),
+        ("str(for=2001:db8::1)", "rfc7239_is_valid", "0"),
+        ("str(for=_a;for=_b)", "rfc7239_is_valid", "0"),
+        ("str(for=_a;)", "rfc7239_is_valid", "0"),
+        ("str()", "rfc7239_is_valid", "0"),
+        (
+            "str(For=_a; By=unknown)",
+            "rfc7239_field(by)",
+            "\"unknown\"",
+        ),
+        // for="[2001:db8::1]:80";host="x.org:80"
+        (
+            "bin(666f723d225b323030313a6462383a3a315d3a3830223b686f73743d22782e6f72673a383022)",
+            "rfc7239_field(host)",
+            "\"x.org:80\"",
+        ),
+        (
+            "bin(666f723d225b323030313a6462383a3a315d3a3830223b686f73743d22782e6f72673a383022)",
+            "rfc7239_field(for),rfc7239_n2nn",
+            "2001:db8::1",
+        ),
+        ("str(127.0.0.1:9999)", "rfc7239_n2nn", "127.0.0.1"),
+        ("str(127.0.0.1:9999)", "rfc7239_n2np", "9999"),
+        ("str(_name:_port)", "rfc7239_n2nn", "\"_name\""),
+        ("str(_name:_port)", "rfc7239_n2np", "\"_port\""),
+        ("str(_name)", "rfc7239_n2np", "none"),
+        (
+            "str(x)",
+            "rfc7239_field(x)",
+            "error: invalid args in converter 'rfc7239_field' : invalid rfc7239 field 'x'.",
+        ),
         (
             "bin(656e3b713d302c66723b713d302e31)",
             "language(es;fr;en)",
