@@ -10,17 +10,19 @@ pub(super) enum Hello<'a> {
     Is(Parts<'a>),
 }
 
-/// A complete hello of a client, or only the type of a server's.
+/// The parts of a hello.
 #[derive(Debug, Default)]
 pub(super) struct Parts<'a> {
     pub(super) kind: u8,
+    /// All of it is there.
+    pub(super) whole: bool,
     /// Version of the hello message, major and minor.
     pub(super) version: (u8, u8),
-    pub(super) ciphers: &'a [u8],
+    pub(super) ciphers: Option<&'a [u8]>,
     pub(super) extensions: &'a [u8],
 }
 
-/// Reads a hello; only that of a client has its parts taken out.
+/// Reads a hello, be it cut short: what stands in front of the cut is told.
 pub(super) fn read(bytes: &[u8]) -> Hello<'_> {
     match bytes {
         [] => return Hello::Short,
@@ -40,38 +42,39 @@ pub(super) fn read(bytes: &[u8]) -> Hello<'_> {
     let Some((message, rest)) = rest.split_first_chunk::<4>() else {
         return Hello::Short;
     };
-    let length =
-        usize::from(message[1]) << 16 | usize::from(message[2]) << 8 | usize::from(message[3]);
-    let kind = message[0];
+    let [kind, length @ ..] = message;
+    let length = length.iter().fold(0, |sum, &b| sum << 8 | usize::from(b));
     if length < 2 + 32 + 1 {
         return Hello::No;
     }
     // A message may go on in further records; what this one holds has to do.
     let length = length.min(record - 4);
-    if rest.len() < length {
+    let body = &rest[..length.min(rest.len())];
+    let [major, minor, ..] = body else {
         return Hello::Short;
-    }
-    let body = &rest[..length];
+    };
     let mut parts = Parts {
-        kind,
+        kind: *kind,
+        whole: body.len() == length,
+        version: (*major, *minor),
         ..Parts::default()
     };
-    if kind == 1 {
-        parts.version = (body[0], *body.get(1).unwrap_or(&0));
+    if *kind == 1 {
         client(body, &mut parts);
     }
     Hello::Is(parts)
 }
 
-/// Cipher suites and extensions, as far as they are well-formed.
+/// Cipher suites and extensions, as far as they are there and well-formed.
 fn client<'a>(body: &'a [u8], parts: &mut Parts<'a>) -> Option<()> {
     let rest = body.get(2 + 32..)?;
     let (_, rest) = by_length(rest, 1)?;
     let (ciphers, rest) = by_length(rest, 2)?;
-    parts.ciphers = ciphers;
+    parts.ciphers = Some(ciphers);
     let (_, rest) = by_length(rest, 1)?;
-    let (extensions, _) = by_length(rest, 2)?;
-    parts.extensions = extensions;
+    let (length, rest) = rest.split_first_chunk::<2>()?;
+    let length = usize::from(u16::from_be_bytes(*length));
+    parts.extensions = &rest[..length.min(rest.len())];
     Some(())
 }
 
@@ -109,14 +112,9 @@ impl<'a> Parts<'a> {
         None
     }
 
-    /// Protocols offered (`application_layer_protocol_negotiation`), in order.
-    pub(super) fn protocols(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let list = self.extension(16).and_then(|ext| by_length(ext, 2));
-        let mut rest = list.map_or(&[][..], |(list, _)| list);
-        std::iter::from_fn(move || {
-            let (name, after) = by_length(rest, 1)?;
-            rest = after;
-            Some(name)
-        })
+    /// The first protocol offered (`application_layer_protocol_negotiation`).
+    pub(super) fn protocol(&self) -> Option<&'a [u8]> {
+        let (list, _) = by_length(self.extension(16)?, 2)?;
+        by_length(list, 1).map(|(name, _)| name)
     }
 }

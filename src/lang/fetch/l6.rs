@@ -3,7 +3,7 @@
 use super::hello::{self, Hello};
 use super::{Fetch as Any, Given, Making};
 use crate::lang::expr::Needs;
-use crate::lang::sample::{Arena, Value};
+use crate::lang::sample::Value;
 use crate::lang::subject::{Bytes, Subject};
 
 #[derive(Clone, Debug)]
@@ -77,40 +77,17 @@ impl Fetch {
         }
     }
 
-    pub(super) fn one<'a>(&self, subject: &'a dyn Subject, arena: &'a Arena) -> Option<Value<'a>> {
+    pub(super) fn one<'a>(&self, subject: &'a dyn Subject) -> Option<Value<'a>> {
         match self.what {
             What::WaitEnd => return (!self.waits(subject)).then_some(Value::Bool(true)),
             What::ProtoHttp => {
-                let parsed = subject.request().is_some();
-                return (parsed || !self.waits(subject)).then_some(Value::Bool(parsed));
+                return subject.request().map(|_| Value::Bool(true));
             }
             _ => {}
         }
-        match self.find(self.bytes(subject)?.bytes, arena) {
+        match self.find(self.bytes(subject)?.bytes) {
             Found::Value(value) => Some(value),
             Found::None | Found::Short => None,
-        }
-    }
-
-    pub(super) fn each<'a>(
-        &self,
-        subject: &'a dyn Subject,
-        arena: &'a Arena,
-        each: &mut dyn FnMut(Value<'a>) -> bool,
-    ) {
-        let Self {
-            what: What::RdpCookie(name),
-            ..
-        } = self
-        else {
-            if let Some(value) = self.one(subject, arena) {
-                each(value);
-            }
-            return;
-        };
-        let bytes = self.bytes(subject).map_or(&[][..], |b| b.bytes);
-        if let Ok(Some(value)) = rdp_cookie(bytes, name) {
-            each(Value::Str(value));
         }
     }
 
@@ -134,13 +111,13 @@ impl Fetch {
             Some(bytes) if bytes.complete => false,
             Some(bytes) => match self.what {
                 What::Len | What::Payload { len: 0, .. } => true,
-                _ => matches!(self.find(bytes.bytes, &Arena::new()), Found::Short),
+                _ => matches!(self.find(bytes.bytes), Found::Short),
             },
             None => pending.has(needs),
         }
     }
 
-    fn find<'a>(&self, bytes: &'a [u8], arena: &'a Arena) -> Found<'a> {
+    fn find<'a>(&self, bytes: &'a [u8]) -> Found<'a> {
         let known = |value: Option<Value<'a>>| value.map_or(Found::None, Found::Value);
         match &self.what {
             What::Len => Found::Value(Value::Int(bytes.len() as i64)),
@@ -185,56 +162,42 @@ impl Fetch {
                 Err(Short) => Found::Short,
             },
             What::ProtoHttp | What::WaitEnd => Found::None,
-            _ => self.hello(bytes, arena),
+            _ => self.hello(bytes),
         }
     }
 
-    fn hello<'a>(&self, bytes: &'a [u8], arena: &'a Arena) -> Found<'a> {
+    fn hello<'a>(&self, bytes: &'a [u8]) -> Found<'a> {
         let parts = match hello::read(bytes) {
             Hello::Short => return Found::Short,
             Hello::No => return Found::None,
             Hello::Is(parts) => parts,
         };
-        let wanted = if matches!(self.side, Side::Response) {
-            2
-        } else {
-            1
-        };
-        if matches!(self.what, What::HelloType) {
-            return Found::Value(Value::Int(parts.kind.into()));
-        }
-        if parts.kind != wanted {
-            return Found::None;
-        }
         let value = match &self.what {
-            What::HelloVersion => Some(Value::Int(
-                i64::from(parts.version.0) << 16 | i64::from(parts.version.1),
-            )),
+            What::HelloType => parts.whole.then(|| Value::Int(parts.kind.into())),
+            What::HelloVersion => parts
+                .whole
+                .then(|| Value::Int(i64::from(parts.version.0) << 16 | i64::from(parts.version.1))),
             What::ServerName => parts.server_name().map(Value::Str),
-            What::Alpn => {
-                let mut out = bumpalo::collections::Vec::new_in(arena);
-                for protocol in parts.protocols() {
-                    if !out.is_empty() {
-                        out.push(b',');
-                    }
-                    out.extend_from_slice(protocol);
-                }
-                (!out.is_empty()).then(|| Value::Str(out.into_bump_slice()))
-            }
+            What::Alpn => parts.protocol().map(Value::Str),
             What::Curves => parts.extension(10).map(|_| Value::Bool(true)),
-            What::Ticket => Some(Value::Int(match parts.extension(35) {
-                None => 0,
-                Some([]) => 1,
-                Some(_) => 2,
-            })),
-            What::Ciphers => Some(Value::Bin(parts.ciphers)),
+            What::Ticket => match parts.extension(35) {
+                None if parts.kind == 1 && parts.whole => Some(Value::Int(0)),
+                None => None,
+                Some([]) => Some(Value::Int(1)),
+                Some(_) => Some(Value::Int(2)),
+            },
+            What::Ciphers => parts.ciphers.map(Value::Bin),
             What::List(extension) => parts
                 .extension(*extension)
                 .and_then(|content| content.get(2..))
                 .map(Value::Bin),
             _ => None,
         };
-        value.map_or(Found::None, Found::Value)
+        match value {
+            Some(value) => Found::Value(value),
+            None if parts.whole => Found::None,
+            None => Found::Short,
+        }
     }
 }
 
@@ -247,7 +210,7 @@ fn rdp_cookie<'a>(bytes: &'a [u8], name: &[u8]) -> Result<Option<&'a [u8]>, Shor
     if bytes.len() <= HEADERS {
         return Err(Short);
     }
-    if bytes[0] != 3 || bytes[5] != 0xe0 {
+    if bytes[0] != 3 {
         return Ok(None);
     }
     let text = &bytes[HEADERS..];
@@ -256,13 +219,18 @@ fn rdp_cookie<'a>(bytes: &'a [u8], name: &[u8]) -> Result<Option<&'a [u8]>, Shor
     if !head.eq_ignore_ascii_case(&WORD[..head.len()]) {
         return Ok(None);
     }
-    let Some(end) = text.windows(2).position(|two| two == b"\r\n") else {
-        return Err(Short);
-    };
-    let pair = text[..end]
+    let begun = text
         .get(WORD.len()..)
         .unwrap_or_default()
         .trim_ascii_start();
+    let common = begun.len().min(name.len());
+    if !begun[..common].eq_ignore_ascii_case(&name[..common]) {
+        return Ok(None);
+    }
+    let Some(end) = memchr::memmem::find(begun, b"\r\n") else {
+        return Err(Short);
+    };
+    let pair = &begun[..end];
     let Some(equals) = pair.iter().position(|&b| b == b'=') else {
         return Ok(None);
     };

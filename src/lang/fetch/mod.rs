@@ -190,7 +190,6 @@ impl Fetch {
     ) {
         match self {
             Self::L7(fetch) => fetch.each(subject, arena, each),
-            Self::L6(fetch) => fetch.each(subject, arena, each),
             other => {
                 if let Some(value) = other.one(subject, arena) {
                     each(value);
@@ -219,7 +218,7 @@ impl Fetch {
                 })),
                 other => Some(other),
             },
-            Self::L6(fetch) => fetch.one(subject, arena),
+            Self::L6(fetch) => fetch.one(subject),
             Self::Internal(fetch) => fetch.one(subject, arena),
             Self::Acl(named) => Some(Value::Bool(named.iter().all(|named| {
                 let holds = |test: &std::sync::Arc<super::acl::Test>| {

@@ -150,3 +150,63 @@ fn conditions_hold_where_they_did_in_haproxy() {
         wrong.join("\n")
     );
 }
+
+/// What haproxy 2.6 saw in the first bytes of connections, once no more came: the bytes, then expressions with values.
+const BYTES: &str = include_str!("tests/bytes.tsv");
+
+#[test]
+fn bytes_show_what_they_showed_haproxy() {
+    let mut subject = Fixture::default();
+    let mut wrong = Vec::new();
+    for line in BYTES.lines() {
+        let (expr, expected) = line.split_once('\t').unwrap();
+        if expr == "bytes" {
+            subject.bytes = Some((super::unhex(expected.as_bytes()).unwrap(), true));
+            let text = String::from_utf8_lossy(&subject.bytes.as_ref().unwrap().0).into_owned();
+            subject.request = (text.contains(" HTTP/1.") && text.ends_with("\r\n\r\n"))
+                .then(|| Fixture::request(&text).request.unwrap());
+            continue;
+        }
+        let expected = (expected != "NONE").then(|| expected.to_owned());
+        let given = subject.bytes_of(expr).map(|text| shown(&text));
+        if given != expected {
+            wrong.push(format!(
+                "{expr}: {given:?}, haproxy {expected:?} of {:02x?}",
+                subject.bytes
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn a_hello_in_pieces_is_waited_for_and_no_cut_gives_another_name() {
+    let hello = BYTES
+        .lines()
+        .find_map(|line| line.strip_prefix("bytes\t"))
+        .unwrap();
+    let hello = super::unhex(hello.as_bytes()).unwrap();
+    for cut in 0..hello.len() {
+        let subject = Fixture {
+            bytes: Some((hello[..cut].to_vec(), false)),
+            ..Fixture::default()
+        };
+        assert_eq!(
+            subject.holds("if { req.ssl_hello_type 1 }"),
+            Verdict::Later,
+            "{cut}"
+        );
+        let name = subject.holds("if { req.ssl_sni www.example.com }");
+        assert!(matches!(name, Verdict::Later | Verdict::Holds), "{cut}");
+        assert_ne!(
+            subject.holds("if { req.ssl_sni -m found } !{ req.ssl_sni www.example.com }"),
+            Verdict::Holds,
+            "{cut}"
+        );
+    }
+}
