@@ -272,8 +272,6 @@ pub(super) static PROXY: &[Known] = &[
     k("server-state-file-name", 0, Any),
     k("server-template", 0, Any),
     k("ssl-f-use", 0, Any),
-    k("stats admin", 0, Http),
-    k("stats http-request", 0, Http),
     k("stick", 0, Any),
     k("stick-table", 0, Any),
     k("tcp-check", 0, Any),

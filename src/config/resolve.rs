@@ -329,9 +329,6 @@ fn needs_http(keyword: &str, section: &ProxyRaw) -> String {
         "http-request" | "http-response" | "http-after-response" | "redirect" => {
             format!("'{keyword}' rules ignored for {kind} '{name}' as they require HTTP mode.")
         }
-        "stats admin" | "stats http-request" => {
-            format!("'stats' statement ignored for {kind} '{name}' as it requires HTTP mode.")
-        }
         "monitor-uri" => {
             format!("monitor-uri will be ignored for {kind} '{name}' (needs 'mode http').")
         }

@@ -149,7 +149,7 @@ fn section_of(proxy: &ProxyRaw) -> Section<'_> {
 }
 
 /// All words that are left.
-fn take<'a>(args: &mut Args<'a, '_>) -> &'a [Word] {
+pub(super) fn take<'a>(args: &mut Args<'a, '_>) -> &'a [Word] {
     let words = args.rest();
     args.at = args.line.words.len();
     words
@@ -257,7 +257,7 @@ fn is_condition(words: &[Word]) -> bool {
 }
 
 /// A condition that has to be there.
-fn needed(
+pub(super) fn needed(
     proxy: &ProxyRaw,
     args: &mut Args<'_, '_>,
     called: &str,
@@ -332,7 +332,8 @@ fn rule(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>, set: RuleSet) -> Result<(
     Ok(())
 }
 
-fn parsed(
+/// Reads a rule of a set.
+pub(super) fn parsed(
     proxy: &ProxyRaw,
     args: &mut Args<'_, '_>,
     set: RuleSet,
@@ -353,8 +354,8 @@ fn parsed(
     read
 }
 
-/// Puts a rule at the end of its list.
-pub(super) fn push(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>, set: RuleSet, mut rule: Rule) {
+/// Gives the rule that captures into a slot of its own that slot.
+pub(super) fn give_slot(proxy: &mut ProxyRaw, rule: &mut Rule) {
     if let Action::CaptureRequest(_, slot, len) = &mut rule.action
         && *slot == NEW_SLOT
     {
@@ -365,6 +366,11 @@ pub(super) fn push(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>, set: RuleSet, 
             len: *len,
         });
     }
+}
+
+/// Puts a rule at the end of its list.
+pub(super) fn push(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>, set: RuleSet, mut rule: Rule) {
+    give_slot(proxy, &mut rule);
     let http = &mut proxy.set.http;
     let list = match set {
         RuleSet::TcpConnection => &mut http.tcp_connection,

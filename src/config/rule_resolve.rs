@@ -32,6 +32,7 @@ impl Http {
             .chain(&mut self.request)
             .chain(&mut self.response)
             .chain(&mut self.after_response)
+            .chain(self.stats.iter_mut().flat_map(|page| &mut page.rules))
     }
 }
 
@@ -188,7 +189,8 @@ fn settle(section: &ProxyRaw, http: &mut Http, names: &Names<'_>, cx: &mut Cx<'_
         .force_persist
         .iter_mut()
         .chain(&mut http.ignore_persist)
-        .chain(&mut http.monitor_fail);
+        .chain(&mut http.monitor_fail)
+        .chain(http.stats.iter_mut().flat_map(|page| &mut page.admin));
     for when in others {
         if let Err(text) = when.settle(acls, names) {
             unsettled(section, section.span, text, cx);

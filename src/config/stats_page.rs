@@ -8,9 +8,12 @@ use super::http::Stats;
 use super::keyword::{Arity, B, D, F, Keyword, L, MANY, Sections};
 use super::model::{Global, Mode};
 use super::raw::{ProxyRaw, SectionKind};
+use super::rule_lines;
 use super::words::{Args, Cx, Said};
 use crate::lang::diag::Form;
+use crate::lang::fetch::Place;
 use crate::lang::lexer::Word;
+use crate::lang::rules::{Rule, RuleSet};
 use crate::lang::source::Span;
 use crate::lang::value::{self, Unit};
 
@@ -34,6 +37,19 @@ const fn kw(
 
 /// Every `stats` keyword of proxies.
 pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
+    Keyword::new(
+        "stats admin",
+        F | L | B,
+        ANY,
+        "{if|unless} <condition>",
+        "who may act on servers by the statistics page; several lines add up",
+        |p, a| {
+            let places = [Place::FrontRequestHeader, Place::BackRequestHeader];
+            let when = rule_lines::needed(p, a, "stats admin", "rule", places)?;
+            page(p, a).admin.push(when);
+            Ok(())
+        },
+    ),
     kw(
         "stats auth",
         "<user>:<password>",
@@ -54,6 +70,14 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
             end(a);
             Ok(())
         },
+    ),
+    Keyword::new(
+        "stats http-request",
+        F | L | B,
+        ANY,
+        "{allow|deny|auth [realm <realm>]|…} [{if|unless} <condition>]",
+        "rules of the statistics page alone, as http-request",
+        http_request,
     ),
     kw(
         "stats realm",
@@ -210,6 +234,20 @@ fn auth(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
     Ok(())
 }
 
+fn http_request(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    let words = rule_lines::take(args);
+    let mut rule = rule_lines::parsed(proxy, args, RuleSet::HttpRequest, words)?;
+    rule_lines::give_slot(proxy, &mut rule);
+    let rules = &mut page(proxy, args).rules;
+    let unreached = rules.last().is_some_and(Rule::is_final);
+    rules.push(rule);
+    if unreached {
+        let text = "previous 'stats' action has no condition attached, further entries are NOOP.";
+        args.cx.warning(args.head, text).tight();
+    }
+    Ok(())
+}
+
 fn uri(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
     let word = argument(args, "'uri' needs an URI prefix.")?;
     if word.bytes[0] != b'/' {
@@ -279,6 +317,9 @@ pub(super) fn resolve(section: &ProxyRaw, global: &Global, cx: &mut Cx<'_>) -> O
             text,
             "'stats http-request auth realm <realm> unless <condition>' asks for a password too",
         );
+        if let Some(told) = cx.diags.list.last_mut() {
+            told.form(Form::Config);
+        }
     }
     Some(stats)
 }

@@ -197,3 +197,88 @@ fn a_long_page_comes_whole() {
     assert!(get(port, "/stats;json").contains("\"s1999\""));
     assert!(get(port, "/stats;csv").contains("\nweb,s1999,"));
 }
+
+fn post(port: u16, target: &str, form: &str) -> String {
+    let length = form.len();
+    ask(
+        port,
+        &format!(
+            "POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{form}"
+        ),
+    )
+}
+
+#[test]
+fn an_administrator_acts_on_servers_and_is_led_back_to_the_page() {
+    let (daemon, _server, port) = page(" stats uri /stats\n stats admin if { src 127.0.0.1 }\n");
+    let form = get(port, "/stats");
+    assert!(
+        form.contains("name=\"s\"") || form.contains("name=s"),
+        "{form}"
+    );
+    for (action, status) in [
+        ("maint", "MAINT"),
+        ("ready", "no check"),
+        ("drain", "DRAIN"),
+    ] {
+        let answer = post(port, "/stats;up", &format!("s=s&action={action}&b=web"));
+        assert!(answer.starts_with("HTTP/1.1 303 See Other\r\n"), "{answer}");
+        assert!(
+            has_field(&answer, "location: /stats;st=DONE;up"),
+            "{answer}"
+        );
+        assert_eq!(daemon.admin().cell("web", "s", "status"), status);
+    }
+    let told = get(port, "/stats;st=DONE;up");
+    assert!(told.contains("Action processed successfully."), "{told}");
+    for (form, outcome) in [
+        ("s=s&s=nosuch&action=ready&b=web", "PART"),
+        ("s=nosuch&action=ready&b=web", "ERRP"),
+        ("s=s&action=nosuch&b=web", "ERRP"),
+        ("s=s&b=web", "NONE"),
+    ] {
+        let answer = post(port, "/stats", form);
+        assert!(
+            has_field(&answer, &format!("location: /stats;st={outcome}")),
+            "{form}: {answer}"
+        );
+    }
+    let long = format!("s=s&action=maint&b=web&x={}", "y".repeat(16_000));
+    assert!(has_field(
+        &post(port, "/stats", &long),
+        "location: /stats;st=EXCD"
+    ));
+    assert_eq!(daemon.admin().cell("web", "s", "status"), "no check");
+}
+
+#[test]
+fn others_are_denied_and_nothing_changes() {
+    for lines in [
+        " stats uri /stats\n",
+        " stats uri /stats\n stats admin unless { src 127.0.0.1 }\n",
+    ] {
+        let (daemon, _server, port) = page(lines);
+        let answer = post(port, "/stats", "s=s&action=maint&b=web");
+        assert!(has_field(&answer, "location: /stats;st=DENY"), "{answer}");
+        assert_eq!(daemon.admin().cell("web", "s", "status"), "no check");
+        assert!(!get(port, "/stats").contains("method=\"post\""));
+    }
+}
+
+#[test]
+fn rules_of_the_page_decide_who_sees_it() {
+    let (_daemon, _server, port) = page(
+        " stats uri /stats\n acl inside src 127.0.0.1\n acl key req.hdr(x-key) open\n \
+         stats http-request deny unless inside\n stats http-request auth realm Page unless key\n",
+    );
+    let asked = get(port, "/stats");
+    assert!(
+        has_field(&asked, "www-authenticate: Basic realm=\"Page\""),
+        "{asked}"
+    );
+    let seen = get_with(port, "/stats", "X-Key: open\r\n");
+    assert!(seen.starts_with("HTTP/1.1 200 OK\r\n"), "{seen}");
+    let (_daemon, _server, port) = page(" stats uri /stats\n stats http-request deny\n");
+    assert!(get(port, "/stats").starts_with("HTTP/1.1 403 "));
+    assert!(get(port, "/").ends_with("hello"));
+}
