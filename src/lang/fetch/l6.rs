@@ -207,22 +207,15 @@ struct Short;
 /// The cookie in the first packet of a remote desktop client ([MS-RDPBCGR] 2.2.1.1); an empty name means any.
 fn rdp_cookie<'a>(bytes: &'a [u8], name: &[u8]) -> Result<Option<&'a [u8]>, Short> {
     const HEADERS: usize = 4 + 7;
-    if bytes.len() <= HEADERS {
+    const WORD: &[u8] = b"Cookie:";
+    if bytes.len() < HEADERS + WORD.len() {
         return Err(Short);
     }
-    if bytes[0] != 3 {
+    let (word, text) = bytes[HEADERS..].split_at(WORD.len());
+    if bytes[0] != 3 || !word.eq_ignore_ascii_case(WORD) {
         return Ok(None);
     }
-    let text = &bytes[HEADERS..];
-    const WORD: &[u8] = b"Cookie:";
-    let head = &text[..text.len().min(WORD.len())];
-    if !head.eq_ignore_ascii_case(&WORD[..head.len()]) {
-        return Ok(None);
-    }
-    let begun = text
-        .get(WORD.len()..)
-        .unwrap_or_default()
-        .trim_ascii_start();
+    let begun = text.trim_ascii_start();
     let common = begun.len().min(name.len());
     if !begun[..common].eq_ignore_ascii_case(&name[..common]) {
         return Ok(None);
