@@ -7,7 +7,6 @@ use std::collections::{HashMap, HashSet};
 use super::address;
 use super::balance;
 use super::http_options;
-use super::language::Names;
 use super::load::LoadInputs;
 use super::logging;
 use super::model::*;
@@ -18,7 +17,6 @@ use super::rule_resolve;
 use super::servers;
 use super::userlists;
 use super::words::{Cx, Said};
-use crate::lang::acl::Condition;
 use crate::lang::diag::{Form, Severity, did_you_mean, nearest};
 use crate::lang::source::{FileId, Span};
 

@@ -9,8 +9,8 @@ use super::raw::{ProxyRaw, Raw, SectionKind};
 use super::words::{Cx, Said};
 use crate::lang::acl::{Acls, Condition};
 use crate::lang::diag::{Form, did_you_mean, nearest};
-use crate::lang::expr::{Fault, Needs, Settle};
-use crate::lang::rules::{ANY_LEN, Action, Rule, RuleSet};
+use crate::lang::expr::{Fault, Settle};
+use crate::lang::rules::{ANY_LEN, Action, Rule};
 use crate::lang::source::Span;
 
 impl Http {
@@ -96,7 +96,7 @@ pub(super) fn resolve(
         http.redirects.clear();
     }
     if !section.set.disabled {
-        not_driven(section, &http, cx);
+        not_driven(&http, cx);
         let names = Names {
             config: out,
             proxy: id,
@@ -114,33 +114,10 @@ pub(super) fn resolve(
 }
 
 /// Rules that are read and that no driver evaluates yet.
-fn not_driven(section: &ProxyRaw, http: &Http, cx: &mut Cx<'_>) {
-    let tcp = section.set.mode == Mode::Tcp;
-    let lists = [
-        (&http.tcp_connection, RuleSet::TcpConnection, true),
-        (&http.tcp_session, RuleSet::TcpSession, true),
-        (&http.tcp_request, RuleSet::TcpRequest, tcp),
-        (&http.tcp_response, RuleSet::TcpResponse, tcp),
-    ];
-    for (list, set, missing) in lists {
-        if let (Some(rule), true) = (list.first(), missing) {
-            let _: Said = cx.not_yet(rule.span, set.name());
-        }
-    }
-    for rule in &http.request {
-        if matches!(rule.action, Action::SwitchHttp | Action::ExpectProxy) {
+fn not_driven(http: &Http, cx: &mut Cx<'_>) {
+    for rule in &http.tcp_request {
+        if matches!(rule.action, Action::SwitchHttp) {
             let _: Said = cx.not_yet(rule.span, "switch-mode");
-        }
-    }
-    // A session is switched before a byte of it is looked at.
-    let bytes = Needs::REQUEST_BYTES
-        .with(Needs::REQUEST_HEAD)
-        .with(Needs::REQUEST_BODY);
-    for switch in section.switches.iter().filter(|_| tcp) {
-        let exprs = switch.when.as_ref().into_iter().flat_map(Condition::exprs);
-        for expr in exprs.filter(|expr| expr.needs().has(bytes)) {
-            let name = format!("acl {}", expr.keyword());
-            let _: Said = cx.not_yet(switch.backend.span, &name);
         }
     }
 }

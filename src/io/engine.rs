@@ -65,6 +65,12 @@ pub trait Io {
     fn peer_address(&mut self, sock: SockKey) -> Option<SocketAddr>;
     fn peer_of_fd(&mut self, fd: RawFd) -> Option<SocketAddr>;
     fn local_address(&mut self, sock: SockKey) -> Option<SocketAddr>;
+    /// As [`Io::local_address`] and [`Io::set_mark`], of a descriptor that was never adopted.
+    fn local_of_fd(&mut self, fd: RawFd) -> Option<SocketAddr>;
+    fn mark_fd(&mut self, fd: RawFd, mark: u32);
+    /// What follows, a close included, goes no further than the first router: the peer hears nothing of it.
+    fn silence(&mut self, sock: SockKey);
+    fn silence_fd(&mut self, fd: RawFd);
     /// Marks the packets of a socket (`set-mark`, needs CAP_NET_ADMIN), sets their type of service. What the kernel
     /// refuses is left as it was, as haproxy leaves it.
     fn set_mark(&mut self, sock: SockKey, mark: u32);
@@ -819,6 +825,20 @@ impl<K: Kernel> Io for Engine<K> {
         self.kernel.local_address(fd)
     }
 
+    fn local_of_fd(&mut self, fd: RawFd) -> Option<SocketAddr> {
+        self.kernel.local_address(fd)
+    }
+    fn mark_fd(&mut self, fd: RawFd, mark: u32) {
+        self.kernel.set_mark(fd, mark);
+    }
+    fn silence(&mut self, sock: SockKey) {
+        if let Some(entry) = self.socks.get(sock.0) {
+            self.kernel.silence(entry.fd);
+        }
+    }
+    fn silence_fd(&mut self, fd: RawFd) {
+        self.kernel.silence(fd);
+    }
     fn set_mark(&mut self, sock: SockKey, mark: u32) {
         if let Some(entry) = self.socks.get(sock.0) {
             self.kernel.set_mark(entry.fd, mark);

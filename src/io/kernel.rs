@@ -149,6 +149,9 @@ pub trait Kernel {
     fn set_mark(&mut self, fd: RawFd, mark: u32) {
         net::set_mark(fd, mark);
     }
+    fn silence(&mut self, fd: RawFd) {
+        net::drop_silently(fd);
+    }
     fn set_tos(&mut self, fd: RawFd, tos: u8) {
         net::set_tos(fd, tos);
     }

@@ -756,6 +756,7 @@ impl Kernel for SimKernel {
     }
     fn set_mark(&mut self, _fd: RawFd, _mark: u32) {}
     fn set_tos(&mut self, _fd: RawFd, _tos: u8) {}
+    fn silence(&mut self, _fd: RawFd) {}
     fn local_address(&mut self, fd: RawFd) -> Option<SocketAddr> {
         self.net.borrow().socks.get(&fd).map(|s| s.address)
     }

@@ -30,6 +30,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::AcqRel;
 
+use super::gate::{self, Entered, Gate};
 use super::local::{Local, Owner};
 use super::outcome::{Cause, StageReached};
 use super::passwords::Job;
@@ -346,9 +347,11 @@ impl Txn {
 // ---------------------------------------------------------------- opening
 
 /// A connection of `bind` begins its session here; its places are taken already.
-pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: Option<SocketAddr>) {
+pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, entered: Entered) {
     let spec = local.config.bind(bind);
-    let (frontend, accept_proxy) = (spec.frontend, spec.accept_proxy);
+    let frontend = spec.frontend;
+    let accept_proxy = spec.accept_proxy || entered.expect_proxy;
+    let peer = entered.peer;
     let now = local.now;
     let nowhere = SockKey(Key {
         index: 0,
@@ -381,7 +384,7 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: O
         partial: Vec::new(),
         carry: None,
         txn: None,
-        vars: Vec::new(),
+        vars: entered.vars,
         received_proxy: false,
         backend: None,
         server: None,
@@ -413,9 +416,20 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: O
         s.ends.1 = s.dst;
     }
     s.log_connect(local, io);
+    if !accept_proxy && !s.admitted(local, io) {
+        drop(s);
+        end_at_once(local, io, &place);
+        return;
+    }
     s.reading = true;
     io.push(Op::Recv { sock: client });
     s.rearm(local);
+}
+
+/// A session that a rule refused before a byte was read.
+fn end_at_once(local: &mut Local, io: &mut dyn Io, place: &Place) {
+    let mut s = place.borrow_mut();
+    s.run(local, io, |s, _, _, _| s.over = true);
 }
 
 // ---------------------------------------------------------------- completions
@@ -532,6 +546,13 @@ impl Session {
                 unreachable!("listeners have owners of their own")
             }
         }
+    }
+
+    /// `tcp-request session`: whether the session goes on.
+    fn admitted(&mut self, local: &mut Local, io: &mut dyn Io) -> bool {
+        let (bind, client, dst) = (self.bind, self.client, self.dst);
+        let gate = gate::session(local, io, bind, client, &mut self.src, dst, &mut self.vars);
+        gate == Gate::Pass
     }
 
     fn enter(&mut self, stage: Stage, now: Tick) {

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
 use super::local::{Local, Owner, Timer};
-use super::{http, tcp};
+use super::{gate, http, tcp};
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
 use crate::config::http::{Http, Switch, SwitchTo};
@@ -253,9 +253,12 @@ pub fn on_acceptable(local: &mut Local, io: &mut dyn Io, index: u32) {
 /// A connection begins its session, in the mode of its frontend.
 fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: Option<SocketAddr>) {
     let frontend = local.config.bind(bind).frontend;
+    let Some(entered) = gate::connection(local, io, bind, fd, peer) else {
+        return;
+    };
     match local.config.frontend(frontend).mode {
-        Mode::Tcp => tcp::open(local, io, bind, fd, peer),
-        Mode::Http => http::open(local, io, bind, fd, peer),
+        Mode::Tcp => tcp::open(local, io, bind, fd, entered),
+        Mode::Http => http::open(local, io, bind, fd, entered),
     }
 }
 

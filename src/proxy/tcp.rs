@@ -14,6 +14,7 @@
 mod ending;
 mod half;
 mod header;
+mod inspect;
 mod line;
 mod reach;
 mod time;
@@ -23,13 +24,16 @@ use std::os::fd::RawFd;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use super::connect::{self, Ends};
+use super::gate::{Entered, Held};
 use super::local::{Local, Owner, Timer};
 use super::outcome::{Cause, StageReached, letters};
 use crate::backend::{self, Ask, Choice, Queue, Ticket};
 use crate::base::slots::Key;
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
-use crate::config::{BackendId, BindId, FrontendId, LogFormat, ProxyProtocol, ServerId, Splice};
+use crate::config::{
+    BackendId, BindId, FrontendId, LogFormat, ProxyId, ProxyProtocol, ServerId, Splice,
+};
 use crate::io::buf::Buf;
 use crate::io::engine::Io;
 use crate::io::kernel::Errno;
@@ -67,6 +71,8 @@ const HEADER_MAX: usize = proxy_header::V2_MAX;
 enum Stage {
     /// Waits for the PROXY header.
     Header,
+    /// Content rules hold the client's first bytes.
+    Inspect,
     Queue,
     Connect,
     /// Before the next attempt on the same server.
@@ -101,6 +107,8 @@ struct Half {
     counted: u64,
     /// Read before the other side was connected.
     early: Option<Buf>,
+    /// A receive goes on while `early` is held: content rules passed it at the end of their delay.
+    holds: bool,
 }
 
 impl Half {
@@ -116,6 +124,7 @@ impl Half {
             bytes: 0,
             counted: 0,
             early: None,
+            holds: false,
         }
     }
 }
@@ -171,14 +180,22 @@ pub struct Relay {
     counted: bool,
     /// The client broke the connection: the server sees the same (as haproxy does; not the other way round).
     broke: bool,
+    /// What rules learned; whose content rules look at the client's bytes; since when at the server's, and that they
+    /// passed them.
+    held: Option<Box<Held>>,
+    inspected: Option<ProxyId>,
+    answer_since: Option<Tick>,
+    response_passed: bool,
 }
 
 // ---------------------------------------------------------------- opening
 
 /// A connection of `bind` begins its session here; its places are taken already.
-pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: Option<SocketAddr>) {
+pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, entered: Entered) {
     let spec = local.config.bind(bind);
-    let (frontend_id, accept_proxy) = (spec.frontend, spec.accept_proxy);
+    let frontend_id = spec.frontend;
+    let accept_proxy = spec.accept_proxy || entered.expect_proxy;
+    let peer = entered.peer;
     let frontend = local.config.frontend(frontend_id);
     let (splice_up, splice_down) = splice_modes(local, frontend_id, frontend.default_backend);
     let now = local.now;
@@ -222,6 +239,15 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: O
         sending_header: false,
         counted: false,
         broke: false,
+        held: (!entered.vars.is_empty()).then(|| {
+            Box::new(Held {
+                vars: entered.vars,
+                ..Held::default()
+            })
+        }),
+        inspected: None,
+        answer_since: None,
+        response_passed: false,
     };
     let Ok(key) = local.relays.insert(relay) else {
         refuse(local, io, bind, fd);
@@ -248,7 +274,7 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, peer: O
     relay.up.flow = Flow::Reading;
     io.push(Op::Recv { sock: client });
     if !accept_proxy {
-        choose(local, io, key);
+        inspect::begin(local, io, key);
     } else {
         rearm(local, key);
     }

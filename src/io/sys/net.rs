@@ -285,6 +285,17 @@ pub fn set_mark(fd: RawFd, mark: u32) {
     let _ = set(fd, libc::SOL_SOCKET, libc::SO_MARK, &mark);
 }
 
+/// Packets of a socket die at the first router, and a close sends a reset that nobody hears.
+pub fn drop_silently(fd: RawFd) {
+    let _ = set(fd, libc::IPPROTO_IP, libc::IP_TTL, &1i32);
+    let _ = set(fd, libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, &1i32);
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    let _ = set(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+}
+
 /// Type of service, or traffic class in IPv6; each family takes its own option and refuses the other.
 pub fn set_tos(fd: RawFd, tos: u8) {
     let tos = i32::from(tos);

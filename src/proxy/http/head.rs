@@ -49,6 +49,11 @@ impl Session {
                 self.partial = Vec::new();
                 buf.consume(used - before);
                 t.any = !buf.is_empty();
+                if !self.admitted(local, io) {
+                    io.give_buf(buf);
+                    self.over = true;
+                    return;
+                }
                 self.enter(Stage::Idle, local.now);
                 if buf.is_empty() {
                     io.give_buf(buf);

@@ -11,7 +11,7 @@ pub fn kill(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause) {
         return;
     };
     let reached = match relay.stage {
-        Stage::Header => StageReached::Request,
+        Stage::Header | Stage::Inspect => StageReached::Request,
         Stage::Queue => StageReached::Queue,
         Stage::Connect | Stage::Pause => StageReached::Connect,
         Stage::Relay => StageReached::Data,
@@ -29,6 +29,7 @@ pub fn stage_name(local: &Local, key: Key) -> &'static str {
     match local.relays.get(key).map(|r| r.stage) {
         None => "gone",
         Some(Stage::Header) => "header",
+        Some(Stage::Inspect) => "inspect",
         Some(Stage::Queue) => "queue",
         Some(Stage::Connect) => "connect",
         Some(Stage::Pause) => "pause",

@@ -8,6 +8,9 @@ use super::*;
 /// Waits for more to read.
 pub(super) fn start_reading(half: &mut Half, io: &mut dyn Io, sock: SockKey) {
     half.flow = Flow::Reading;
+    if half.holds {
+        return;
+    }
     if half.splicing {
         io.push(Op::Fill {
             sock,
@@ -29,6 +32,7 @@ pub(super) fn on_received(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir
         return;
     }
     let half = relay.half(dir);
+    half.holds = false;
     half.bytes += buf.len() as u64;
     half.streak = if full {
         half.streak.saturating_add(1)
@@ -36,12 +40,34 @@ pub(super) fn on_received(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir
         0
     };
     let flush = half.bytes - half.counted >= FLUSH_BYTES;
-    if relay.holds_back(dir) {
-        // Not connected yet: held, and nothing more is read until it is.
-        relay.up.early = Some(buf);
-        relay.up.flow = Flow::Idle;
+    if relay.stage == Stage::Inspect && dir == Dir::Up {
+        inspect::on_bytes(local, io, key, buf);
         return;
     }
+    if relay.holds_back(dir) || relay.half(dir).flow == Flow::Writing {
+        // Not connected yet, or still sending what came before: held, and nothing more is read until then.
+        let early = match relay.up.early.take() {
+            Some(before) => {
+                let both = [before.bytes(), buf.bytes()].concat();
+                io.give_buf(before);
+                io.give_buf(buf);
+                Buf::of(&both)
+            }
+            None => buf,
+        };
+        relay.up.early = Some(early);
+        if relay.up.flow != Flow::Writing {
+            relay.up.flow = Flow::Idle;
+        }
+        return;
+    }
+    if dir == Dir::Down && inspect::holds_down(local, key) {
+        if inspect::on_answer(local, io, key, Some(buf)) {
+            pass_answer(local, io, key);
+        }
+        return;
+    }
+    let relay = local.relays.get_mut(key).expect("looked up by on_done");
     let sink = relay.sink(dir).expect("connected");
     relay.half(dir).flow = Flow::Writing;
     relay.write_begins(dir, now);
@@ -49,6 +75,26 @@ pub(super) fn on_received(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir
     if flush {
         flush_bytes(local, key);
     }
+}
+
+/// The server's first bytes passed their rules.
+pub(super) fn pass_answer(local: &mut Local, io: &mut dyn Io, key: Key) {
+    let now = local.now;
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    let held = relay.held.get_or_insert_default();
+    let bytes = std::mem::take(&mut held.bytes);
+    if bytes.is_empty() {
+        if let (false, Some(sock)) = (relay.down.eof, relay.server_sock) {
+            start_reading(&mut relay.down, io, sock);
+        }
+        return;
+    }
+    relay.down.flow = Flow::Writing;
+    relay.write_begins(Dir::Down, now);
+    io.push(Op::Send {
+        sock: relay.client,
+        buf: Buf::of(&bytes),
+    });
 }
 
 pub(super) fn on_sent(
@@ -84,6 +130,10 @@ pub(super) fn on_sent(
     }
     let (source, sink) = (relay.source(dir), relay.sink(dir));
     let half = relay.half(dir);
+    if let (Some(buf), Some(sock)) = (half.early.take(), sink) {
+        io.push(Op::Send { sock, buf });
+        return;
+    }
     if half.eof {
         half.flow = Flow::Done;
         if let Some(sink) = sink {
@@ -233,6 +283,27 @@ pub(super) fn on_eof(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir) {
     let relay = local.relays.get_mut(key).expect("looked up by on_done");
     let stage = relay.stage;
     relay.half(dir).eof = true;
+    relay.half(dir).holds = false;
+    if stage == Stage::Inspect && dir == Dir::Up {
+        relay.up.flow = Flow::Idle;
+        inspect::on_complete(local, io, key);
+        return;
+    }
+    if relay.half(dir).flow == Flow::Writing {
+        // Passed on once what is being sent is delivered.
+        return;
+    }
+    if dir == Dir::Down && inspect::holds_down(local, key) {
+        if !inspect::on_answer(local, io, key, None) {
+            return;
+        }
+        pass_answer(local, io, key);
+        let relay = local.relays.get(key).expect("driven while alive");
+        if relay.down.flow == Flow::Writing {
+            return;
+        }
+    }
+    let relay = local.relays.get_mut(key).expect("looked up by on_done");
     if !relay.holds_back(dir) {
         relay.half(dir).flow = Flow::Done;
         if let Some(sink) = relay.sink(dir) {
@@ -262,7 +333,7 @@ pub(super) fn on_eof(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir) {
                 finish(local, io, key, Cause::Client, reached);
             }
         }
-        Stage::Relay => {}
+        Stage::Inspect | Stage::Relay => {}
     }
 }
 

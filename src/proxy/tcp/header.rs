@@ -27,7 +27,7 @@ pub(super) fn on_header_bytes(local: &mut Local, io: &mut dyn Io, key: Key, mut 
                 relay.up.early = Some(buf);
                 relay.up.flow = Flow::Idle;
             }
-            choose(local, io, key);
+            inspect::begin(local, io, key);
         }
         Ok(proxy_header::Parse::Partial) => {
             io.give_buf(buf);

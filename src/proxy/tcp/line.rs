@@ -7,7 +7,7 @@ use crate::config::{Config, Level};
 use crate::io::op::Target;
 use crate::lang::logformat::LogFormat as Format;
 use crate::lang::sample::Value;
-use crate::lang::subject::{Fact, LogCount, Subject};
+use crate::lang::subject::{Fact, LogCount, Subject, VarId};
 use crate::observe::log::line;
 use crate::proxy::place::Place;
 
@@ -39,6 +39,17 @@ impl Subject for View<'_> {
     }
     fn server_named(&self, backend: Option<&[u8]>, name: &[u8]) -> Option<u32> {
         self.place.server_named(backend, name)
+    }
+    fn var(&self, id: VarId) -> Option<Value<'_>> {
+        let mut vars = self.relay.held.as_ref()?.vars.iter();
+        vars.find(|(known, _)| *known == id)
+            .map(|(_, v)| v.borrow())
+    }
+    fn request_capture(&self, index: usize) -> Option<&[u8]> {
+        self.relay.held.as_ref()?.captures[0].get(index)?.as_deref()
+    }
+    fn response_capture(&self, index: usize) -> Option<&[u8]> {
+        self.relay.held.as_ref()?.captures[1].get(index)?.as_deref()
     }
     fn captures(&self) -> (usize, usize) {
         let config = &self.place.local.config;

@@ -4,7 +4,8 @@ use super::*;
 use crate::config::http::SwitchTo;
 use crate::lang::acl::First;
 use crate::lang::sample::{Arena, Value};
-use crate::lang::subject::{Fact, Subject};
+use crate::lang::subject::{Bytes, Fact, Subject, VarId};
+use crate::proxy::gate;
 use crate::proxy::place::Place;
 
 /// Lets `use_backend` choose, once: whoever comes back from a queue or a failed connect keeps the backend.
@@ -39,6 +40,19 @@ impl Subject for View<'_> {
     }
     fn dst(&self) -> Option<SocketAddr> {
         self.relay.local
+    }
+    fn request_bytes(&self) -> Option<Bytes<'_>> {
+        // What content rules waited for, or what came by itself: it decides as it is.
+        Some(Bytes {
+            bytes: self.relay.up.early.as_ref().map_or(&[], Buf::bytes),
+            complete: true,
+            announced: None,
+        })
+    }
+    fn var(&self, id: VarId) -> Option<Value<'_>> {
+        let mut vars = self.relay.held.as_ref()?.vars.iter();
+        vars.find(|(known, _)| *known == id)
+            .map(|(_, v)| v.borrow())
     }
     fn fact(&self, fact: Fact) -> Option<Value<'_>> {
         let local = self.place.local;
@@ -90,6 +104,13 @@ pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
     if !relay.counted {
         relay.counted = true;
         count_backend(local, backend_id);
+        let own = local.config.backend(backend_id).proxy;
+        let relay = local.relays.get(key).expect("driven while alive");
+        let front = local.config.frontend(relay.frontend).proxy;
+        if own != front && !gate::content(local, own, gate::List::Request).0.is_empty() {
+            inspect::look_at(local, io, key, own);
+            return;
+        }
     }
     let relay = local.relays.get_mut(key).expect("driven while alive");
     let backend = local.config.backend(backend_id);

@@ -15,6 +15,16 @@ pub(super) fn deadline(local: &Local, key: Key) -> (Tick, Cause, StageReached) {
             Cause::ClientTimeout,
             StageReached::Request,
         ),
+        Stage::Inspect => {
+            let held = relay.held.as_ref();
+            let until = held.and_then(|h| h.until).unwrap_or(Tick::NEVER);
+            let silence = relay.client_rx.after(client_ms);
+            if until <= silence {
+                (until, Cause::Normal, StageReached::Request)
+            } else {
+                (silence, Cause::ClientTimeout, StageReached::Request)
+            }
+        }
         Stage::Queue => {
             let ms = backend.and_then(|b| b.timeout_queue_ms);
             (
@@ -88,6 +98,13 @@ pub(super) fn deadline(local: &Local, key: Key) -> (Tick, Cause, StageReached) {
                 server,
                 Cause::ServerTimeout,
             );
+            let waits = relay.held.as_ref().and_then(|h| h.until);
+            if let (Some(until), Some(_), false) =
+                (waits, relay.answer_since, relay.response_passed)
+                && until < best.0
+            {
+                best = (until, Cause::Normal, StageReached::Data);
+            }
             if relay.down.eof && best.1 == Cause::ClientTimeout && relay.down.flow == Flow::Writing
             {
                 best.2 = StageReached::Last;
@@ -126,6 +143,9 @@ pub fn on_timer(local: &mut Local, io: &mut dyn Io, key: Key) {
     }
     let relay = local.relays.get(key).expect("looked up above");
     match relay.stage {
+        Stage::Inspect if cause == Cause::Normal => inspect::on_complete(local, io, key),
+        Stage::Relay if cause == Cause::Normal => answer_waited(local, io, key),
+        Stage::Inspect => finish(local, io, key, cause, reached),
         Stage::Pause => retry(local, io, key),
         Stage::Connect => connect_failed(local, io, key, Cause::ServerTimeout, true),
         Stage::Header => header_failed(
@@ -135,5 +155,12 @@ pub fn on_timer(local: &mut Local, io: &mut dyn Io, key: Key) {
             "Timeout while waiting for PROXY protocol header",
         ),
         Stage::Queue | Stage::Relay => finish(local, io, key, cause, reached),
+    }
+}
+
+/// `tcp-response inspect-delay` is over: what came decides.
+fn answer_waited(local: &mut Local, io: &mut dyn Io, key: Key) {
+    if inspect::on_answer(local, io, key, None) {
+        pass_answer(local, io, key);
     }
 }
