@@ -241,7 +241,6 @@ pub(super) static PROXY: &[Known] = &[
     k("force-be-switch", 0, Rules),
     k("guid", 0, Any),
     k("http-check", 0, Rules),
-    k("http-error", 0, HttpQuiet),
     k("load-server-state-from-file", 0, Any),
     k("log-steps", 0, Any),
     k("max-keep-alive-queue", 0, HttpQuiet),

@@ -5,10 +5,15 @@ use std::sync::Arc;
 
 use super::http::{Page, Pages};
 use super::keyword::{B, D, F, HTTP_ERRORS, Keyword, L, MANY, Sections};
+use super::language::Names;
+use super::model::{Config, ProxyId};
 use super::raw::{ProxyRaw, Raw};
 use super::words::{Args, Cx, Said};
 use crate::lang::diag::{Form, did_you_mean, nearest};
+use crate::lang::expr;
 use crate::lang::lexer::Word;
+use crate::lang::rules::reply::ReplyFor;
+use crate::lang::rules::{Reply, ReplyBody};
 use crate::lang::source::Span;
 use crate::proto::http::Head;
 use crate::proto::page;
@@ -43,6 +48,8 @@ impl Group {
 #[derive(Debug, Clone)]
 pub(super) enum PageLine {
     Own(u16, Page),
+    /// `http-error status … default-errorfiles`: what came before does not count.
+    Reset(u16),
     /// `errorfiles`: all of a group, or these.
     Of {
         group: Word,
@@ -95,6 +102,12 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         "a redirect by 303 instead of an error page",
         |p, a| location(p, a, 303),
     ),
+    kw(
+        "http-error",
+        "status <status> [content-type <type>] [<body>] [hdr <name> <format>]…",
+        "an answer made for each request instead of an error page",
+        http_error,
+    ),
 ];
 
 /// In `http-errors`.
@@ -116,13 +129,8 @@ fn status(args: &mut Args<'_, '_>, word: &Word) -> Result<u16, Said> {
     let text = word.text();
     let status = text.parse().ok().filter(|&s| page::page(s).is_some());
     status.ok_or(()).map_err(|()| {
-        let all: Vec<String> = page::statuses().map(|s| s.to_string()).collect();
         let what = format!("{} : status code '{text}' not handled.", args.name);
-        args.fail_help(
-            word.span,
-            what,
-            format!("pages exist for {}", all.join(" ")),
-        )
+        args.fail_help(word.span, what, known())
     })
 }
 
@@ -194,6 +202,49 @@ fn error_files(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said
     Ok(())
 }
 
+fn http_error(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    let (words, at) = (args.rest(), args.head);
+    let read = |cx: &mut expr::Cx<'_>| Reply::parse(words, ReplyFor::Error, at, cx);
+    let (reply, taken) = args.cx.language(Form::Parsing, "http-error : ", read)?;
+    let status = reply.status;
+    let word_behind = |name: &[u8]| {
+        let at = words[..taken].iter().position(|w| w.bytes == name)?;
+        words.get(at + 1)
+    };
+    let Some(code) = word_behind(b"status").filter(|_| status > 0) else {
+        let end = args.end();
+        return Err(args.fail(
+            end,
+            "http-error : expects at least a <status> as arguments.",
+        ));
+    };
+    if let Some(extra) = words.get(taken) {
+        let text = format!("http-error : unknown keyword '{}'.", extra.text());
+        return Err(args.fail(extra.span, text));
+    }
+    if page::page(status).is_none() {
+        let text = format!("http-error: status code '{status}' not handled.");
+        return Err(args.fail_help(code.span, text, known()));
+    }
+    let line = match reply.body {
+        ReplyBody::Page => PageLine::Reset(status),
+        ReplyBody::Raw(file) => PageLine::Own(status, Page::Raw(file)),
+        ReplyBody::Section(_) => PageLine::Of {
+            group: word_behind(b"errorfiles").unwrap_or(code).clone(),
+            only: vec![(status, code.span)],
+        },
+        _ => PageLine::Own(status, Page::Reply(Box::new(reply))),
+    };
+    proxy.set.pages.push(line);
+    Ok(())
+}
+
+/// The statuses that have pages, for messages.
+fn known() -> String {
+    let all: Vec<String> = page::statuses().map(|s| s.to_string()).collect();
+    format!("pages exist for {}", all.join(" "))
+}
+
 /// The pages in force for a section, its groups looked up.
 pub(super) fn resolve(section: &ProxyRaw, raw: &Raw, cx: &mut Cx<'_>) -> Pages {
     let mut out = Pages::default();
@@ -202,6 +253,10 @@ pub(super) fn resolve(section: &ProxyRaw, raw: &Raw, cx: &mut Cx<'_>) -> Pages {
         let (group, only) = match line {
             PageLine::Own(status, page) => {
                 set(&mut out.by_status, *status, page);
+                continue;
+            }
+            PageLine::Reset(status) => {
+                out.by_status.retain(|(s, _)| s != status);
                 continue;
             }
             PageLine::Of { group, only } => (group, only),
@@ -238,4 +293,23 @@ pub(super) fn resolve(section: &ProxyRaw, raw: &Raw, cx: &mut Cx<'_>) -> Pages {
 fn set(pages: &mut Vec<(u16, Page)>, status: u16, page: &Page) {
     pages.retain(|(s, _)| *s != status);
     pages.push((status, page.clone()));
+}
+
+/// Settles the names in replies of proxy `id`.
+pub(super) fn settle(section: &ProxyRaw, id: ProxyId, out: &mut Config, cx: &mut Cx<'_>) {
+    let mut pages = std::mem::take(&mut out.proxies[id.index()].http.pages);
+    let names = Names {
+        config: out,
+        proxy: id,
+        acls: Some(&section.acls),
+        groups: &[],
+    };
+    for (_, page) in &mut pages.by_status {
+        let Page::Reply(reply) = page else { continue };
+        if let Err(text) = reply.settle(&names) {
+            let text = format!("'http-error' : {text}");
+            let _: Said = cx.alert_as(Form::Late, section.span, text);
+        }
+    }
+    out.proxies[id.index()].http.pages = pages;
 }

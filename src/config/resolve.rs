@@ -11,6 +11,7 @@ use super::load::LoadInputs;
 use super::logging;
 use super::model::*;
 use super::options;
+use super::pages;
 use super::proxy;
 use super::raw::*;
 use super::rule_resolve;
@@ -65,7 +66,7 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
             description: section.description.clone(),
             http: super::http::Http {
                 stats: super::stats_page::resolve(section, &out.global, cx),
-                pages: super::pages::resolve(section, raw, cx),
+                pages: pages::resolve(section, raw, cx),
                 abort_on_close: section.set.options.abortonclose != Some(false),
                 ..persistence(section, cx)
             },
@@ -89,6 +90,7 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
     for (section, id) in sections.iter().zip(0..) {
         logging::resolve(section, ProxyId(id), &mut out, cx);
         http_options::resolve(section, ProxyId(id), &mut out, cx);
+        pages::settle(section, ProxyId(id), &mut out, cx);
         balance::resolve(section, ProxyId(id), &mut out, cx);
         rule_resolve::resolve(section, ProxyId(id), raw, &mut out, cx);
     }

@@ -111,6 +111,32 @@ fn with_empty_files_in_place_of_pages() {
 }
 
 #[test]
+fn with_answers_made_for_each_request() {
+    let made = " http-error status 503 content-type text/plain lf-string \"%[src] %[path] %[req.hdr(host)]\" \
+                hdr X-A b%[src] hdr X-Empty %[req.hdr(nope)] hdr X-A %[method]\n";
+    answers(made, "");
+    let empty = " http-error status 503 hdr a b\n http-error status 200\n http-error status 400\n";
+    answers(empty, "");
+    let folder = TempDir::new();
+    let file = folder.write("page.http", "HTTP/1.1 404 Yes\nContent-Length: 4\n\nbody");
+    let text = folder.write("text", "HTTP/1.1 404 Yes\n");
+    let group = format!("http-errors group\n errorfile 200 {file}\n");
+    answers(
+        &format!(
+            " errorloc 503 /a\n http-error status 503 default-errorfiles\n \
+             http-error status 200 errorfiles group\n"
+        ),
+        &group,
+    );
+    answers(
+        &format!(
+            " http-error status 200 content-type a/b file {text}\n http-error status 503 errorfile {file}\n"
+        ),
+        "",
+    );
+}
+
+#[test]
 fn a_page_of_the_backend_counts_first() {
     same(|side: &Side| {
         let body = " errorloc 503 /front\n errorloc 502 /front\n default_backend b\n\

@@ -9,6 +9,7 @@ use crate::lang::lexer::Word;
 use crate::lang::logformat::LogFormat;
 use crate::lang::source::Span;
 use crate::lang::value;
+use crate::proto::http::Head;
 use crate::proto::page;
 
 /// An answer of our own.
@@ -52,6 +53,8 @@ pub enum ReplyFor {
     Tarpit,
     /// 200, or any other from 200 to 599.
     Return,
+    /// `http-error`: none before it is written, then one that has a page.
+    Error,
 }
 
 impl ReplyFor {
@@ -61,9 +64,13 @@ impl ReplyFor {
             Self::DenyResponse => 502,
             Self::Tarpit => 500,
             Self::Return => 200,
+            Self::Error => 0,
         }
     }
 }
+
+/// Headers that say how a body is framed: the sender writes them.
+const OF_THE_BODY: [&[u8]; 3] = [b"content-length", b"content-type", b"transfer-encoding"];
 
 /// The argument that said what the body is.
 enum Body<'a> {
@@ -106,6 +113,8 @@ impl Reply {
         let mut content_type: Option<&Word> = None;
         let mut body: Option<Body<'_>> = None;
         let mut headers = Vec::new();
+        // Without a word of its own, or only `deny_status`, a denial is a page.
+        let mut page = what != ReplyFor::Return && what != ReplyFor::Error;
         let mut next = 0;
         while let Some(word) = words.get(next) {
             let text = word.text();
@@ -118,6 +127,7 @@ impl Reply {
             let mut taken = 2;
             let chosen = match &*text {
                 "status" | "deny_status" => {
+                    page &= text == "deny_status";
                     status = Some(read_status(argument("status_code")?)?);
                     None
                 }
@@ -148,7 +158,16 @@ impl Reply {
                         let text = "'hdr' expects <name> and <value> as arguments";
                         return Err(Fault::wrong(word.span, text));
                     };
-                    headers.push((header_name(name)?, LogFormat::parse(value, cx)?));
+                    page = false;
+                    let value = LogFormat::parse(value, cx)?;
+                    let field = header_name(name)?;
+                    if OF_THE_BODY.contains(&&*field) {
+                        let text =
+                            format!("header '{}' always ignored by the http reply.", name.text());
+                        cx.warnings.push((name.span, text, None));
+                    } else {
+                        headers.push((field, value));
+                    }
                     None
                 }
                 _ => break,
@@ -165,20 +184,29 @@ impl Reply {
             }
             next += taken;
         }
-        let reply = Self::build(what, status, content_type, body, headers, at, cx)?;
+        if page && body.is_none() {
+            body = Some(Body::DefaultPages);
+        }
+        let code = status.map_or(what.status(), |s| s.0);
+        let reply = Self::build(
+            (code, status.map_or(at, |s| s.1)),
+            content_type,
+            body,
+            headers,
+            at,
+            cx,
+        )?;
         Ok((reply, next))
     }
 
     fn build(
-        what: ReplyFor,
-        status: Option<(u16, Span)>,
+        (code, status): (u16, Span),
         content_type: Option<&Word>,
         body: Option<Body<'_>>,
-        headers: Vec<(Box<[u8]>, LogFormat)>,
+        mut headers: Vec<(Box<[u8]>, LogFormat)>,
         at: Span,
         cx: &mut Cx<'_>,
     ) -> Result<Self, Fault> {
-        let code = status.map_or(what.status(), |s| s.0);
         let typed = |what: &str, word: &Word| match content_type {
             Some(given) => Ok(given.bytes.clone().into()),
             None => Err(Fault::wrong(
@@ -190,26 +218,27 @@ impl Reply {
         let body = match body {
             None => {
                 unused = Some("neither errorfile nor payload defined");
-                // A denial without a body of its own is a page; `return` then has none.
-                if what == ReplyFor::Return {
-                    ReplyBody::Empty
-                } else {
-                    ReplyBody::Page
-                }
+                ReplyBody::Empty
             }
             Some(Body::DefaultPages) => {
                 unused = Some("used with an errorfile");
-                paged(code, status, "default-errorfiles", at)?;
+                paged(code, status, "default-errorfiles")?;
                 ReplyBody::Page
             }
             Some(Body::Section(name)) => {
                 unused = Some("used with an errorfile");
-                paged(code, status, "errorfiles", at)?;
+                paged(code, status, "errorfiles")?;
                 ReplyBody::Section(name.text().into())
             }
             Some(Body::Raw(file)) => {
                 unused = Some("used with an errorfile");
-                ReplyBody::Raw(read_file(file, cx)?.into())
+                let bytes = read_file(file, cx)?;
+                if !bytes.is_empty() {
+                    page::read_file(&bytes, &mut Head::default()).map_err(|why| {
+                        Fault::wrong(file.span, format!("'{}': {why}", file.text()))
+                    })?;
+                }
+                ReplyBody::Raw(bytes.into())
             }
             Some(Body::Text(text)) => {
                 if text.bytes.is_empty() {
@@ -255,6 +284,15 @@ impl Reply {
             );
             cx.warnings.push((given.span, text, None));
         }
+        if matches!(
+            body,
+            ReplyBody::Page | ReplyBody::Raw(_) | ReplyBody::Section(_)
+        ) && !headers.is_empty()
+        {
+            headers.clear();
+            let text = "hdr parameters ignored by the http reply when used with an errorfile.";
+            cx.warnings.push((at, text.to_owned(), None));
+        }
         Ok(Self {
             status: code,
             body,
@@ -262,7 +300,11 @@ impl Reply {
         })
     }
 
-    pub(super) fn settle(&mut self, names: &dyn Settle) -> Result<(), String> {
+    /// Settles references to names.
+    ///
+    /// # Errors
+    /// haproxy's message about a name that does not exist.
+    pub fn settle(&mut self, names: &dyn Settle) -> Result<(), String> {
         for (_, value) in &mut self.headers {
             value.settle(names)?;
         }
@@ -294,12 +336,12 @@ impl Reply {
 }
 
 /// Only statuses that have a page can be asked from a list of pages.
-fn paged(code: u16, status: Option<(u16, Span)>, word: &str, at: Span) -> Result<(), Fault> {
-    if page::page(code).is_some() || page::statuses().any(|known| known == code) {
+fn paged(code: u16, status: Span, word: &str) -> Result<(), Fault> {
+    if page::page(code).is_some() {
         return Ok(());
     }
     let text = format!("status code '{code}' not handled by default with '{word}' argument.");
-    Err(Fault::wrong(status.map_or(at, |s| s.1), text))
+    Err(Fault::wrong(status, text))
 }
 
 fn read_status(word: &Word) -> Result<(u16, Span), Fault> {
@@ -337,5 +379,69 @@ pub(super) fn header_name(word: &Word) -> Result<Box<[u8]>, Fault> {
                 None => fault,
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{with_cx, words};
+    use super::*;
+
+    fn read(what: ReplyFor, line: &str) -> (Reply, Vec<String>) {
+        let words = words(line);
+        let at = words
+            .first()
+            .map_or_else(|| super::super::fixture::words("x")[0].span, |w| w.span);
+        let (reply, warnings) = with_cx(|cx| Reply::parse(&words, what, at, cx));
+        (reply.unwrap().0, warnings)
+    }
+
+    /// As haproxy 2.6 answers them.
+    #[test]
+    fn only_a_denial_without_words_of_its_own_is_a_page() {
+        let body = |what, line: &str| {
+            let (reply, _) = read(what, line);
+            let body = match reply.body {
+                ReplyBody::Page => "page",
+                ReplyBody::Empty => "empty",
+                _ => "other",
+            };
+            (reply.status, body)
+        };
+        let deny = ReplyFor::DenyRequest;
+        assert_eq!(body(deny, ""), (403, "page"));
+        assert_eq!(body(deny, "deny_status 429"), (429, "page"));
+        assert_eq!(body(deny, "status 404"), (404, "empty"));
+        assert_eq!(body(deny, "status 599"), (599, "empty"));
+        assert_eq!(body(deny, "hdr a b"), (403, "empty"));
+        assert_eq!(body(deny, "default-errorfiles status 404"), (404, "page"));
+        assert_eq!(body(ReplyFor::Tarpit, ""), (500, "page"));
+        assert_eq!(body(ReplyFor::Tarpit, "hdr a b"), (500, "empty"));
+        assert_eq!(body(ReplyFor::Return, ""), (200, "empty"));
+        assert_eq!(body(ReplyFor::Error, "status 501"), (501, "empty"));
+    }
+
+    #[test]
+    fn headers_that_would_not_be_sent_are_warned_of() {
+        let warned = |line: &str| {
+            let (reply, warnings) = read(ReplyFor::Return, line);
+            (reply.headers.len(), warnings)
+        };
+        let (kept, warnings) =
+            warned("hdr Transfer-Encoding a hdr content-type b hdr connection x");
+        assert_eq!(kept, 1);
+        assert_eq!(
+            warnings,
+            [
+                "header 'Transfer-Encoding' always ignored by the http reply.",
+                "header 'content-type' always ignored by the http reply."
+            ]
+        );
+        let (kept, warnings) = warned("status 404 default-errorfiles hdr a b");
+        assert_eq!(kept, 0);
+        assert_eq!(
+            warnings,
+            ["hdr parameters ignored by the http reply when used with an errorfile."]
+        );
     }
 }
