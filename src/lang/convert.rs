@@ -20,6 +20,7 @@ mod fix;
 mod forwarded;
 mod hash;
 mod json;
+mod mqtt;
 mod number;
 mod protobuf;
 mod state;
@@ -61,6 +62,7 @@ enum Op {
     Forwarded(forwarded::Op),
     Hash(hash::Op),
     Json(json::Op),
+    Mqtt(mqtt::Op),
     Number(number::Op),
     Protobuf(protobuf::Op),
     State(state::Op),
@@ -132,6 +134,7 @@ impl Converter {
             Op::Fix(op) => op.apply(value.binary(arena)),
             Op::Hash(op) => op.apply(value.binary(arena), eval),
             Op::Json(op) => op.apply(value.binary(arena), eval),
+            Op::Mqtt(op) => op.apply(value.binary(arena), eval),
             Op::Number(op) => op.apply(value, eval),
             Op::Protobuf(op) => op.apply(value.binary(arena)),
             Op::State(op) => op.apply(value, eval),

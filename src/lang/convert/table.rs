@@ -2,7 +2,8 @@
 
 use super::args::{ArgKind, Args};
 use super::{
-    Op, address, cipher, codec, fix, forwarded, hash, json, number, protobuf, state, text, time,
+    Op, address, cipher, codec, fix, forwarded, hash, json, mqtt, number, protobuf, state, text,
+    time,
 };
 use crate::lang::expr::Fault;
 use crate::lang::sample::Kind;
@@ -89,6 +90,8 @@ table! {
     "ltime" Int Str 1 [S, I] time::ltime;
     "ltrim" Str Str 1 [S] text::ltrim;
     "mod" Int Int 1 [S] number::modulo;
+    "mqtt_field_value" Bin Str 2 [S, S] mqtt::field_value;
+    "mqtt_is_valid" Bin Bool 0 [] mqtt::is_valid;
     "ms_ltime" Int Str 1 [S, I] time::ms_ltime;
     "ms_utime" Int Str 1 [S, I] time::ms_utime;
     "mul" Int Int 1 [S] number::mul;
@@ -145,8 +148,6 @@ const LATER: &[&str] = &[
     "in_table",
     "jwt_verify_cert",
     "map",
-    "mqtt_field_value",
-    "mqtt_is_valid",
     "x509_v_err_str",
 ];
 const LATER_FAMILIES: &[&str] = &[
