@@ -12,7 +12,9 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-pub use chunk::{ChunkDecoder, Run, SIZE_LINE_MAX, Step, write_chunk_header, write_last_chunk};
+pub use chunk::{
+    ChunkDecoder, Run, SIZE_LINE_MAX, Step, check_chunks, write_chunk_header, write_last_chunk,
+};
 pub use encode::{
     Peer, set_connection, standard_reason, strip_connection, write_request, write_response,
 };

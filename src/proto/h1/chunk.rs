@@ -345,6 +345,19 @@ pub(super) fn bare_lf(bytes: &[u8]) -> Option<usize> {
     None
 }
 
+/// Whether `bytes`, the beginning of a chunked body, break no rule so far. An error's offset counts from their start.
+pub fn check_chunks(bytes: &[u8], limits: &Limits) -> Result<(), H1Error> {
+    let mut decoder = ChunkDecoder::new(limits);
+    let mut at = 0;
+    loop {
+        let step = decoder.decode(&bytes[at..]);
+        match step.map_err(|e| H1Error { at: e.at + at, ..e })? {
+            Step::Partial | Step::End { .. } => return Ok(()),
+            Step::Chunk { used, .. } | Step::Data { used } | Step::ChunkEnd { used } => at += used,
+        }
+    }
+}
+
 /// A whole body decoded from pieces of `piece` bytes: payload, trailers, bytes used or the error.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Collected {

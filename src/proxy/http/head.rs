@@ -113,13 +113,26 @@ impl Session {
                 }
             }
             Ok(Parse::Done { used }) => {
-                if self.partial.is_empty() {
-                    buf.consume(used);
-                } else {
-                    let before = self.partial.len() - buf.len();
-                    buf.consume(used - before);
-                    self.partial = Vec::new();
+                let before = self.partial.len().saturating_sub(buf.len());
+                let body = &buf.bytes()[used - before..];
+                if t.framing.body == h1::Body::Chunked
+                    && let Err(error) = h1::check_chunks(body, &limits)
+                {
+                    // As haproxy: what comes with its head is refused with it.
+                    let mut whole = std::mem::take(&mut self.partial);
+                    if whole.is_empty() {
+                        whole.extend_from_slice(buf.bytes());
+                    }
+                    let at = error.at + used;
+                    let error = H1Error { at, ..error };
+                    self.note_error(local, &whole, &error);
+                    keep_line(t, &whole);
+                    io.give_buf(buf);
+                    self.refuse_request(t, local, io, error.kind.status(), Cause::Proxy);
+                    return;
                 }
+                buf.consume(used - before);
+                self.partial = Vec::new();
                 if buf.is_empty() {
                     io.give_buf(buf);
                 } else {
