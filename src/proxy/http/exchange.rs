@@ -462,6 +462,9 @@ impl Session {
     /// In which form the body goes to the client.
     fn frame_down(&self, t: &mut Txn) {
         let old = t.old;
+        if t.answer.insecure {
+            t.keep = false;
+        }
         match t.answer.body {
             Body::Chunked if old => {
                 t.response.delete(b"transfer-encoding");
