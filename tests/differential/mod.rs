@@ -7,6 +7,7 @@
 
 mod choices;
 mod endings;
+mod http;
 mod pages;
 
 use std::path::PathBuf;

@@ -12,6 +12,7 @@ pub(crate) mod admin;
 pub(crate) mod client;
 pub(crate) mod component;
 pub(crate) mod daemon;
+pub(crate) mod http;
 pub(crate) mod logs;
 pub(crate) mod net;
 pub(crate) mod pattern;
