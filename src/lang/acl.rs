@@ -164,6 +164,7 @@ struct Lines<'a> {
 impl Lines<'_> {
     fn flags(&mut self, criterion: &Word, words: &[Word], cx: &mut Cx<'_>) -> Result<(), Fault> {
         let mut rest = words;
+        let mut files = Vec::new();
         while let [word, after @ ..] = rest {
             match (&*word.bytes, after) {
                 (b"--", _) => {
@@ -181,8 +182,12 @@ impl Lines<'_> {
                 (b"-u", [_, after @ ..]) => rest = after,
                 (b"-u", []) => rest = after,
                 (b"-f", [file, after @ ..]) => {
-                    self.file(criterion, file, cx)?;
+                    files.push(file);
                     rest = after;
+                }
+                (b"-m", _) if !files.is_empty() => {
+                    let text = "'-m' must only be specified before patterns and files in parsing ACL expression.";
+                    return Err(Fault::wrong(word.span, text));
                 }
                 (b"-m", [method, after @ ..]) => {
                     self.method(method)?;
@@ -193,7 +198,7 @@ impl Lines<'_> {
                     let text = format!("'{}' expects an argument.", word.text());
                     return Err(Fault::wrong(word.span, text));
                 }
-                ([b'-', b'a'..=b'z' | b'A'..=b'Z', ..], _) => {
+                ([b'-', ..], _) => {
                     let text = format!(
                         "'{}' is not a valid ACL option. Please use '--' before any pattern beginning with a '-'.",
                         word.text()
@@ -212,8 +217,12 @@ impl Lines<'_> {
             cx.warnings
                 .push((criterion.span, text, Some(help.to_owned())));
         }
+        for file in files {
+            self.file(criterion, file, cx)?;
+        }
         let mut operator = String::new();
-        for word in rest {
+        // An empty word ends the line, as in haproxy.
+        for word in rest.iter().take_while(|word| !word.bytes.is_empty()) {
             let builder = self.builder.as_mut();
             let builder = builder.ok_or_else(|| no_method(criterion, self.expr.keyword()))?;
             let text = word.text();
@@ -247,7 +256,7 @@ impl Lines<'_> {
         Ok(())
     }
 
-    /// Patterns of a file, one a line; empty lines and those that begin with `#` are none.
+    /// Patterns of a file, one a line without the blanks before it; empty lines and those whose first byte is `#` are none.
     fn file(&mut self, criterion: &Word, file: &Word, cx: &mut Cx<'_>) -> Result<(), Fault> {
         let name = file.text();
         let (path, optional) = match name.split_once('@') {
@@ -267,9 +276,27 @@ impl Lines<'_> {
         if self.builder.is_none() {
             return Err(no_method(criterion, self.expr.keyword()));
         }
-        let lines = bytes.split(|&b| b == b'\n').map(<[u8]>::trim_ascii);
-        for line in lines.filter(|line| !line.is_empty() && !line.starts_with(b"#")) {
-            self.add(line, "", file.span, cx)?;
+        for (line, number) in bytes.split(|&b| b == b'\n').zip(1u32..) {
+            if line.starts_with(b"#") {
+                continue;
+            }
+            let text = line.strip_suffix(b"\r").unwrap_or(line);
+            let blanks = text
+                .iter()
+                .take_while(|b| matches!(b, b' ' | b'\t'))
+                .count();
+            let text = match self.builder.as_ref().map(|builder| builder.method) {
+                // Beyond haproxy: a blank behind an address or a number does no harm.
+                Some(Method::Ip | Method::Int | Method::Len) => text.trim_ascii(),
+                _ => &text[blanks..],
+            };
+            if !text.is_empty() {
+                self.add(text, "", file.span, cx).map_err(|mut fault| {
+                    let message = fault.text.trim_end_matches('.');
+                    fault.text = format!("{message} at line {number} of file '{name}'.");
+                    fault
+                })?;
+            }
         }
         Ok(())
     }

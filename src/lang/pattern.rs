@@ -350,10 +350,11 @@ fn range(text: &[u8], operator: &str, method: Method) -> Result<(i64, i64), Stri
         _ => number(part, method),
     };
     let (Some(low), Some(high)) = (read(low, i64::MIN), read(high, i64::MAX)) else {
-        return Err(if is_range {
-            format!("'{shown}' is not a valid number range")
-        } else {
-            format!("'{shown}' is not a number")
+        return Err(match (is_range, operator, method) {
+            (true, ..) => format!("'{shown}' is not a valid number range"),
+            (false, _, Method::Version) => format!("'{shown}' is not a dotted number"),
+            (false, "", _) => format!("'{shown}' is not a number"),
+            _ => format!("'{shown}' is neither a number nor a supported operator"),
         });
     };
     if low > high {

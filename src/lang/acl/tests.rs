@@ -72,7 +72,7 @@ fn tests_of_each_method_match_as_the_manual_says() {
         ("nbsrv ge 1", true),
         ("path -f names.txt", false),
         ("str(beta) -f names.txt", true),
-        ("str(x) -f names.txt -m str x", true),
+        ("str(x) -m str -f names.txt -- x", true),
         ("query -m found", true),
         ("http_auth_user a", true),
     ] {
@@ -303,6 +303,23 @@ fn mistakes_are_said_as_haproxy_says_them() {
         ("src_port a", "'a' is not a number."),
         ("src_port 1:a", "'1:a' is not a valid number range."),
         ("src_port 5:1", "'5:1' is not a valid number range."),
+        (
+            "path -f names.txt -m str a",
+            "'-m' must only be specified before patterns and files in parsing ACL expression.",
+        ),
+        (
+            "src_port -f names.txt",
+            "'alpha' is not a number at line 2 of file 'names.txt'.",
+        ),
+        (
+            "src_port gt x",
+            "'x' is neither a number nor a supported operator.",
+        ),
+        ("req.ssl_ver 3.x", "'3.x' is not a dotted number."),
+        (
+            "int(1) -5",
+            "'-5' is not a valid ACL option. Please use '--' before any pattern beginning with a '-'.",
+        ),
         (
             "path -m foo a",
             "unknown matching method 'foo' when parsing ACL expression",

@@ -160,7 +160,7 @@ pub(in crate::lang) fn with_warnings<T>(run: impl FnOnce(&mut Cx<'_>) -> T) -> (
     let mut cx = Cx {
         vars: &mut vars,
         read: &|path| match path.to_str() {
-            Some("names.txt") => Ok(b"# names\nalpha\n\n beta \n".to_vec()),
+            Some("names.txt") => Ok(b"# names\nalpha\n\n beta\r\n".to_vec()),
             _ => Err("No such file or directory".to_owned()),
         },
         resolve: &|name| (name == "localhost").then(|| "127.0.0.1".parse().unwrap()),
