@@ -366,7 +366,7 @@ impl Reader<'_> {
         Fault::wrong(self.word.part(at, len), text)
     }
 
-    /// What begins at a `%`: `%%`, `%(name){flags}alias`, `%(name){flags}[expression]`, or a plain percent sign.
+    /// What begins at a `%`: `%%`, `%(name){flags}alias`, `%(name){flags}[expression]`, or a sign that stands for nothing.
     fn percent(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
         let bytes = &self.word.bytes;
         let start = self.at;
@@ -394,10 +394,8 @@ impl Reader<'_> {
                 );
                 return Err(self.fault(start, 2, text));
             }
-            Some(_) => {
-                self.text.push(b'%');
-                return Ok(());
-            }
+            // The sign is lost, whatever comes behind it.
+            Some(_) => return Ok(()),
         }
         let (name, cast) = self.name()?;
         let before = self.flags;

@@ -8,6 +8,7 @@
 mod choices;
 mod endings;
 mod http;
+mod lines;
 mod pages;
 
 use std::path::PathBuf;

@@ -391,14 +391,14 @@ fn a_unix_client_is_the_number_of_its_bind() {
 }
 
 #[test]
-fn a_percent_sign_before_anything_else_is_itself() {
+fn a_percent_sign_before_anything_else_is_lost() {
     for (format, line) in [
         ("x%%ci", "x%ci"),
         ("x%%%%", "x%%"),
-        ("x%-b", "x%-b"),
-        ("x%]y", "x%]y"),
-        ("x%_ci", "x%_ci"),
-        ("x%;%ci", "x%;127.0.0.1"),
+        ("x%-b", "x-b"),
+        ("x%]y", "x]y"),
+        ("x%_ci", "x_ci"),
+        ("x%;%ci", "x;127.0.0.1"),
         ("%ci_abc", "127.0.0.1_abc"),
         ("%ci]", "127.0.0.1]"),
     ] {

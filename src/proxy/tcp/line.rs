@@ -78,6 +78,9 @@ impl Subject for View<'_> {
             Fact::ServerQueuePos => int(record.server_queue.into()),
             Fact::BackendQueuePos => int(record.backend_queue.into()),
             Fact::UniqueId => (!self.id.is_empty()).then_some(Value::Str(self.id)),
+            // Its places are given back before its line is written.
+            Fact::BackConn(None) => int(record.backend_connections.into()),
+            Fact::ServerConn(None) => int(record.server_connections.into()),
             Fact::LogAsap => Some(Value::Bool(record.asap)),
             Fact::LogOrigin => Some(Value::Str(if record.asap {
                 b"txn_connect"
