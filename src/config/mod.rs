@@ -18,6 +18,7 @@ pub mod load;
 mod log;
 mod logging;
 pub mod model;
+mod obsolete_rules;
 mod options;
 mod pages;
 mod persistence;

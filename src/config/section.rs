@@ -8,6 +8,7 @@ use super::http_options;
 use super::keyword::{self, Keyword, Kind};
 use super::known;
 use super::logging;
+use super::obsolete_rules;
 use super::options;
 use super::pages;
 use super::persistence;
@@ -31,6 +32,7 @@ pub(super) static PROXY_TABLES: &[&[Keyword<ProxyRaw>]] = &[
     http_options::TABLE,
     pages::TABLE,
     rule_lines::TABLE,
+    obsolete_rules::TABLE,
     stats_page::TABLE,
     balance::TABLE,
     persistence::TABLE,

@@ -550,15 +550,19 @@ impl Condition {
         let terms = self.any.iter().flatten();
         let mut tests = terms.flat_map(|term| term.tests.iter().map(move |test| (term, test)));
         let (term, test) = tests.find(|(_, test)| test.expr.lacks(place).is_some())?;
-        let acl = match &term.name {
-            Some(name) => format!("acl '{name}'"),
-            None => "anonymous acl".to_owned(),
-        };
-        Some(format!(
-            "{acl} will never match because it uses keyword '{}' which is incompatible with '{}'",
-            test.expr.keyword(),
-            place.name()
-        ))
+        let (keyword, place_name) = (test.expr.keyword(), place.name());
+        let all = term.tests.iter().all(|t| t.expr.lacks(place).is_some());
+        Some(match &term.name {
+            None => format!(
+                "anonymous acl will never match because it uses keyword '{keyword}' which is incompatible with '{place_name}'"
+            ),
+            Some(name) if all => format!(
+                "acl '{name}' will never match because it only involves keywords that are incompatible with '{place_name}'"
+            ),
+            Some(name) => format!(
+                "acl '{name}' involves keywords '{keyword}' which is incompatible with '{place_name}'"
+            ),
+        })
     }
 
     /// Whether it asks for bytes, which HTTP proxies pass over.

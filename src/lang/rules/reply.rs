@@ -313,7 +313,7 @@ impl Reply {
             ReplyBody::Section(section) => match names.error_page(section, self.status) {
                 None => {
                     return Err(format!(
-                        "unknown http-errors section '{section}' referenced by an http reply "
+                        "unknown http-errors section '{section}' referenced by an http reply ."
                     ));
                 }
                 Some(Some(page)) => self.body = ReplyBody::Raw(page),
