@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Side, same};
 use crate::support::client::read_piece;
-use crate::support::{Server, TempDir, connect};
+use crate::support::{Server, TempDir, connect, port};
 
 /// All that comes back within the time a page needs; then the sending side is closed.
 fn answer(port: u16, request: &str) -> String {
@@ -239,4 +239,100 @@ fn names_of_headers_that_are_restricted() {
             &format!(" option http-restrict-req-hdr-names {policy}\n"),
         );
     }
+}
+
+/// Rules that answer, each in a frontend of its own, and what a client gets from it.
+fn answers_of_rules(rules: &[&str], before: &str) {
+    same(|side: &Side| {
+        let ports: Vec<u16> = rules.iter().map(|_| port()).collect();
+        let sections = rules
+            .iter()
+            .zip(&ports)
+            .enumerate()
+            .map(|(n, (rule, port))| {
+                format!("frontend f{n}\n bind 127.0.0.1:{port}\n http-request {rule}\n")
+            });
+        let body = sections.collect::<String>() + before;
+        let _daemon = side.start(HTTP, &body);
+        let requests = [
+            "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            "HEAD http://x/a?b HTTP/1.1\r\nHost: x\r\n\r\n",
+        ];
+        let asked = rules.iter().zip(&ports).flat_map(|(rule, port)| {
+            requests.map(|request| format!("{rule}: {}", answer(*port, request)))
+        });
+        asked.collect()
+    });
+}
+
+#[test]
+fn denials_and_replies_of_rules() {
+    answers_of_rules(
+        &[
+            "deny",
+            "deny deny_status 429",
+            "deny status 404",
+            "deny status 599 hdr a b",
+            "deny hdr a b",
+            "deny content-type a/b string x",
+            "deny default-errorfiles hdr a b",
+            "return",
+            "return status 204",
+            "return status 304 hdr a b",
+            "return status 299 hdr a b hdr a %[path] hdr c %[req.hdr(nope)] hdr Content-Length 7",
+            "return content-type a/b lf-string \"%[method] %[path]\"",
+            "return status 404 default-errorfiles",
+            "return status 503 errorfiles group",
+            "tarpit",
+            "tarpit hdr a b",
+            "auth",
+            "auth realm \"a b %[path]\"",
+        ],
+        "http-errors group\n errorfile 503 /etc/haproxy/errors/503.http\n",
+    );
+}
+
+/// The hashes are crypt(3)'s. A user without a password is left out: haproxy 2.6 dies of a request in its name.
+#[test]
+fn passwords_of_every_kind() {
+    same(|side: &Side| {
+        let body = " http-request auth realm R unless { http_auth(people) }\n \
+                    http-request return status 200 hdr x-user %[http_auth_user] \
+                    hdr x-admin %[http_auth_group(people)] if { http_auth_group(people) admins }\n \
+                    http-request return status 200 hdr x-user %[http_auth_user]\n\
+                    userlist people\n group admins users des,yes\n\
+                    user plain insecure-password secret\n\
+                    user des password abNANd1rDfiNc\n\
+                    user md5 password $1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1\n\
+                    user sha5 password $5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5\n\
+                    user yes password $y$j9T$LdJMENpBABJJ3hIHjB1Bi.$hLaZXcKh6m7JYeftf3YBX9tUkp4CF5Pqe06e1mb9bt8\n";
+        let _daemon = side.start(HTTP, body);
+        [
+            "",
+            "Authorization: Basic\r\n",
+            "Authorization: Basic !!!\r\n",
+            "Authorization: Bearer x\r\n",
+            // plain:secret, plain:wrong, basic in lower case
+            "Authorization: Basic cGxhaW46c2VjcmV0\r\n",
+            "Authorization: Basic cGxhaW46d3Jvbmc=\r\n",
+            "Authorization: basic cGxhaW46c2VjcmV0\r\n",
+            // des:secret, des:wrong
+            "Authorization: Basic ZGVzOnNlY3JldA==\r\n",
+            "Authorization: Basic ZGVzOndyb25n\r\n",
+            // md5:secret
+            "Authorization: Basic bWQ1OnNlY3JldA==\r\n",
+            // sha5:Hello world!
+            "Authorization: Basic c2hhNTpIZWxsbyB3b3JsZCE=\r\n",
+            // yes:secret
+            "Authorization: Basic eWVzOnNlY3JldA==\r\n",
+            // nobody:secret
+            "Authorization: Basic bm9ib2R5OnNlY3JldA==\r\n",
+        ]
+        .iter()
+        .map(|field| {
+            let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{field}Connection: close\r\n\r\n");
+            format!("{field:?}: {}", answer(side.front, &request))
+        })
+        .collect()
+    });
 }
