@@ -49,9 +49,10 @@ pub enum Choice {
     Server(ServerId),
     /// No place now: take a ticket and wait.
     Wait(Queue),
-    /// The determined server ([`BackendView::determined`]) is full and `maxqueue` streams wait for it
-    /// already: the session ends with `SQ`, as in haproxy, whatever room others have.
-    Full,
+    /// This server is the one to go to ([`BackendView::determined`], [`BackendView::take_server`]), is full,
+    /// and `maxqueue` streams wait for it already: the session ends with `SQ`, as in haproxy, whatever
+    /// room others have.
+    Full(ServerId),
     /// No usable server.
     Nobody,
 }
@@ -187,7 +188,7 @@ impl BackendView {
         }
         let most = shared.config.server(id).maxqueue;
         if most > 0 && queued >= most {
-            Choice::Full
+            Choice::Full(id)
         } else {
             self.count_chosen(shared, id);
             Choice::Wait(Queue::Server(id))
@@ -222,7 +223,7 @@ impl BackendView {
             return own(Choice::Wait(Queue::Server(id)));
         }
         if shared.config.backend(self.backend).redispatch.0 == 0 {
-            return own(Choice::Full);
+            return own(Choice::Full(id));
         }
         Taken {
             choice: self.pick(shared, ask, now),
@@ -350,9 +351,9 @@ impl BackendView {
         }
     }
 
-    /// Number of servers that may be chosen now.
-    pub fn usable_count(&self) -> usize {
-        self.entries.len()
+    /// May another server than this one be chosen now?
+    pub fn has_other(&self, than: Option<ServerId>) -> bool {
+        self.entries.iter().any(|e| Some(e.id) != than)
     }
 
     /// When limits or weights of servers coming back take their next step.

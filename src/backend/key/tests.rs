@@ -339,7 +339,7 @@ fn keys_leave_a_full_server_only_where_hash_preserve_affinity_says_so() {
         assert_eq!(pick(), second);
         shared.server(ServerId(2)).queued.store(1, SeqCst);
         let third = match affinity {
-            Affinity::Always => Choice::Full,
+            Affinity::Always => Choice::Full(ServerId(2)),
             Affinity::Maxqueue => Choice::Server(ServerId(0)),
             Affinity::Maxconn => Choice::Server(ServerId(1)),
         };

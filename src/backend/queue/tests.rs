@@ -285,7 +285,8 @@ fn a_full_queue_of_the_determined_server_is_told() {
     shards[0].arrive(&shared, &ask, 0).unwrap();
     shards[0].arrive(&shared, &ask, 1).unwrap_err();
     shards[0].arrive(&shared, &ask, 2).unwrap_err();
-    assert_eq!(shards[0].views[0].pick(&shared, &ask, NOW), Choice::Full);
+    let full = Choice::Full(ServerId(0));
+    assert_eq!(shards[0].views[0].pick(&shared, &ask, NOW), full);
 }
 
 struct Rng(u64);
@@ -361,7 +362,7 @@ fn disorder(seed: u64) {
                             order.entry(None).or_default().push_back(next);
                         }
                         Choice::Nobody => assert!(down.is_some()),
-                        Choice::Full => unreachable!("no maxqueue here"),
+                        Choice::Full(_) => unreachable!("no maxqueue here"),
                     }
                 }
             }
@@ -621,7 +622,7 @@ fn a_server_that_a_cookie_names_is_waited_for_and_left_only_when_its_queue_is_fu
         let full = take();
         shared.server(ServerId(0)).queued.store(0, SeqCst);
         if redispatch == 0 {
-            assert_eq!(full, own(Choice::Full));
+            assert_eq!(full, own(Choice::Full(ServerId(0))));
         } else {
             // Round robin offers the first server first, which is full.
             let other = Choice::Server(ServerId(1));

@@ -25,12 +25,15 @@ pub(super) const RETRY_PAUSE_MS: u32 = 1000;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Found {
     pub(super) server: Option<ServerId>,
+    /// A cookie or a rule named the server it is at, or waits for.
+    pub(super) direct: bool,
     pub(super) asked: Asked,
 }
 
 impl Txn {
     /// Another server than the one the cookie named serves the request.
     fn break_persistence(&mut self) {
+        self.found.direct = false;
         self.found.asked.redispatched();
         if self.letters[0] == b'V' {
             self.letters[0] = self.found.asked.found.letter() as u8;
@@ -231,6 +234,7 @@ impl Session {
         let choice = match t.found.server.take() {
             Some(server) => {
                 let taken = view.take_server(&local.shared, server, &ask, local.now);
+                t.found.direct = true;
                 if taken.elsewhere {
                     t.break_persistence();
                 }
@@ -241,8 +245,8 @@ impl Session {
         match choice {
             Choice::Server(server) => self.assigned(t, local, io, server),
             Choice::Wait(queue) => self.wait(t, local, queue),
-            Choice::Full => {
-                t.last_server = local.views[id.index()].determined(&local.shared, &ask, local.now);
+            Choice::Full(server) => {
+                t.last_server = Some(server);
                 t.cause = Some((Cause::Server, StageReached::Queue));
                 local.cells().backends[id.index()].connect_errors.inc();
                 self.answer_page(t, local, io, 503);
@@ -490,8 +494,11 @@ impl Session {
         let backend = local.config.backend(id);
         let interval = backend.redispatch.0;
         let view = &local.views[id.index()];
-        let due = tcp::may_redispatch(interval, t.retries, retries) && view.usable_count() > 1;
-        if !(due || interval != 0 && view.has_alternatives(&local.shared)) {
+        let other = view.has_other(self.server);
+        let due = tcp::may_redispatch(interval, t.retries, retries) && other;
+        // Who was sent to one server by name goes on trying it, as in haproxy.
+        let at_once = interval != 0 && !t.found.direct;
+        if !(due || at_once && view.has_alternatives(&local.shared)) {
             return false;
         }
         t.redispatch_now = backend.redispatch_avoids();

@@ -144,10 +144,9 @@ pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
     match local.views[backend_id.index()].pick(&local.shared, &ask, local.now) {
         Choice::Server(server) => assigned(local, io, key, server),
         Choice::Wait(queue) => wait(local, key, queue),
-        Choice::Full => {
-            let view = &local.views[backend_id.index()];
+        Choice::Full(server) => {
             let relay = local.relays.get_mut(key).expect("driven while alive");
-            relay.last_server = view.determined(&local.shared, &ask, local.now);
+            relay.last_server = Some(server);
             finish(local, io, key, Cause::Server, StageReached::Queue);
         }
         Choice::Nobody => finish(local, io, key, Cause::Server, StageReached::Connect),
@@ -295,7 +294,8 @@ pub(super) fn connect_failed(
     relay.retries += 1;
     let interval = backend.redispatch.0;
     let view = &local.views[backend_id.index()];
-    let due = may_redispatch(interval, relay.retries, backend.retries) && view.usable_count() > 1;
+    let other = view.has_other(relay.server);
+    let due = may_redispatch(interval, relay.retries, backend.retries) && other;
     if due || interval != 0 && view.has_alternatives(&local.shared) {
         relay.redispatch_now = backend.redispatch_avoids();
         if let Some(server) = relay.server.take() {
