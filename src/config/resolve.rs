@@ -524,10 +524,33 @@ fn default_backends(sections: &[&ProxyRaw], raw: &Raw, out: &mut Config, cx: &mu
             );
             cx.diags.alert(word.span, text).form(Form::Bare);
         }
+        if let Some(id) = backend {
+            let back = out.proxy(out.backend(id).proxy);
+            same_mode(section, back, word.span, "as its default backend", cx);
+        }
         found.push((frontend, backend));
     }
     for (frontend, backend) in found {
         out.frontends[frontend as usize].default_backend = backend;
+    }
+}
+
+/// A frontend in HTTP mode has nothing to give to a backend that speaks bytes. (One in TCP mode becomes an HTTP one
+/// for an HTTP backend.)
+pub(super) fn same_mode(section: &ProxyRaw, back: &Proxy, at: Span, how: &str, cx: &mut Cx<'_>) {
+    match (section.set.mode, back.mode) {
+        _ if section.set.disabled || back.disabled => {}
+        (Mode::Http, Mode::Tcp) => {
+            let (own, other) = (cx.place(section.span), cx.place(back.span));
+            let (kind, name) = (section.kind.called(), &section.name);
+            let text = format!(
+                "http {kind} '{name}' ({own}) tries to use incompatible tcp backend '{}' ({other}) {how} (see 'mode').",
+                back.name
+            );
+            cx.mistakes += 1;
+            cx.diags.alert(at, text).form(Form::Config);
+        }
+        _ => {}
     }
 }
 

@@ -6,6 +6,7 @@ use super::http::{Http, ServerName, Switch, SwitchTo, UseServer};
 use super::language::Names;
 use super::model::{BackendId, Config, Mode, ProxyId, ServerId};
 use super::raw::{ProxyRaw, Raw, SectionKind};
+use super::resolve::same_mode;
 use super::words::{Cx, Said};
 use crate::lang::acl::{Acls, Condition};
 use crate::lang::diag::{Form, did_you_mean, nearest};
@@ -56,7 +57,17 @@ pub(super) fn switching(sections: &[&ProxyRaw], raw: &Raw, out: &mut Config, cx:
                     cx.diags.alert(switch.backend.span, text).form(Form::Bare);
                     continue;
                 }
-                (None, Some(&backend)) => SwitchTo::Backend(backend),
+                (None, Some(&backend)) => {
+                    let back = out.proxy(out.backend(backend).proxy);
+                    same_mode(
+                        section,
+                        back,
+                        switch.backend.span,
+                        "in a 'use_backend' rule",
+                        cx,
+                    );
+                    SwitchTo::Backend(backend)
+                }
                 (None, None) if section.set.disabled => continue,
                 (None, None) if raw.skipped.iter().any(|s| *s == name) => continue,
                 (None, None) => {

@@ -230,6 +230,10 @@ impl Lines<'_> {
                 operator = text.into_owned();
                 continue;
             }
+            // Seen in the wild: `status eq -- 200`. haproxy takes it for the end of flags wherever it stands.
+            if builder.method.compares() && text == "--" {
+                continue;
+            }
             self.add(&word.bytes, &operator, word.span, cx)?;
         }
         Ok(())

@@ -157,6 +157,8 @@ pub struct Session {
     /// A private server connection kept between requests, its server and link.
     kept: Option<(ServerId, SockKey, Link)>,
     last_server: Option<ServerId>,
+    /// Chosen while the session was a TCP one.
+    preset: Option<BackendId>,
     over: bool,
 }
 
@@ -351,50 +353,10 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, entered
     let spec = local.config.bind(bind);
     let frontend = spec.frontend;
     let accept_proxy = spec.accept_proxy || entered.expect_proxy;
-    let peer = entered.peer;
-    let now = local.now;
-    let nowhere = SockKey(Key {
-        index: 0,
-        generation: 0,
-    });
-    let session = Session {
-        key: nowhere.0,
-        bind,
-        frontend,
-        stage: if accept_proxy {
-            Stage::Header
-        } else {
-            Stage::Idle
-        },
-        client: nowhere,
-        reading: false,
-        server_reading: false,
-        ends: (peer, None),
-        src: peer,
-        dst: None,
-        accepted: now,
-        since: now,
-        client_rx: now,
-        client_tx: now,
-        server_rx: now,
-        server_tx: now,
-        requests: 0,
-        timer: None,
-        eof: false,
-        partial: Vec::new(),
-        carry: None,
-        txn: None,
-        vars: entered.vars,
-        received_proxy: false,
-        backend: None,
-        server: None,
-        server_sock: None,
-        link: Link::default(),
-        ticket: None,
-        kept: None,
-        last_server: None,
-        over: false,
-    };
+    let mut session = Session::new(local, bind, entered);
+    if accept_proxy {
+        session.stage = Stage::Header;
+    }
     let place = Rc::new(RefCell::new(session));
     let Ok(key) = local.sessions.insert(Rc::clone(&place)) else {
         super::tcp::refuse(local, io, bind, fd);
@@ -424,6 +386,99 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, entered
     s.reading = true;
     io.push(Op::Recv { sock: client });
     s.rearm(local);
+}
+
+impl Session {
+    /// A session that is nowhere yet, at its beginning.
+    fn new(local: &Local, bind: BindId, entered: Entered) -> Self {
+        let now = local.now;
+        let nowhere = SockKey(Key {
+            index: 0,
+            generation: 0,
+        });
+        Self {
+            key: nowhere.0,
+            bind,
+            frontend: local.config.bind(bind).frontend,
+            stage: Stage::Idle,
+            client: nowhere,
+            reading: false,
+            server_reading: false,
+            ends: (entered.peer, None),
+            src: entered.peer,
+            dst: None,
+            accepted: now,
+            since: now,
+            client_rx: now,
+            client_tx: now,
+            server_rx: now,
+            server_tx: now,
+            requests: 0,
+            timer: None,
+            eof: false,
+            partial: Vec::new(),
+            carry: None,
+            txn: None,
+            vars: entered.vars,
+            received_proxy: false,
+            backend: None,
+            server: None,
+            server_sock: None,
+            link: Link::default(),
+            ticket: None,
+            kept: None,
+            last_server: None,
+            preset: None,
+            over: false,
+        }
+    }
+}
+
+/// A TCP session whose backend speaks HTTP becomes an HTTP one (configuration.txt 4.2, `mode`): its places, its
+/// socket and what came stay with it. `reading`: a receive is under way.
+pub fn upgrade(local: &mut Local, io: &mut dyn Io, from: Upgraded) {
+    let mut session = Session::new(local, from.bind, from.entered);
+    session.preset = Some(from.backend);
+    (session.dst, session.ends.1) = (from.dst, from.dst);
+    (session.accepted, session.since) = (from.accepted, from.accepted);
+    session.client = from.client;
+    (session.reading, session.eof) = (from.reading, from.eof);
+    let place = Rc::new(RefCell::new(session));
+    let Ok(key) = local.sessions.insert(Rc::clone(&place)) else {
+        io.push(Op::Close {
+            sock: from.client,
+            reset: false,
+        });
+        local.cells().connections.fetch_sub(1, AcqRel);
+        local.cells().listeners[from.bind.index()].current.sub(1);
+        local.give_room(from.bind);
+        return;
+    };
+    io.set_owner(from.client, Owner::Http(key).pack());
+    let mut s = place.borrow_mut();
+    s.key = key;
+    s.run(local, io, |s, t, local, io| match from.early {
+        Some(buf) => {
+            t.any = true;
+            s.take_request(t, local, io, buf);
+        }
+        None if s.eof => s.on_client_eof(t, local, io),
+        None => s.read_client(io),
+    });
+}
+
+/// What a TCP session hands over to [`upgrade`].
+#[derive(Debug)]
+pub struct Upgraded {
+    pub bind: BindId,
+    pub client: SockKey,
+    pub backend: BackendId,
+    pub entered: Entered,
+    pub dst: Option<SocketAddr>,
+    pub accepted: Tick,
+    pub early: Option<Buf>,
+    pub reading: bool,
+    pub eof: bool,
 }
 
 /// A session that a rule refused before a byte was read.

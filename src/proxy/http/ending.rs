@@ -111,6 +111,7 @@ impl Session {
         }
         self.count_end(t, local);
         self.log(t, local);
+        self.last_server = t.last_server.or(self.last_server);
         self.leave_backend(t, local);
     }
 

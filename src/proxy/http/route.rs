@@ -45,7 +45,7 @@ impl Session {
     /// Chooses the backend. `false`: there is none.
     pub(super) fn route(&mut self, t: &mut Txn, local: &mut Local) -> bool {
         let arena = std::mem::take(&mut local.arena);
-        let backend = self.switch(t, local, &arena);
+        let backend = self.preset.or_else(|| self.switch(t, local, &arena));
         local.give_arena(arena);
         self.backend = backend;
         let Some(id) = backend else {
@@ -230,7 +230,17 @@ impl Session {
         let ask = self.ask(t, local);
         let view = &mut local.views[id.index()];
         view.refresh(&local.shared, local.now);
+        let again = !t.redispatch_now;
         t.redispatch_now = false;
+        let http = &local.config.proxy(backend.proxy).http;
+        if t.found.server.is_none() && again && http.prefer_last_server {
+            t.found.server = self.last_server.filter(|&last| {
+                let kept = self.kept.is_some_and(|(of, ..)| of == last);
+                let own = local.config.server(last).backend == id;
+                let idle = kept || !local.idle_of[last.index()].is_empty();
+                own && idle && backend::server::is_usable(local.shared.server(last))
+            });
+        }
         let choice = match t.found.server.take() {
             Some(server) => {
                 let taken = view.take_server(&local.shared, server, &ask, local.now);

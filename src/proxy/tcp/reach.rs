@@ -1,11 +1,13 @@
 //! Reaching a server: choose one, wait for a place, connect, try again or elsewhere.
 
 use super::*;
+use crate::config::Mode;
 use crate::config::http::SwitchTo;
 use crate::lang::acl::First;
 use crate::lang::sample::{Arena, Value};
 use crate::lang::subject::{Bytes, Fact, Subject, VarId};
 use crate::proxy::gate;
+use crate::proxy::http::{self, Upgraded};
 use crate::proxy::place::Place;
 
 /// Lets `use_backend` choose, once: whoever comes back from a queue or a failed connect keeps the backend.
@@ -93,6 +95,30 @@ fn chosen(local: &Local, key: Key, arena: &Arena) -> Option<BackendId> {
     config.frontend(frontend).default_backend
 }
 
+/// The backend speaks HTTP: the session goes on as one of that kind.
+fn become_http(local: &mut Local, io: &mut dyn Io, key: Key, backend: BackendId) {
+    let mut relay = local.relays.remove(key).expect("driven while alive");
+    if let Some((id, _)) = relay.timer.take() {
+        local.timers.cancel(id);
+    }
+    let from = Upgraded {
+        bind: relay.bind,
+        client: relay.client,
+        backend,
+        entered: Entered {
+            peer: relay.peer,
+            vars: relay.held.take().map_or_else(Vec::new, |held| held.vars),
+            expect_proxy: false,
+        },
+        dst: relay.local,
+        accepted: relay.accepted,
+        early: relay.up.early.take(),
+        reading: relay.up.flow == Flow::Reading,
+        eof: relay.up.eof,
+    };
+    http::upgrade(local, io, from);
+}
+
 /// Chooses a server, or a queue, or ends the session.
 pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
     switch(local, key);
@@ -101,6 +127,10 @@ pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
         finish(local, io, key, Cause::Server, StageReached::Connect);
         return;
     };
+    if !relay.counted && local.config.backend(backend_id).mode == Mode::Http {
+        become_http(local, io, key, backend_id);
+        return;
+    }
     if !relay.counted {
         relay.counted = true;
         count_backend(local, backend_id);
