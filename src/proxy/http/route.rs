@@ -227,13 +227,9 @@ impl Session {
             }
             return;
         }
-        let ask = self.ask(t, local);
-        let view = &mut local.views[id.index()];
-        view.refresh(&local.shared, local.now);
         let again = !t.redispatch_now;
-        t.redispatch_now = false;
-        let http = &local.config.proxy(backend.proxy).http;
-        if t.found.server.is_none() && again && http.prefer_last_server {
+        let prefers = self.back(local).is_some_and(|http| http.prefer_last_server);
+        if t.found.server.is_none() && again && prefers {
             t.found.server = self.last_server.filter(|&last| {
                 let kept = self.kept.is_some_and(|(of, ..)| of == last);
                 let own = local.config.server(last).backend == id;
@@ -241,6 +237,10 @@ impl Session {
                 own && idle && backend::server::is_usable(local.shared.server(last))
             });
         }
+        let ask = self.ask(t, local);
+        let view = &mut local.views[id.index()];
+        view.refresh(&local.shared, local.now);
+        t.redispatch_now = false;
         let choice = match t.found.server.take() {
             Some(server) => {
                 let taken = view.take_server(&local.shared, server, &ask, local.now);
