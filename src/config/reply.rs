@@ -149,7 +149,6 @@ fn raw(file: &[u8], head: &mut Head, body: &mut Vec<u8>) -> Answer {
 }
 
 /// Asks for a name and a password: 401, or 407 where the client takes us for its proxy (see [`asks_proxy`]).
-#[allow(reason = "an error page and its two additions")]
 pub fn auth(
     realm: &[u8],
     of_proxy: bool,

@@ -14,6 +14,7 @@ mod health;
 mod inside;
 mod language;
 mod logs;
+mod pages;
 mod process;
 mod proxy_header;
 mod relay;

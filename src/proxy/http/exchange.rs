@@ -32,6 +32,7 @@ impl Session {
         t.sent = Some(local.now);
         let (splice, _) = self.splice(local);
         t.up = Flow::new(t.framing.body, splice);
+        t.up.drop_trailers = self.back(local).is_some_and(|b| b.drop_request_trailers);
         if t.framing.connect {
             t.up = Flow::new(Body::None, splice);
         }
@@ -414,6 +415,7 @@ impl Session {
         self.count_response_time(t, local);
         let (_, splice) = self.splice(local);
         t.down = Flow::new(t.answer.body, splice);
+        t.down.drop_trailers = self.front(local).drop_response_trailers;
         self.frame_down(t);
         let mut out = std::mem::take(&mut local.scratch);
         out.clear();

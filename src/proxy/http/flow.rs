@@ -6,6 +6,7 @@
 use crate::config::Splice;
 use crate::io::buf::Buf;
 use crate::proto::h1::{Body, ChunkDecoder, H1Error, Step, write_chunk_header, write_last_chunk};
+use crate::proto::http::Head;
 use crate::proxy::pace::Pace;
 
 /// Where a direction stands. It is reading or writing, never both.
@@ -52,6 +53,8 @@ pub(super) struct Flow {
     pub(super) pace: Pace,
     /// What is being written is the last of it.
     pub(super) ended: bool,
+    /// `option http-drop-request-trailers`, `-response-trailers`.
+    pub(super) drop_trailers: bool,
     /// Framing that is not whole.
     tail: Vec<u8>,
     /// Bytes of the body so far, framing not counted but for 1 at the end of a chunked one (as haproxy counts).
@@ -68,6 +71,7 @@ impl Default for Flow {
             wire: Wire::Same,
             pace: Pace::new(Splice::Never),
             ended: false,
+            drop_trailers: false,
             tail: Vec::new(),
             payload: 0,
             excess: None,
@@ -187,7 +191,13 @@ impl Flow {
                         self.wire = Wire::Chunks;
                     }
                     if self.wire == Wire::Chunks {
-                        write_last_chunk(&mut anew, decoder.trailers());
+                        let none = Head::default();
+                        let kept = if self.drop_trailers {
+                            &none
+                        } else {
+                            decoder.trailers()
+                        };
+                        write_last_chunk(&mut anew, kept);
                     }
                     at += used;
                     self.payload += 1;
