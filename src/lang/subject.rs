@@ -104,6 +104,7 @@ pub enum Fact {
     Redispatched,
     /// Two letters, or four in HTTP with the cookie's.
     TermState,
+    /// `%rt`: the number of this stream or TCP session in the process.
     StreamId,
     UniqueId,
     /// `%lc`: lines that the frontend logged before this one.

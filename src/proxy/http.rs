@@ -213,6 +213,8 @@ pub struct Txn {
     /// A whole body at hand, for rules and hashes.
     body: Vec<u8>,
     body_whole: bool,
+    /// Its number in the process.
+    number: u64,
     // times
     idle_ms: u64,
     began: Tick,

@@ -112,6 +112,8 @@ pub struct Local {
     /// For dates in log formats; lent out while one is rendered.
     pub clock: Option<LocalClock>,
     random: Cell<u64>,
+    /// Streams begun here.
+    streams: Cell<u64>,
     pub listeners: Vec<Listener>,
     /// By frontend: its sessions need the address the client connected to.
     pub needs_local: Box<[bool]>,
@@ -171,6 +173,7 @@ impl Local {
                 .collect(),
             facts: Arc::default(),
             random: Cell::new(seed | 1),
+            streams: Cell::new(0),
             listeners: Vec::new(),
             needs_local: (0..config.frontends.len())
                 .map(|i| listener::needs_local(&config, FrontendId(i as u32)))
@@ -194,6 +197,12 @@ impl Local {
     pub fn give_arena(&mut self, mut arena: Arena) {
         arena.reset();
         self.arena = arena;
+    }
+
+    /// The number of a new stream (`%rt`): unique in the process, counted from 0 where there is one shard.
+    pub fn stream_number(&self) -> u64 {
+        let before = self.streams.replace(self.streams.get() + 1);
+        before * self.shared.shards.len() as u64 + self.shard as u64
     }
 
     /// A number nobody can guess from the last (xorshift64*), seeded at start.

@@ -139,6 +139,8 @@ enum Dir {
 /// One session.
 #[derive(Debug)]
 pub struct Relay {
+    /// Its number in the process.
+    number: u64,
     stage: Stage,
     bind: BindId,
     frontend: FrontendId,
@@ -200,6 +202,7 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, entered
     let (splice_up, splice_down) = splice_modes(local, frontend_id, frontend.default_backend);
     let now = local.now;
     let relay = Relay {
+        number: local.stream_number(),
         stage: if accept_proxy {
             Stage::Header
         } else {

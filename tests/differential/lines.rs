@@ -85,7 +85,7 @@ const CAPTURES: &str = " capture request header x-a len 50\n capture request hea
 #[test]
 fn every_alias_with_every_flag() {
     let aliases = "ci t tr trg trl T Tl f ft b bi bc bq s si sc sq fc fi ac rc B ST CC CS hr hs hrl hsl r HM HP HPO HQ HU \
-                   HV ID H lc ts tsc Th Ti o sslv sslc";
+                   HV ID H lc rt ts tsc Th Ti o sslv sslc";
     for some in aliases.split(' ').collect::<Vec<_>>().chunks(5) {
         let formats = some
             .iter()

@@ -576,3 +576,27 @@ fn names_and_types_are_read() {
     assert_eq!(log("%(n)ci %(n:str){+Q}b"), "127.0.0.1 \"b12\"");
     assert!(fault("%(n:foo)ci").starts_with("unexpected output type 'foo'"));
 }
+
+proptest::proptest! {
+    /// Whatever is written, and whoever asks: an answer or a fault that points into the word.
+    #[test]
+    fn no_format_panics(text in "([%{}\\[\\]()+,:\"' a-z]|%\\{[+-][QXE]\\}|%(ci|t|hr|hsl|r|HPO|o|Ts|tsc)|%\\[(src|str\\(a\\))\\]){0,12}") {
+        for purpose in [Purpose::Log, Purpose::Message, Purpose::Value, Purpose::Id] {
+            match parse(&text, purpose) {
+                Ok(format) => {
+                    let (arena, mut out) = (Arena::new(), Vec::new());
+                    format.render(&Known::default(), &arena, &mut out);
+                    if let Some(literal) = format.literal() {
+                        let mut other = Vec::new();
+                        render::format(&format, &Known::default(), &arena, None, &mut other);
+                        proptest::prop_assert_eq!(literal, &*other);
+                    }
+                }
+                Err(fault) => {
+                    let end = fault.span.col + fault.span.len;
+                    proptest::prop_assert!(end as usize <= text.len());
+                }
+            }
+        }
+    }
+}

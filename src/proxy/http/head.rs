@@ -157,6 +157,7 @@ impl Session {
     /// A head is whole: the transaction begins.
     fn begin(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         self.requests += 1;
+        t.number = local.stream_number();
         t.head_at = Some(local.now);
         t.head_in = t.request.counted_len() as u64;
         t.strict = true;

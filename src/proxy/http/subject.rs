@@ -132,7 +132,7 @@ impl Subject for View<'_> {
             Fact::Retries => int(i64::from(t.retries)),
             Fact::Redispatched => Some(Value::Bool(t.redispatched)),
             Fact::TermState => Some(Value::Str(&t.term)),
-            Fact::StreamId => int(i64::from(s.requests)),
+            Fact::StreamId => int(t.number as i64),
             Fact::UniqueId => t.unique_id.as_deref().map(Value::Str),
             Fact::ServerQueuePos => int(i64::from(t.queue_position.server)),
             Fact::BackendQueuePos => int(i64::from(t.queue_position.backend)),

@@ -74,6 +74,7 @@ impl Subject for View<'_> {
             Fact::Status => int(0),
             Fact::Retries => int(record.retries.into()),
             Fact::Redispatched => Some(Value::Bool(record.redispatched)),
+            Fact::StreamId => int(relay.number as i64),
             Fact::TermState => Some(Value::Str(&record.termination)),
             Fact::ServerQueuePos => int(record.server_queue.into()),
             Fact::BackendQueuePos => int(record.backend_queue.into()),
