@@ -43,7 +43,7 @@ pub fn of_request(
             let head = head()?;
             let query = head.target().splitn(2, |&b| b == b'?').nth(1);
             let in_query = query.and_then(|q| parameter(q, name));
-            // Without `check_post` too, as far as the body is there.
+            // With and without `check_post`, as in haproxy 2.6.
             let in_body = || {
                 let body = subject
                     .request_body()

@@ -2,6 +2,7 @@
 
 use super::subject::View;
 use super::*;
+use crate::backend::persist;
 use crate::config::{Level, LogFormat};
 use crate::observe::log::line::{self, Peer};
 use crate::observe::log::sink::{SetLevel, StreamEnd};
@@ -288,6 +289,15 @@ impl Session {
         }
         let (cause, reached) = t.cause.unwrap_or((Cause::Normal, StageReached::End));
         let two = letters(cause, reached);
+        // Where a cookie could have been, there was none.
+        let cookie = self
+            .back(local)
+            .unwrap_or(self.front(local))
+            .cookie
+            .as_ref();
+        if t.letters == *b"--" && !t.bad && cookie.is_some_and(persist::is_tracked) {
+            t.letters = *b"NN";
+        }
         t.term = [two[0], two[1], t.letters[0], t.letters[1]];
         let config = std::sync::Arc::clone(&local.config);
         let frontend = config.frontend(self.frontend);

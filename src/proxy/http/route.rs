@@ -7,7 +7,7 @@ use super::*;
 use crate::backend::persist::{self, Asked, Reading};
 use crate::backend::{self, Ask, Choice, Queue};
 use crate::config::ProxyProtocol;
-use crate::config::http::{ServerName, SwitchTo};
+use crate::config::http::{HashKey, ServerName, SwitchTo};
 use crate::io::kernel::Errno;
 use crate::io::op::{self, Connect};
 use crate::lang::acl::{First, Verdict};
@@ -85,7 +85,10 @@ impl Session {
     /// The request's rules are through: find its server.
     pub(super) fn dispatch(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         let http = self.back(local).expect("routed before");
-        if http.buffer_request && !t.body_whole && !t.up.ended {
+        // The parameter may be in the body: haproxy 2.6 waits for that without `check_post` too.
+        let searched = matches!(http.hash_key, Some(HashKey::UrlParam { .. }))
+            && t.request.method() == b"POST";
+        if (http.buffer_request || searched) && !t.body_whole && !t.up.ended {
             let ms = self.front(local).timeout_http_request_ms;
             t.cursor.list = u16::MAX;
             self.wait_body(t, local, io, ms.unwrap_or(u32::MAX), 0);
@@ -123,7 +126,7 @@ impl Session {
         let stays = |server: ServerId, persist: Persist| {
             persist == Persist::Force
                 || http.persist
-                || backend::server::is_usable(local.shared.server(server))
+                || backend::server::serves_queue(local.shared.server(server))
         };
         for rule in &http.use_server {
             if self.holds(t, local, arena, rule.when.as_ref()) != Verdict::Holds {
@@ -374,7 +377,7 @@ impl Session {
         ]
         .concat();
         tcp::count_attempt(local, server);
-        t.cause = Some((Cause::Local, StageReached::Request));
+        t.cause = Some((Cause::Local, StageReached::Connect));
         let answer = self.prepare_location(302, &location);
         self.answer(t, local, io, answer);
         true
