@@ -531,3 +531,79 @@ mod index {
         }
     }
 }
+
+#[test]
+fn plain_tests_take_no_memory_at_all() {
+    let subject = request();
+    let arena = Arena::new();
+    for text in [
+        "if { path_beg /static /a /b /c /d /e /f /g }",
+        "if { hdr(host) a.example b.example }",
+        "if { hdr(x-list) three }",
+        "if { path_reg ^/static } { src 10.0.0.0/8 }",
+        "if METH_GET { cook(a) 1 } !{ ssl_fc } { hdr_cnt(host) 1 }",
+        "if { url_param(y) two } { path_sub mages } { path_dir static }",
+    ] {
+        let _: Verdict = condition(text).holds(&subject, &arena);
+        assert_eq!(arena.allocated_bytes(), 0, "{text}");
+    }
+}
+
+/// Nanoseconds of usual tests; run by hand, with optimisation.
+#[test]
+#[ignore = "measures"]
+fn speed() {
+    let request = Fixture::request(
+        "GET /static/images/logo.png?x=1 HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: text/html,application/xhtml+xml\r\nAccept-Language: en\r\nAccept-Encoding: gzip\r\nConnection: keep-alive\r\nCookie: a=1; SERVERID=s1\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n",
+    );
+    let mut arena = Arena::new();
+    let mut time = |name: &str, run: &dyn Fn(&Arena)| {
+        const ROUNDS: u32 = 200_000;
+        let start = std::time::Instant::now();
+        for _ in 0..ROUNDS {
+            run(&arena);
+            arena.reset();
+        }
+        println!("{name:60} {:6} ns", (start.elapsed() / ROUNDS).as_nanos());
+    };
+    for text in [
+        "if { path_beg /static }",
+        "if { path_end .png .gif .jpg }",
+        "if { hdr(host) www.example.com }",
+        "if { hdr(host) -i WWW.example.com }",
+        "if { hdr(x-forwarded-for) -m found }",
+        "if { cook(SERVERID) s1 }",
+        "if { src 10.0.0.0/8 192.168.0.0/16 }",
+        "if METH_GET !{ ssl_fc }",
+        "if { path_reg ^/static/.*\\.png$ }",
+        "if { path,lower -m beg /static }",
+    ] {
+        let condition = condition(text);
+        time(text, &|arena| {
+            std::hint::black_box(condition.holds(&request, arena));
+        });
+    }
+    for (criterion, ends) in [("path_beg", ""), ("hdr(host) -i", ".example.com")] {
+        let begins = if criterion == "path_beg" { "/" } else { "" };
+        let rules: Vec<_> = (0..1000)
+            .map(|n| condition(&format!("if {{ {criterion} {begins}site{n}{ends} }}")))
+            .collect();
+        let index = SwitchIndex::new(rules.iter().map(Some));
+        time(
+            &format!("1000 rules of {criterion}, none holds"),
+            &|arena| {
+                std::hint::black_box(index.first(&request, arena));
+            },
+        );
+        let texts: Vec<_> = (0..1000)
+            .map(|n| format!("{begins}site{n}{ends}"))
+            .collect();
+        let one = condition(&format!("if {{ {criterion} {} }}", texts.join(" ")));
+        time(
+            &format!("1000 patterns of {criterion}, none matches"),
+            &|arena| {
+                std::hint::black_box(one.holds(&request, arena));
+            },
+        );
+    }
+}
