@@ -158,6 +158,9 @@ impl Builder {
 
     pub fn build(self) -> Patterns {
         let set = match self.method {
+            Method::Str | Method::Bin | Method::Beg | Method::End if self.texts.len() <= FEW => {
+                Set::Few(self.texts)
+            }
             Method::Found | Method::Bool => Set::None,
             Method::Int | Method::Len | Method::Version => Set::Ranges(merge(self.ranges)),
             Method::Ip => Set::Nets(Nets::new(&self.nets)),
@@ -212,6 +215,8 @@ enum Set {
     /// Sorted, apart from each other, ends included.
     Ranges(Vec<(i64, i64)>),
     Nets(Nets),
+    /// Whole texts, beginnings or ends, compared one by one.
+    Few(Vec<Box<[u8]>>),
     Exact(Words),
     Parts(Words),
     Begin(Prefixes<()>),
@@ -232,6 +237,9 @@ impl Patterns {
     /// The texts of exact patterns or beginnings, for an index over several tests.
     pub(super) fn texts(&self) -> Option<Box<dyn Iterator<Item = &[u8]> + '_>> {
         match &self.set {
+            Set::Few(texts) if matches!(self.method, Method::Str | Method::Beg) => {
+                Some(Box::new(texts.iter().map(|text| &**text)))
+            }
             Set::Exact(words) if self.method == Method::Str => Some(Box::new(words.iter())),
             Set::Begin(prefixes) => Some(Box::new(prefixes.iter())),
             _ => None,
@@ -268,6 +276,7 @@ impl Patterns {
         match &self.set {
             Set::Ranges(ranges) => return in_ranges(ranges, text.len() as i64),
             Set::Regex(regexes) => return regexes.is_match(text),
+            Set::Few(texts) => return texts.iter().any(|one| self.is_one(one, text)),
             _ => {}
         }
         let folded;
@@ -291,6 +300,24 @@ impl Patterns {
             Set::Sub(parts) => parts.is_in(text),
             Set::Parts(words) => words.has_part(text, |b| self.method.separates(b)),
             _ => false,
+        }
+    }
+
+    /// Whether `text` is, begins or ends with one pattern.
+    fn is_one(&self, pattern: &[u8], text: &[u8]) -> bool {
+        let Some(more) = text.len().checked_sub(pattern.len()) else {
+            return false;
+        };
+        let part = match self.method {
+            Method::Beg => &text[..pattern.len()],
+            Method::End => &text[more..],
+            _ if more > 0 => return false,
+            _ => text,
+        };
+        if self.ignore_case {
+            part.eq_ignore_ascii_case(pattern)
+        } else {
+            part == pattern
         }
     }
 
