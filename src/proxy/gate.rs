@@ -12,9 +12,12 @@ use crate::config::{BindId, ProxyId};
 use crate::io::engine::Io;
 use crate::io::op::SockKey;
 use crate::lang::acl::Verdict;
+use crate::lang::expr::Needs;
 use crate::lang::rules::{Action, Number, Rule};
 use crate::lang::sample::{Arena, Kind, Owned, Value};
 use crate::lang::subject::{Bytes, Fact, LogCount, Subject, VarId};
+use crate::proto::h1::{self, Limits, Parse};
+use crate::proto::http::Head;
 
 /// Most bytes looked at before the verdict falls (a buffer, less what haproxy keeps free).
 const BYTES_MAX: usize = 15_360;
@@ -37,6 +40,10 @@ pub struct Held {
     pub log_level: Option<u8>,
     /// What came and waits for the verdict.
     pub bytes: Vec<u8>,
+    /// The request that the bytes begin with, if they are HTTP; set once its head is whole.
+    pub head: Option<Head>,
+    /// They begin with something else.
+    pub no_http: bool,
     /// Nothing more will come, or is waited for.
     pub complete: bool,
     /// The next rule, and until when it may wait.
@@ -74,6 +81,20 @@ impl Subject for View<'_> {
     }
     fn dst(&self) -> Option<SocketAddr> {
         self.ends.1
+    }
+    fn request(&self) -> Option<&Head> {
+        self.held.head.as_ref()
+    }
+    fn pending(&self) -> Needs {
+        let open = !self.held.complete;
+        match self.list {
+            Some(List::Request) if open && self.held.head.is_none() && !self.held.no_http => {
+                Needs::REQUEST_BYTES.with(Needs::REQUEST_HEAD)
+            }
+            Some(List::Request) if open => Needs::REQUEST_BYTES,
+            Some(List::Response) if open => Needs::RESPONSE_BYTES,
+            _ => Needs::default(),
+        }
     }
     fn request_bytes(&self) -> Option<Bytes<'_>> {
         (self.list == Some(List::Request)).then_some(Bytes {
@@ -354,6 +375,14 @@ impl Held {
     /// Takes bytes that came; more than a buffer is not waited for.
     pub(super) fn take(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+        if self.head.is_none() && !self.no_http {
+            let mut head = Head::default();
+            match h1::request_head(&self.bytes, &Limits::default(), &mut head) {
+                Ok(Parse::Done { .. }) => self.head = Some(head),
+                Ok(Parse::Partial) => {}
+                Err(_) => self.no_http = true,
+            }
+        }
         self.complete |= self.bytes.len() >= BYTES_MAX;
     }
     /// Begins a list: `ms` to wait at most.

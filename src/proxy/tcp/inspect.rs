@@ -142,6 +142,7 @@ pub(super) fn on_answer(local: &mut Local, io: &mut dyn Io, key: Key, buf: Optio
     if relay.answer_since.is_none() {
         relay.answer_since = Some(now);
         held.begin(now, delay);
+        held.no_http = true;
     }
     match buf {
         Some(buf) => {

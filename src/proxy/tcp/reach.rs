@@ -6,6 +6,7 @@ use crate::config::http::SwitchTo;
 use crate::lang::acl::First;
 use crate::lang::sample::{Arena, Value};
 use crate::lang::subject::{Bytes, Fact, Subject, VarId};
+use crate::proto::http::Head;
 use crate::proxy::gate;
 use crate::proxy::http::{self, Upgraded};
 use crate::proxy::place::Place;
@@ -42,6 +43,9 @@ impl Subject for View<'_> {
     }
     fn dst(&self) -> Option<SocketAddr> {
         self.relay.local
+    }
+    fn request(&self) -> Option<&Head> {
+        self.relay.held.as_ref()?.head.as_ref()
     }
     fn request_bytes(&self) -> Option<Bytes<'_>> {
         // What content rules waited for, or what came by itself: it decides as it is.
