@@ -292,3 +292,29 @@ fn formats_of_tcp_sessions() {
         });
     }
 }
+
+#[test]
+fn formats_in_messages_and_variables() {
+    const FORMATS: [&str; 12] = [
+        "[%[req.hdr(nope)]]",
+        "\"a  b %[req.hdr(nope)] c \"",
+        "%[req.hdr(x-a)]",
+        "%{+E}[req.hdr(x-a)]",
+        "%{+Q}[req.hdr(x-a)]",
+        "%{+Q,+E}[req.hdr(x-a)]",
+        "%[req.hdr(x-b)]",
+        "%[var(txn.bin)]",
+        "%ci\\ %ID\\ %hr\\ %r\\ %CC|%sslv|%s|%b|%rc|%tsc|%B|%Tw",
+        "%HU|%HQ|%{+Q}HM|%HP",
+        "%{+Q}[req.hdr(nope)]",
+        "%{+Q}ID|%{+Q}hrl|%hrl|%bi|%{+Q}si|%[src]%%",
+    ];
+    for format in FORMATS {
+        let body = format!(
+            " log-format \"%[var(txn.seen)] %[var(txn.f),hex] %[var(txn.h),hex]\"\n capture request header x-a len 50\n \
+             http-request set-var(txn.bin) str(QSIKXVz/AGI=),b64dec\n http-request set-var-fmt(txn.f) {format}\n \
+             http-request set-header x-q {format}\n http-request set-var(txn.h) req.hdr(x-q)\n @SERVER@\n"
+        );
+        compare(&body, || answering(ANSWER), &[ODD], 1);
+    }
+}

@@ -131,6 +131,8 @@ impl Subject for View<'_> {
             }
             Fact::Retries => int(i64::from(t.retries)),
             Fact::Redispatched => Some(Value::Bool(t.redispatched)),
+            // Known when the line is written.
+            Fact::TermState if t.term == [0; 4] => Some(Value::Str(b"----")),
             Fact::TermState => Some(Value::Str(&t.term)),
             Fact::StreamId => int(t.number as i64),
             Fact::UniqueId => t.unique_id.as_deref().map(Value::Str),
