@@ -84,15 +84,11 @@ impl Session {
         if t.up.ended {
             return None;
         }
-        let held = if t.body.is_empty() {
-            self.carry.take()
-        } else {
-            // A body that rules waited for: what was decoded is held apart, the rest follows it.
-            Some(Buf::of(&std::mem::take(&mut t.body)))
-        }?;
+        // As it came, whether rules waited for it or not: what they saw of it was decoded apart.
+        let held = self.carry.take()?;
         match t.up.pass(held) {
             Ok(buf) => {
-                self.carry = t.up.excess.take().or(self.carry.take());
+                self.carry = t.up.excess.take();
                 buf
             }
             Err(error) => {
