@@ -158,12 +158,9 @@ impl FormatOf {
 
 /// The one argument of a format's keyword.
 fn format_of(kind: &FormatOf, args: &mut Args<'_, '_>) -> Result<logformat::LogFormat, Said> {
-    let word = match args.next().filter(|w| !w.bytes.is_empty()) {
-        Some(word) => word,
-        None => {
-            let text = format!("{} expects an argument.", args.name);
-            return Err(args.fail(args.end(), text));
-        }
+    let Some(word) = args.next().filter(|w| !w.bytes.is_empty()) else {
+        let text = format!("{} expects an argument.", args.name);
+        return Err(args.fail(args.end(), text));
     };
     if let Some(extra) = args.rest().first() {
         let text = format!(
@@ -293,7 +290,7 @@ fn capture(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
         }
         _ => {
             let text = "'capture' expects 'cookie' or 'request header' or 'response header'.";
-            let span = args.rest().first().map_or(args.end(), |w| w.span);
+            let span = args.rest().first().map_or_else(|| args.end(), |w| w.span);
             return Err(args.fail(span, text));
         }
     }
@@ -328,7 +325,7 @@ fn declare(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
     let word =
         |args: &Args<'_, '_>, nth: usize| args.rest().get(nth).map(|w| w.text().into_owned());
     let fail = |args: &mut Args<'_, '_>, nth: usize, text: &str| {
-        let span = args.rest().get(nth).map_or(args.end(), |w| w.span);
+        let span = args.rest().get(nth).map_or_else(|| args.end(), |w| w.span);
         Err(args.fail(span, text))
     };
     match word(args, 0).as_deref() {

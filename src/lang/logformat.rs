@@ -447,7 +447,8 @@ impl Reader<'_> {
             }
             None => (&*inside, None),
         };
-        Ok((Some(name.into()).filter(|n: &Box<str>| !n.is_empty()), cast))
+        let name = Some(name).filter(|name| !name.is_empty());
+        Ok((name.map(Into::into), cast))
     }
 
     /// `{+Q,-X}`: the flags in force with these changes. What haproxy does not know in them it passes over.

@@ -111,7 +111,7 @@ impl<'a> Place<'a> {
             })),
             Fact::BackName => Some(Value::Str(
                 self.back()
-                    .map_or(&self.front().name, |b| &b.name)
+                    .map_or_else(|| &self.front().name, |b| &b.name)
                     .as_bytes(),
             )),
             Fact::BackServerTimeout => timeout(self.back()?.timeout_server_ms),

@@ -4,7 +4,7 @@
 //! that there is not is null. `Q`, `E` and `X` have no effect here, and no plus sign marks what may grow.
 
 use super::Cast;
-use super::render::{Encode, Shown, as_int, capture, capture_count, push_text};
+use super::render::{Encode, Shown, as_int, capture, capture_count, push_encoded};
 use crate::lang::sample::{Arena, Value};
 use crate::lang::subject::Subject;
 
@@ -63,23 +63,23 @@ fn encoded<'a>(arena: &'a Arena, bytes: &'a [u8], encode: Encode) -> &'a [u8] {
     if !bytes.iter().any(|&byte| encode.hits(byte)) {
         return bytes;
     }
-    let mut text = Vec::new();
-    push_text(&mut text, bytes, encode, false);
-    arena.alloc_slice_copy(&text)
+    let mut text = bumpalo::collections::Vec::with_capacity_in(bytes.len() + 16, arena);
+    push_encoded(&mut text, bytes, encode);
+    text.into_bump_slice()
 }
 
 /// `{a|b}`.
 fn joined<'a>(subject: &dyn Subject, arena: &'a Arena, request: bool) -> &'a [u8] {
-    let mut text = vec![b'{'];
+    let mut text = bumpalo::collections::Vec::new_in(arena);
+    text.push(b'{');
     for index in 0..capture_count(subject, request) {
         if index > 0 {
             text.push(b'|');
         }
-        let value = capture(subject, request, index);
-        push_text(&mut text, value, Encode::Header, false);
+        push_encoded(&mut text, capture(subject, request, index), Encode::Header);
     }
     text.push(b'}');
-    arena.alloc_slice_copy(&text)
+    text.into_bump_slice()
 }
 
 /// Appends a value as JSON.

@@ -623,7 +623,7 @@ fn escaped(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\' | b']')
 }
 
-pub(super) fn push_text(out: &mut Vec<u8>, bytes: &[u8], encode: Encode, escape: bool) {
+fn push_text(out: &mut Vec<u8>, bytes: &[u8], encode: Encode, escape: bool) {
     if encode == Encode::None && !escape {
         out.extend_from_slice(bytes);
         return;
@@ -638,6 +638,21 @@ pub(super) fn push_text(out: &mut Vec<u8>, bytes: &[u8], encode: Encode, escape:
             out.push(b'\\');
         }
         out.push(byte);
+    }
+}
+
+/// As [`push_text`] without escapes, into any list of bytes.
+pub(super) fn push_encoded(out: &mut impl Extend<u8>, bytes: &[u8], encode: Encode) {
+    for &byte in bytes {
+        if encode.hits(byte) {
+            out.extend([
+                b'#',
+                HEX[usize::from(byte >> 4)],
+                HEX[usize::from(byte & 15)],
+            ]);
+        } else {
+            out.extend([byte]);
+        }
     }
 }
 
