@@ -19,7 +19,8 @@ pub use encode::{
     Peer, set_connection, standard_reason, strip_connection, write_request, write_response,
 };
 pub use framing::{
-    Body, RequestFraming, ResponseFraming, ResponseTo, request_framing, response_framing,
+    Body, RequestFraming, ResponseFraming, ResponseTo, hold_framing, request_framing,
+    response_framing,
 };
 pub use parse::{request_head, response_head};
 

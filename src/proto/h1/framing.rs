@@ -70,6 +70,42 @@ pub struct ResponseFraming {
     pub insecure: bool,
 }
 
+/// Makes the fields of `head` say how its body is framed, whatever rules made of them: a peer that believed other
+/// fields would take a part of the body for the next message, or wait for more. Nothing is done behind a body that
+/// ends with the connection or is none of HTTP; the sender closes.
+pub fn hold_framing(head: &mut Head, body: Body) {
+    const LENGTH: &[u8] = b"content-length";
+    const CODING: &[u8] = b"transfer-encoding";
+    match body {
+        Body::Tunnel => {}
+        Body::UntilClose => {
+            head.delete(LENGTH);
+        }
+        Body::Chunked => {
+            head.delete(LENGTH);
+            let last = head.values(CODING).next_back();
+            let chunked = last.and_then(|v| elements(v).last());
+            if !chunked.is_some_and(|(_, c)| c.trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+                head.set(CODING, b"chunked");
+            }
+        }
+        Body::None | Body::Length(_) => {
+            head.delete(CODING);
+            let length = if let Body::Length(n) = body { n } else { 0 };
+            let mut digits = [0; 20];
+            let text = decimal(length, &mut digits);
+            let mut given = head.values(LENGTH);
+            let right = given.next() == Some(text) && given.next().is_none();
+            drop(given);
+            // A request without a body needs no length.
+            let silent = length == 0 && head.status == 0 && head.first(LENGTH).is_none();
+            if !right && !silent {
+                head.set(LENGTH, text);
+            }
+        }
+    }
+}
+
 /// What Connection and Proxy-Connection ask for, over all of their fields.
 #[derive(Clone, Copy, Debug, Default)]
 struct Options {

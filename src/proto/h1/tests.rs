@@ -634,3 +634,45 @@ proptest! {
         }
     }
 }
+
+/// What a rule wrote about a body is not what frames it.
+#[test]
+fn framing_fields_say_what_the_body_is_whatever_rules_wrote() {
+    let cases: [(u16, &str, Body, &str); 10] = [
+        (0, "content-length: 5", Body::Length(3), "content-length: 3"),
+        (0, "", Body::Length(3), "content-length: 3"),
+        (0, "content-length: 5", Body::None, "content-length: 0"),
+        (0, "transfer-encoding: chunked", Body::None, ""),
+        (0, "", Body::Chunked, "transfer-encoding: chunked"),
+        (
+            0,
+            "transfer-encoding: chunked|content-length: 1",
+            Body::Chunked,
+            "transfer-encoding: chunked",
+        ),
+        (200, "", Body::None, "content-length: 0"),
+        (200, "content-length: 3", Body::UntilClose, ""),
+        (
+            200,
+            "content-length: 3|content-length: 4",
+            Body::Length(3),
+            "content-length: 3",
+        ),
+        (101, "content-length: 3", Body::Tunnel, "content-length: 3"),
+    ];
+    for (status, given, body, wanted) in cases {
+        let mut head = Head::default();
+        head.status = status;
+        for field in given.split('|').filter(|f| !f.is_empty()) {
+            let (name, value) = field.split_once(": ").expect("a field");
+            head.push(name.as_bytes(), value.as_bytes());
+        }
+        hold_framing(&mut head, body);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let fields: Vec<_> = head
+            .fields()
+            .map(|(n, v)| format!("{}: {}", text(n), text(v)))
+            .collect();
+        assert_eq!(fields.join("|"), wanted, "{status} {given} {body:?}");
+    }
+}

@@ -190,6 +190,10 @@ impl Session {
         t.keep = t.keep && t.up.ended && self.client_keeps(t, local);
         if t.response.first(b"content-length").is_none() && t.response.status != 204 {
             t.keep = false;
+        } else if !matches!(t.response.status, 204 | 304) {
+            let length = body.len() as u64;
+            let body = (length > 0).then_some(Body::Length(length));
+            h1::hold_framing(&mut t.response, body.unwrap_or(Body::None));
         }
         let mut out = std::mem::take(&mut local.scratch);
         out.clear();
@@ -304,7 +308,7 @@ impl Session {
         let chunked = !t.old;
         t.keep = t.keep && chunked && t.up.ended && self.client_keeps(t, local);
         if chunked {
-            t.response.push(b"transfer-encoding", b"chunked");
+            h1::hold_framing(&mut t.response, Body::Chunked);
         }
         let to = t.client();
         h1::set_connection(&mut t.response, to, t.keep);

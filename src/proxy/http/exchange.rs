@@ -64,6 +64,9 @@ impl Session {
             let server = local.config.server(server).name.as_bytes();
             t.request.set(name, server);
         }
+        if !t.framing.connect {
+            h1::hold_framing(&mut t.request, t.framing.body);
+        }
         let keep = self.server_keeps(front, back) || back.pretend_keep_alive;
         h1::set_connection(&mut t.request, Peer::Server, keep && !t.framing.insecure);
         h1::write_request(out, &t.request);
@@ -462,6 +465,17 @@ impl Session {
         let old = t.old;
         if t.answer.insecure {
             t.keep = false;
+        }
+        let bodiless = |status: u16| status < 200 || matches!(status, 204 | 304);
+        if bodiless(t.response.status) && t.response.status != 101 {
+            // A rule may have made it so: what follows is nothing the client reads.
+            if t.answer.body != Body::None {
+                t.response.delete(b"content-length");
+                t.response.delete(b"transfer-encoding");
+                t.keep = false;
+            }
+        } else if !t.framing.head {
+            h1::hold_framing(&mut t.response, t.answer.body);
         }
         match t.answer.body {
             Body::Chunked if old => {

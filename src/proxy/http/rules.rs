@@ -430,7 +430,8 @@ impl Session {
         } else {
             &mut t.request
         };
-        match effect.carry_out(head) {
+        let room = local.config.global.tune.bufsize as usize;
+        match effect.carry_out_within(head, room) {
             Ok(()) => Done::On,
             Err(RuleError::BadEscape) => Done::Stop(Stop::Deny(self.page(t, local, 400))),
             Err(_) if !t.strict => Done::On,
