@@ -213,12 +213,18 @@ impl<'a> Place<'a> {
     fn is_up(&self, id: ServerId) -> bool {
         is_usable(self.local.shared.server(id))
     }
-    fn free(&self, id: ServerId) -> i64 {
+    /// Connections the server may still take; `None`: no limit.
+    fn free(&self, id: ServerId) -> Option<i64> {
         let most = self.local.config.server(id).maxconn;
-        if most == 0 {
-            return i64::from(u32::MAX);
-        }
-        i64::from(most.saturating_sub(self.local.shared.server_connections(id)))
+        let now = self.local.shared.server_connections(id);
+        (most > 0).then(|| i64::from(most.saturating_sub(now)))
+    }
+    /// Connections and places in the queue left; `None`: one of them has no limit.
+    fn slots(&self, id: ServerId) -> Option<i64> {
+        let queue = i64::from(self.local.config.server(id).maxqueue);
+        let waiting = i64::from(self.local.shared.server(id).queued.load(Relaxed));
+        let free = self.free(id)?;
+        (queue > 0).then(|| free + (queue - waiting).max(0))
     }
     fn back_fact(&self, fact: Fact, id: BackendId) -> i64 {
         let local = self.local;
@@ -227,7 +233,7 @@ impl<'a> Place<'a> {
             Fact::BackConn(_) => self.backend_connections(id),
             Fact::BackConnFree(_) => {
                 let up = servers.iter().filter(|s| self.is_up(**s));
-                up.map(|s| self.free(*s)).sum()
+                up.map(|s| self.free(*s)).sum::<Option<i64>>().unwrap_or(-1)
             }
             Fact::BackSessRate(_) => local
                 .shared
@@ -248,12 +254,9 @@ impl<'a> Place<'a> {
             Fact::BackServers(_) => self.usable(id),
             _ => {
                 let up = servers.iter().filter(|s| self.is_up(**s));
-                let slots = up.map(|s| {
-                    let queue = i64::from(local.config.server(*s).maxqueue);
-                    let waiting = i64::from(local.shared.server(*s).queued.load(Relaxed));
-                    self.free(*s) + (queue - waiting).max(0)
-                });
-                slots.sum()
+                up.map(|s| self.slots(*s))
+                    .sum::<Option<i64>>()
+                    .unwrap_or(-1)
             }
         }
     }
@@ -262,7 +265,7 @@ impl<'a> Place<'a> {
         let cell = shared.server(id);
         Value::Int(match fact {
             Fact::ServerConn(_) => i64::from(shared.server_connections(id)),
-            Fact::ServerConnFree(_) => self.free(id),
+            Fact::ServerConnFree(_) => self.free(id).unwrap_or(-1),
             Fact::ServerIsUp(_) => return Value::Bool(self.is_up(id)),
             Fact::ServerQueue(_) => i64::from(cell.queued.load(Relaxed)),
             Fact::ServerSessRate(_) => shared
