@@ -22,6 +22,8 @@ const PAGE_TURN: usize = 15_000;
 /// An answer ready to be sent.
 #[derive(Debug)]
 pub(super) struct Prepared {
+    /// The status that was asked for. It is logged and counted even where a page has another one.
+    status: u16,
     head: Head,
     body: Vec<u8>,
     /// An error file that is empty: the connection closes without a word.
@@ -36,8 +38,9 @@ pub(super) struct PageTurn {
 }
 
 impl Prepared {
-    fn of(made: Answer, head: Head, body: Vec<u8>) -> Self {
+    fn of(made: Answer, status: u16, head: Head, body: Vec<u8>) -> Self {
         Self {
+            status,
             head,
             body,
             silent: made == Answer::Silence,
@@ -69,7 +72,7 @@ impl Session {
         let (mut head, mut body) = (Head::default(), Vec::new());
         let chain = self.chain(local);
         let made = reply::error(status, chain, &view, &arena, &mut head, &mut body);
-        Prepared::of(made, head, body)
+        Prepared::of(made, status, head, body)
     }
 
     /// The reply of a rule.
@@ -84,7 +87,7 @@ impl Session {
         let (mut head, mut body) = (Head::default(), Vec::new());
         let chain = self.chain(local);
         let made = reply::reply(wanted, chain, &view, arena, &mut head, &mut body);
-        Prepared::of(made, head, body)
+        Prepared::of(made, wanted.status, head, body)
     }
 
     /// A redirect; `None` if it does not apply (`ignore-empty`).
@@ -100,6 +103,7 @@ impl Session {
         let location = redirect.location(&view, arena)?;
         redirect.answer(location, &mut head);
         Some(Prepared {
+            status: head.status,
             head,
             body: Vec::new(),
             silent: false,
@@ -113,6 +117,7 @@ impl Session {
         head.push(b"cache-control", b"no-cache");
         head.push(b"location", location);
         Prepared {
+            status: code,
             head,
             body: Vec::new(),
             silent: false,
@@ -132,7 +137,8 @@ impl Session {
         let (mut head, mut body) = (Head::default(), Vec::new());
         let chain = self.chain(local);
         let made = reply::auth(realm, of_proxy, chain, &view, arena, &mut head, &mut body);
-        Prepared::of(made, head, body)
+        let status = if of_proxy { 407 } else { 401 };
+        Prepared::of(made, status, head, body)
     }
 
     // ------------------------------------------------------------ sending
@@ -167,24 +173,32 @@ impl Session {
         answer: Prepared,
     ) {
         let Prepared {
+            status,
             head,
             mut body,
             silent,
         } = answer;
+        t.status = status;
         if silent {
-            self.end(t, local, io, Cause::Local, StageReached::Request);
+            self.count_status(t, local);
+            let (cause, reached) = t.cause.unwrap_or((Cause::Local, StageReached::Request));
+            self.end(t, local, io, cause, reached);
             self.over = true;
             return;
         }
         t.response = head;
-        t.status = t.response.status;
+        let mut made = t.response.status;
         let arena = std::mem::take(&mut local.arena);
         let stop = self.response_rules(t, local, &arena, true);
         local.give_arena(arena);
         if let Some(Stop::Deny(other) | Stop::Answer(other)) = stop {
+            (t.status, made) = (other.status, other.head.status);
             (t.response, body) = (other.head, other.body);
         }
-        t.status = t.response.status;
+        if t.response.status != made {
+            // A rule has set another.
+            t.status = t.response.status;
+        }
         self.count_status(t, local);
         // What of the request was not read cannot be told from a next one.
         t.keep = t.keep && t.up.ended && self.client_keeps(t, local);
@@ -292,6 +306,7 @@ impl Session {
             request.redirect(stats, outcome, &mut head);
             self.drop_body(t, io);
             let answer = Prepared {
+                status: head.status,
                 head,
                 body: Vec::new(),
                 silent: false,

@@ -50,6 +50,8 @@ impl Session {
         self.backend = backend;
         let Some(id) = backend else {
             t.cause = Some((Cause::Server, StageReached::Connect));
+            // As haproxy logs it: no stage was timed.
+            t.head_at = None;
             return false;
         };
         tcp::count_backend(local, id);

@@ -518,7 +518,7 @@ impl Session {
                 self.answer(t, local, io, answer);
             }
             Stop::Auth(answer) => {
-                t.cause = Some((Cause::Proxy, StageReached::Request));
+                t.cause = Some((Cause::Local, StageReached::Request));
                 self.answer(t, local, io, answer);
             }
             Stop::Tarpit(answer) => {

@@ -109,7 +109,8 @@ impl Subject for View<'_> {
             Fact::ClientErr | Fact::ServerErr => int(0),
             Fact::IdleMs => int(t.idle_ms as i64),
             Fact::RequestHeadMs => int(between(t.began, t.head_at)),
-            Fact::QueueMs => int(t.head_at.map_or(-1, |h| between(h, t.dequeued))),
+            // Without a time for the head, that of a tarpit is counted from the request's first byte.
+            Fact::QueueMs => int(between(t.head_at.unwrap_or(t.began), t.dequeued)),
             Fact::ConnectMs => int(t.dequeued.map_or(-1, |d| between(d, t.connected))),
             Fact::ResponseHeadMs => int(t.connected.map_or(-1, |c| between(c, t.responded))),
             Fact::ResponseDataMs => int(t.responded.map_or(-1, |r| local.now.since(r) as i64)),

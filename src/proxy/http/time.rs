@@ -155,6 +155,8 @@ impl Session {
             Stage::Pause => self.resume(t, local, io),
             Stage::Tarpit => {
                 let answer = t.held_reply.take().expect("a tarpit holds its answer");
+                // As haproxy logs it: its time stands for that in a queue, and the head has none.
+                (t.head_at, t.dequeued) = (None, Some(local.now));
                 self.answer(t, local, io, answer);
             }
             Stage::Queue => {
