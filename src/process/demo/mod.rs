@@ -126,14 +126,18 @@ impl Drop for Place {
 fn configuration(place: &Place, port: u16, ports: &[u16]) -> String {
     let mut text = format!(
         "global\n  quiet\n  maxconn 1000\n  stats socket {} level admin\n\n\
-         defaults\n  mode tcp\n  timeout connect 2s\n  timeout client 1m\n  timeout server 1m\n\n\
-         frontend demo\n  bind 127.0.0.1:{port}\n  default_backend origins\n\n\
-         backend origins\n  balance roundrobin\n",
-        place.admin().display()
+         defaults\n  mode http\n  timeout connect 2s\n  timeout client 1m\n  timeout server 1m\n\n\
+         frontend demo\n  bind 127.0.0.1:{port}\n  stats uri /stats\n  stats refresh 5s\n  stats admin if LOCALHOST\n\
+         \x20 acl teapot path_beg /coffee\n  http-request return status 418 content-type text/plain string \"tea only\" if teapot\n\
+         \x20 use_backend anna if {{ path_beg /anna }}\n  default_backend origins\n\n\
+         backend anna\n  http-request set-path /\n  server anna 127.0.0.1:{}\n\n\
+         backend origins\n  balance roundrobin\n  cookie DEMO insert indirect nocache\n  option forwardfor\n  option httpchk GET /\n",
+        place.admin().display(),
+        ports[0]
     );
     for (name, port) in NAMES.iter().zip(ports) {
         text.push_str(&format!(
-            "  server {name} 127.0.0.1:{port} check inter 1s\n"
+            "  server {name} 127.0.0.1:{port} cookie {name} check inter 1s\n"
         ));
     }
     text
@@ -145,9 +149,12 @@ fn invitation(place: &Place, port: u16) -> String {
     format!(
         "A balancer serves on 127.0.0.1:{port}. Its configuration: {config}\n\n\
          Try, in another terminal:\n\
-         \x20 curl http://127.0.0.1:{port}/                                  one origin after the other answers\n\
-         \x20 curl -so /dev/null http://127.0.0.1:{port}/bulk                256 MB, spliced\n\
-         \x20 nc 127.0.0.1 {port}                                            type lines, they come back\n\
+         \x20 curl http://127.0.0.1:{port}/                      one origin after the other answers\n\
+         \x20 curl -ib DEMO=bert http://127.0.0.1:{port}/        the cookie names its server\n\
+         \x20 curl -i http://127.0.0.1:{port}/anna/x             sent elsewhere by its path\n\
+         \x20 curl -i http://127.0.0.1:{port}/coffee             answered by a rule\n\
+         \x20 curl -so /dev/null http://127.0.0.1:{port}/bulk    256 MB, spliced\n\
+         \x20 a browser at http://127.0.0.1:{port}/stats         the statistics page, with its actions\n\
          \x20 echo 'disable server origins/bert' | socat - {admin}   (or: nc -U {admin})\n\
          \x20 echo 'show stat' | socat - {admin}\n\
          Ctrl-C ends it.\n\n"
@@ -293,6 +300,6 @@ mod tests {
         let loaded = load(&inputs);
         std::mem::forget(place);
         assert!(loaded.diags.list.is_empty(), "{:?}", loaded.diags.list);
-        assert_eq!(loaded.config.expect("valid").servers.len(), 3);
+        assert_eq!(loaded.config.expect("valid").servers.len(), 4);
     }
 }

@@ -43,30 +43,22 @@ pub(super) fn start(name: &'static str) -> io::Result<u16> {
     Ok(port)
 }
 
-/// HTTP gets the origin's name or bulk, anything else is echoed line by line.
+/// Every request gets the origin's name, or bulk.
 fn serve(name: &str, stream: TcpStream) -> io::Result<()> {
     let mut out = stream.try_clone()?;
     let mut input = BufReader::new(stream);
     let mut line = Vec::new();
-    let mut first = true;
     loop {
         line.clear();
         if input.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)? == 0 {
             return Ok(());
         }
-        if first && line.starts_with(b"GET ") {
-            skip_head(&mut input)?;
-            return if line.starts_with(b"GET /bulk") {
-                bulk(&mut out)
-            } else {
-                hello(name, &mut out)
-            };
+        skip_head(&mut input)?;
+        if line.starts_with(b"GET /bulk") {
+            bulk(&mut out)?;
+        } else {
+            hello(name, &mut out)?;
         }
-        if first {
-            writeln!(out, "this is {name}, your lines come back:")?;
-        }
-        first = false;
-        out.write_all(&line)?;
     }
 }
 
@@ -86,7 +78,7 @@ fn hello(name: &str, out: &mut impl Write) -> io::Result<()> {
     let body = format!("Hello from {name}.\n");
     write!(
         out,
-        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
 }
@@ -94,7 +86,7 @@ fn hello(name: &str, out: &mut impl Write) -> io::Result<()> {
 fn bulk(out: &mut impl Write) -> io::Result<()> {
     write!(
         out,
-        "HTTP/1.1 200 OK\r\nContent-Length: {BULK_BYTES}\r\nConnection: close\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Length: {BULK_BYTES}\r\n\r\n"
     )?;
     let piece = vec![0; PIECE];
     for _ in 0..BULK_BYTES / PIECE {
@@ -116,7 +108,7 @@ pub(super) fn visit(port: u16) {
 fn visit_once(port: u16) -> io::Result<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n")?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")?;
     io::copy(&mut stream, &mut io::sink())?;
     Ok(())
 }
