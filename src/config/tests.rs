@@ -608,8 +608,8 @@ fn a_server_of_a_backend_reached_by_a_rule_is_checked_where_connections_arrive()
 }
 
 #[test]
-fn in_http_mode_rules_are_not_missing_on_their_own() {
-    let text = "frontend f\nbind :1\ntimeout client 1s\nacl a path_beg /x\nuse_backend b if a\nmode http\nbackend b\n";
+fn the_mode_of_a_section_may_come_after_its_rules() {
+    let text = "frontend f\nbind :1\ntimeout client 1s\nacl a path_beg /x\nuse_backend b if a\nmode http\nbackend b\nmode http\n";
     assert!(loaded(text).diags.list.is_empty());
 }
 

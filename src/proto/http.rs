@@ -233,11 +233,15 @@ impl Head {
         } else {
             part(self.method) + part(self.target)
         };
-        let fields: usize = self
-            .fields
-            .iter()
-            .map(|f| part(f.name) + part(f.value))
-            .sum();
+        // What Connection says of the connection alone is no part of the message.
+        let counts = |f: &&Field| {
+            let value = self.part(f.value);
+            let said =
+                value.eq_ignore_ascii_case(b"close") || value.eq_ignore_ascii_case(b"keep-alive");
+            !(said && self.part(f.name) == b"connection")
+        };
+        let fields = self.fields.iter().filter(counts);
+        let fields: usize = fields.map(|f| part(f.name) + part(f.value)).sum();
         20 + start + self.version.text().len() + fields + 1
     }
     /// Bytes of memory in use; edits only ever add, so a driver can bound them.
