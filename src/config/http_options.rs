@@ -153,7 +153,7 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         "option http-no-delay",
         DFLB,
         no_delay,
-        "small parts of bodies are sent without waiting for more"
+        "small parts of bodies are sent without waiting for more (always so here)"
     ),
     flag!(
         "option http-pretend-keepalive",
