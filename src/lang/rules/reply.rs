@@ -187,7 +187,7 @@ impl Reply {
         if page && body.is_none() {
             body = Some(Body::DefaultPages);
         }
-        let code = status.map_or(what.status(), |s| s.0);
+        let code = status.map_or_else(|| what.status(), |s| s.0);
         let reply = Self::build(
             (code, status.map_or(at, |s| s.1)),
             content_type,
