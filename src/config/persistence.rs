@@ -4,7 +4,7 @@ use super::http::{Cookie, CookieMode};
 use super::keyword::{B, D, F, Keyword, L, MANY, NONE};
 use super::model::ServerAddress;
 use super::raw::ProxyRaw;
-use super::words::{Args, Said, To};
+use super::words::{Args, Said};
 use crate::base::hash;
 use crate::lang::diag::{did_you_mean, nearest};
 use crate::lang::value::{self, Unit};
@@ -245,7 +245,6 @@ fn rdp_persist(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said
     };
     args.done()?;
     proxy.set.http.rdp_persist = Some(name.as_bytes().into());
-    proxy.set.rdp_persist_at = Some(args.head.to(word.span));
     Ok(())
 }
 

@@ -174,8 +174,6 @@ pub(super) struct Settings {
     pub(super) cookie_at: Option<Span>,
     pub(super) cookie_dynamic: bool,
     pub(super) dynamic_key: Option<Box<[u8]>>,
-    /// `persist rdp-cookie`.
-    pub(super) rdp_persist_at: Option<Span>,
     pub(super) default_backend: Option<Word>,
     pub(super) monitor_net: Option<ipnet::IpNet>,
     pub(super) grace_ms: Option<u32>,

@@ -656,17 +656,6 @@ fn balance(section: &ProxyRaw, cx: &mut Cx<'_>) -> Balance {
             cx.warning(*at, text).form(Form::Bare);
             Balance::RoundRobin
         }
-        // Relays of TCP have no keys yet. An RDP cookie is no part of HTTP: servers take turns, as in haproxy.
-        Balance::Key(kind @ (KeyKind::Expr | KeyKind::RdpCookie))
-            if !http && !section.set.disabled =>
-        {
-            let name = match kind {
-                KeyKind::Expr => "balance hash",
-                _ => "balance rdp-cookie",
-            };
-            let _: Said = cx.not_yet(*at, name);
-            balance.clone()
-        }
         other => other.clone(),
     }
 }
@@ -689,9 +678,6 @@ fn persistence(section: &ProxyRaw, cx: &mut Cx<'_>) -> super::http::Http {
         );
         cx.warning(at, text).form(Form::Bare);
         http.cookie = None;
-    }
-    if let (Some(at), Mode::Tcp) = (set.rdp_persist_at, set.mode) {
-        let _: Said = cx.not_yet(at, "persist rdp-cookie");
     }
     http
 }

@@ -16,9 +16,9 @@ use super::local::{Local, Owner, Timer};
 use super::{gate, http, tcp};
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
-use crate::config::http::{Http, Switch, SwitchTo};
+use crate::config::http::{HashKey, Http, Switch, SwitchTo};
 use crate::config::{
-    BackendId, Balance, BindId, Config, FrontendId, Mode, Proxy, ServerAddress, ServerPort,
+    BackendId, BindId, Config, FrontendId, Mode, Proxy, ServerAddress, ServerPort,
 };
 use crate::io::engine::Io;
 use crate::io::kernel::{AcceptMode, Errno};
@@ -90,7 +90,7 @@ impl Listener {
                 rule.when.as_ref().is_some_and(asks)
             })
             || backends.any(|b| {
-                b.balance == Balance::Source
+                b.balance.is_keyed()
                     || b.source.as_ref().is_some_and(|s| s.usesrc.is_some())
                     || b.servers.iter().any(|id| {
                         let server = config.server(*id);
@@ -132,7 +132,11 @@ pub fn needs_local(config: &Config, frontend: FrontendId) -> bool {
     });
     let by_backend = |id: BackendId| {
         let backend = config.backend(id);
+        let key = &config.proxies[backend.proxy.index()].http.hash_key;
+        let hashed =
+            |key: &HashKey| matches!(key, HashKey::Expr(e) if e.needs().has(Needs::LOCAL_ADDRESS));
         backend.transparent
+            || key.as_ref().is_some_and(hashed)
             || backend.servers.iter().any(|id| {
                 let server = config.server(*id);
                 server.send_proxy.is_some()

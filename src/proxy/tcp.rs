@@ -27,7 +27,7 @@ use super::connect::{self, Ends};
 use super::gate::{Entered, Held};
 use super::local::{Local, Owner, Timer};
 use super::outcome::{Cause, StageReached, letters};
-use crate::backend::{self, Ask, Choice, Queue, Ticket};
+use crate::backend::{self, Ask, Choice, Queue, Taken, Ticket};
 use crate::base::slots::Key;
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
@@ -169,6 +169,8 @@ pub struct Relay {
     redispatched: bool,
     /// Next attempt goes elsewhere.
     redispatch_now: bool,
+    /// A rule or a cookie named the server.
+    direct: bool,
     ticket: Option<Ticket>,
     queue_position: backend::Position,
     timer: Option<(TimerId, Tick)>,
@@ -233,6 +235,7 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, entered
         retries: 0,
         redispatched: false,
         redispatch_now: false,
+        direct: false,
         ticket: None,
         queue_position: backend::Position::default(),
         timer: None,

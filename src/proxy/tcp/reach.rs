@@ -1,9 +1,11 @@
 //! Reaching a server: choose one, wait for a place, connect, try again or elsewhere.
 
+use std::sync::Arc;
+
 use super::*;
-use crate::config::Mode;
-use crate::config::http::SwitchTo;
-use crate::lang::acl::First;
+use crate::config::http::{ServerName, SwitchTo, UseServer};
+use crate::config::{Balance, Mode};
+use crate::lang::acl::{Condition, First, Verdict};
 use crate::lang::sample::{Arena, Value};
 use crate::lang::subject::{Bytes, Fact, Subject, VarId};
 use crate::proto::http::Head;
@@ -164,18 +166,28 @@ pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
         }
         return;
     }
+    let redispatched = std::mem::take(&mut relay.redispatch_now);
+    let avoid = relay.last_server.filter(|_| redispatched);
+    let client = relay.peer.map(|p| p.ip());
+    let (hash, named) = wishes(local, key, backend_id);
     let ask = Ask {
-        client: relay.peer.map(|p| p.ip()),
-        key: None,
-        avoid: if relay.redispatch_now {
-            relay.last_server
-        } else {
-            None
+        client,
+        key: hash,
+        avoid,
+    };
+    let view = &mut local.views[backend_id.index()];
+    view.refresh(&local.shared, local.now);
+    let taken = match named {
+        Some(server) => view.take_server(&local.shared, server, &ask, local.now),
+        None => Taken {
+            choice: view.pick(&local.shared, &ask, local.now),
+            elsewhere: true,
         },
     };
-    relay.redispatch_now = false;
-    local.views[backend_id.index()].refresh(&local.shared, local.now);
-    match local.views[backend_id.index()].pick(&local.shared, &ask, local.now) {
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    relay.direct = !taken.elsewhere;
+    let choice = taken.choice;
+    match choice {
         Choice::Server(server) => assigned(local, io, key, server),
         Choice::Wait(queue) => wait(local, key, queue),
         Choice::Full(server) => {
@@ -185,6 +197,62 @@ pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
         }
         Choice::Nobody => finish(local, io, key, Cause::Server, StageReached::Connect),
     }
+}
+
+/// What the algorithm goes by where it hashes something of the session, and the server that a rule or a
+/// cookie names (`use-server`, `persist rdp-cookie`).
+fn wishes(local: &mut Local, key: Key, id: BackendId) -> (Option<u32>, Option<ServerId>) {
+    let config = Arc::clone(&local.config);
+    let back = config.backend(id);
+    let http = &config.proxy(back.proxy).http;
+    let named = !http.use_server.is_empty() || http.rdp_persist.is_some();
+    if !named && !matches!(back.balance, Balance::Key(_)) {
+        return (None, None);
+    }
+    let arena = std::mem::take(&mut local.arena);
+    let relay = local.relays.get(key).expect("driven while alive");
+    let view = View {
+        place: Place {
+            local,
+            bind: relay.bind,
+            frontend: relay.frontend,
+            backend: Some(id),
+            server: None,
+        },
+        relay,
+    };
+    let hash = backend::key::hash_key(&config, id, &view, &arena);
+    let holds = |when: &Condition| when.holds(&view, &arena) == Verdict::Holds;
+    let forced = http.force_persist.iter().any(holds);
+    let ignored = !forced && http.ignore_persist.iter().any(holds);
+    let serves = |server: &ServerId| {
+        let up = backend::server::serves_queue(local.shared.server(*server));
+        up || http.persist || forced
+    };
+    let by_rule = || {
+        let rules = http.use_server.iter();
+        let held = rules.filter(|rule| rule.when.as_ref().is_none_or(holds));
+        let server = |rule: &UseServer| match &rule.to {
+            ServerName::Server(server) => Some(*server),
+            ServerName::Format(format) => {
+                let mut name = Vec::new();
+                format.render(&view, &arena, &mut name);
+                let is = |s: &&ServerId| config.server(**s).name.as_bytes() == name;
+                back.servers.iter().find(is).copied()
+            }
+        };
+        held.filter_map(server).find(serves)
+    };
+    let by_cookie = || {
+        let name = http.rdp_persist.as_ref().filter(|_| !ignored)?;
+        let bytes = relay.up.early.as_ref()?.bytes();
+        backend::key::rdp_server(&config, id, bytes, name).filter(serves)
+    };
+    // Who failed there goes where the algorithm says.
+    let first = relay.retries == 0;
+    let server = first.then(|| by_rule().or_else(by_cookie)).flatten();
+    local.give_arena(arena);
+    (hash, server)
 }
 
 pub(in crate::proxy) fn count_backend(local: &Local, backend: BackendId) {
@@ -330,7 +398,9 @@ pub(super) fn connect_failed(
     let view = &local.views[backend_id.index()];
     let other = view.has_other(relay.server);
     let due = may_redispatch(interval, relay.retries, backend.retries) && other;
-    if due || interval != 0 && view.has_alternatives(&local.shared) {
+    // Who was sent to one server by name goes on trying it, as in haproxy.
+    let at_once = interval != 0 && !relay.direct;
+    if due || at_once && view.has_alternatives(&local.shared) {
         relay.redispatch_now = backend.redispatch_avoids();
         if let Some(server) = relay.server.take() {
             backend::release(&local.shared, local.shard, server);
