@@ -729,7 +729,6 @@ static TABLE: &[Entry] = &[
     l7!("res.hdrs_bin", Bin, S::ResponseHeaders, l7::Fetch::HeadersBinary(Of::Response)),
     cookie!("res.cook", Of::Response, Text, CookieAs::Text, S::ResponseHeaders),
     cookie!("scook", Of::Response, Text, CookieAs::Text, S::ResponseHeaders),
-    cookie!("set-cookie", Of::Response, Text, CookieAs::Text, S::ResponseHeaders),
     cookie!("res.cook_val", Of::Response, Sint, CookieAs::Number, S::ResponseHeaders),
     cookie!("scook_val", Of::Response, Sint, CookieAs::Number, S::ResponseHeaders),
     cookie_count!("res.cook_cnt", Of::Response, S::ResponseHeaders),

@@ -57,11 +57,12 @@ fn pairs(head: &Head, response: bool, least: usize) -> impl Iterator<Item = (&[u
         .filter(move |list| list.len() > least + 1)
         .flat_map(move |list| Pairs {
             rest: Some(list),
-            only_first: response,
+            only_first: response && least > 0,
         })
 }
 
-/// `name=value` between semicolons; of a Set-Cookie only the first is a cookie.
+/// `name=value` between semicolons. Of a Set-Cookie only the first is a cookie; where none is named, haproxy takes
+/// its attributes for some as well.
 struct Pairs<'a> {
     rest: Option<&'a [u8]>,
     only_first: bool,
