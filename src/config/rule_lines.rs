@@ -243,9 +243,8 @@ fn condition(
     let read = args.cx.language(Form::Parsing, prefix, |cx| {
         Condition::parse(words, acls, cx)
     });
-    let condition = read?;
-    let place = section_of(proxy).places(places).next();
-    if let Some(text) = place.and_then(|place| condition.never_in(place)) {
+    let mut condition = read?;
+    if let Some(text) = condition.never_in(section_of(proxy).places(places)) {
         args.cx.warning(words[0].span, text);
     }
     Ok(condition)
@@ -537,8 +536,8 @@ fn use_server(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said>
         let read = args.cx.language(Form::Parsing, prefix, |cx| {
             Condition::parse(words, acls, cx)
         });
-        let condition = read?;
-        if let Some(text) = condition.never_in(places[1]) {
+        let mut condition = read?;
+        if let Some(text) = condition.never_in([places[1]]) {
             args.cx.warning(words[0].span, text);
         }
         condition

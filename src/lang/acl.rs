@@ -129,6 +129,10 @@ impl Test {
         }
     }
 
+    fn is_out_of_place(&self, places: &[Place]) -> bool {
+        !places.is_empty() && places.iter().all(|place| self.expr.lacks(*place).is_some())
+    }
+
     /// The user list whose groups its patterns name.
     fn group_list(&self) -> Option<u32> {
         (self.patterns.method() == Method::Group)
@@ -410,6 +414,8 @@ pub struct Condition {
     negated: bool,
     /// Groups joined by `or`; none at all always holds.
     any: Vec<Vec<Term>>,
+    /// Where it stands: tests of what is to be had in none of these never match.
+    places: Vec<Place>,
 }
 
 #[derive(Clone, Debug)]
@@ -467,7 +473,11 @@ impl Condition {
             any.last_mut().expect("never empty").push(term);
         }
         any.retain(|group| !group.is_empty());
-        Ok(Self { negated, any })
+        Ok(Self {
+            negated,
+            any,
+            places: Vec::new(),
+        })
     }
 
     /// Puts the tests of all lines of each named ACL into place, and settles their references.
@@ -549,24 +559,35 @@ impl Condition {
         }
     }
 
-    /// haproxy's warning about a test that asks for what is not to be had in `place`, so that it never matches.
-    pub fn never_in(&self, place: Place) -> Option<String> {
+    /// Says where it stands: a rule of a `listen` section stands on both sides. Tests that ask for what is to be had in
+    /// none of `places` never match, of which haproxy warns: its text about the first.
+    pub fn never_in(&mut self, places: impl IntoIterator<Item = Place>) -> Option<String> {
+        self.places = places.into_iter().collect();
+        let first = self.places.iter().min_by_key(|place| **place as u8)?;
         let terms = self.any.iter().flatten();
         let mut tests = terms.flat_map(|term| term.tests.iter().map(move |test| (term, test)));
-        let (term, test) = tests.find(|(_, test)| test.expr.lacks(place).is_some())?;
-        let (keyword, place_name) = (test.expr.keyword(), place.name());
-        let all = term.tests.iter().all(|t| t.expr.lacks(place).is_some());
-        Some(match &term.name {
-            None => format!(
-                "anonymous acl will never match because it uses keyword '{keyword}' which is incompatible with '{place_name}'"
-            ),
-            Some(name) if all => format!(
-                "acl '{name}' will never match because it only involves keywords that are incompatible with '{place_name}'"
-            ),
-            Some(name) => format!(
-                "acl '{name}' involves keywords '{keyword}' which is incompatible with '{place_name}'"
-            ),
-        })
+        let (term, test) = tests.find(|(_, test)| test.is_out_of_place(&self.places))?;
+        let acl = match &term.name {
+            Some(name) => format!("acl '{name}'"),
+            None => "anonymous acl".to_owned(),
+        };
+        let text = format!(
+            "{acl} will never match because it uses keyword '{}' which is incompatible with '{}'",
+            test.expr.keyword(),
+            first.name()
+        );
+        self.strike();
+        Some(text)
+    }
+
+    /// Takes the tests out that can never match where it stands.
+    fn strike(&mut self) {
+        let terms = self.any.iter_mut().flatten();
+        for test in terms.flat_map(|term| &mut term.tests) {
+            if test.is_out_of_place(&self.places) {
+                *test = Arc::new(Test::never());
+            }
+        }
     }
 
     /// Whether it asks for bytes, which HTTP proxies pass over.

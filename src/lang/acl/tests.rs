@@ -446,15 +446,25 @@ fn acl_in_an_expression_means_the_lines_of_that_name() {
 }
 
 #[test]
-fn a_place_where_a_sample_is_not_to_be_had_is_named() {
-    let condition = condition("if TRUE { path / }");
-    assert_eq!(condition.never_in(Place::FrontRequestHeader), None);
+fn what_is_not_to_be_had_in_a_place_is_warned_of_and_never_matches() {
+    let mut settled = condition("if TRUE { path_beg / }");
+    assert_eq!(settled.never_in([Place::FrontRequestHeader]), None);
+    assert_eq!(settled.holds(&request(), &Arena::new()), Verdict::Holds);
     assert_eq!(
-        condition.never_in(Place::FrontResponseHeader).as_deref(),
+        settled
+            .never_in([Place::FrontResponseHeader, Place::BackResponseHeader])
+            .as_deref(),
         Some(
-            "anonymous acl will never match because it uses keyword 'path' which is incompatible with 'frontend http-response header rule'"
+            "anonymous acl will never match because it uses keyword 'path_beg' which is incompatible with 'backend http-response header rule'"
         )
     );
+    let mut of_listen = condition("if { be_id 3 }");
+    assert_eq!(
+        of_listen.never_in([Place::FrontRequestHeader, Place::BackRequestHeader]),
+        None
+    );
+    settled.settle(&Acls::default(), &Names).unwrap();
+    assert_eq!(settled.holds(&request(), &Arena::new()), Verdict::Fails);
 }
 
 mod index {

@@ -102,7 +102,7 @@ fn condition(
         };
         return Err(Fault::wrong(first.span, text));
     }
-    let condition = Condition::parse(words, acls, cx).map_err(|fault| {
+    let mut condition = Condition::parse(words, acls, cx).map_err(|fault| {
         if fault.not_yet.is_some() {
             return fault;
         }
@@ -118,8 +118,7 @@ fn condition(
         };
         Fault { text, ..fault }
     })?;
-    let mut places = section.places(set.places());
-    if let Some(text) = places.next().and_then(|place| condition.never_in(place)) {
+    if let Some(text) = condition.never_in(section.places(set.places())) {
         let text = if set.is_http() {
             text
         } else {
