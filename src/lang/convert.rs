@@ -104,17 +104,13 @@ impl Converter {
         self.entry.input
     }
 
-    /// The type it gives. [`Kind::Any`]: the input's, or one that only the sample decides.
+    /// The type it gives. [`Kind::Any`]: the input's, or one that only the sample decides. haproxy too lets any converter
+    /// follow then.
     pub fn output(&self) -> Kind {
         match &self.op {
             Op::Protobuf(op) => op.output(),
             _ => self.entry.output,
         }
-    }
-
-    /// Whether it gives the sample it is given, of whatever type.
-    pub fn keeps_kind(&self) -> bool {
-        matches!(&self.op, Op::State(op) if op.keeps_kind())
     }
 
     /// The converted sample. `None`: there is none.

@@ -517,9 +517,7 @@ impl Chain<'_> {
             let text = format!("converter '{name}' cannot be applied.");
             return Err(BadPart::Converter(Fault::wrong(span, text)));
         }
-        if !converter.keeps_kind() {
-            self.kind = converter.output();
-        }
+        self.kind = converter.output();
         self.converters.push(converter);
         Ok(end)
     }

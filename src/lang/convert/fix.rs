@@ -51,7 +51,7 @@ enum Message {
 fn field(rest: &[u8]) -> Result<(u32, &[u8], &[u8]), bool> {
     let end = memchr::memchr(SOH, rest).ok_or(true)?;
     let (text, after) = (&rest[..end], &rest[end + 1..]);
-    let equals = memchr::memchr(b'=', text).ok_or(false)?;
+    let equals = memchr::memchr(b'=', text).ok_or(true)?;
     let tag = std::str::from_utf8(&text[..equals]).ok();
     let digits = tag.filter(|tag| tag.bytes().all(|c| c.is_ascii_digit()));
     let tag = digits.and_then(|tag| tag.parse().ok()).ok_or(false)?;

@@ -241,8 +241,17 @@ fn may_have(kind: u8, id: u8) -> bool {
 fn packet(input: &[u8]) -> Result<Packet<'_>, Bad> {
     let mut rest = Rest(input);
     let first = rest.byte().map_err(|_| Bad::Partial)?;
+    if rest.0.is_empty() {
+        return Err(Bad::Partial);
+    }
     let kind = first >> 4;
-    if !matches!(kind, CONNECT | CONNACK) || first & 15 != 0 {
+    let flags = match kind {
+        // No type, and PUBLISH, which cannot come first.
+        0 | 3 => return Err(Bad::Wrong),
+        6 | 8 | 10 => 2,
+        _ => 0,
+    };
+    if first & 15 != flags {
         return Err(Bad::Wrong);
     }
     let open = rest.0.iter().take(4).all(|&b| b >= 0x80);
@@ -251,6 +260,9 @@ fn packet(input: &[u8]) -> Result<Packet<'_>, Bad> {
     }
     let len = rest.length()?;
     let mut body = Rest(rest.0.get(..len).ok_or(Bad::Partial)?);
+    if !matches!(kind, CONNECT | CONNACK) {
+        return Err(Bad::Wrong);
+    }
     let packet = if kind == CONNECT {
         connect(&mut body)?
     } else {

@@ -37,7 +37,10 @@ enum Wire<'t> {
 
 impl Op {
     pub(super) fn output(&self) -> Kind {
-        Kind::Any
+        match self.form {
+            None => Kind::Bin,
+            Some(_) => Kind::Int,
+        }
     }
 
     pub(super) fn apply<'a>(&self, input: &'a [u8]) -> Option<Value<'a>> {

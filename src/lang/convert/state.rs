@@ -43,10 +43,6 @@ pub(super) enum When {
 }
 
 impl Op {
-    pub(super) fn keeps_kind(&self) -> bool {
-        matches!(self, Self::SetVar(..) | Self::UnsetVar(_) | Self::When(..))
-    }
-
     pub(super) fn apply<'a>(&self, value: Value<'a>, eval: Eval<'a>) -> Option<Value<'a>> {
         let Eval { subject, arena } = eval;
         match self {

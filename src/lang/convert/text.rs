@@ -413,11 +413,11 @@ fn best_language<'k>(header: &[u8], known: &'k [Box<[u8]>]) -> Option<&'k [u8]> 
     best.map(|(_, name)| name)
 }
 
-/// Thousandths behind a language, 1000 where none are given; `None` for 0, which excludes it.
+/// Thousandths behind a language, 1000 where none are given; `None` for 0, which excludes it, and for what is no list.
 fn quality(rest: &[u8]) -> Option<u32> {
     let rest = rest.trim_ascii_start();
     let Some(rest) = rest.strip_prefix(b";") else {
-        return Some(1000);
+        return rest.is_empty().then_some(1000);
     };
     let Some(value) = rest.trim_ascii_start().strip_prefix(b"q=") else {
         return Some(1000);
