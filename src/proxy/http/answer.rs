@@ -268,9 +268,9 @@ impl Session {
         let stats = stats.expect("its rules were evaluated");
         t.stats = true;
         t.cause = Some((Cause::Local, StageReached::Request));
+        // The page is a server of its own to the line.
+        (t.dequeued, t.connected) = (Some(local.now), Some(local.now));
         if !stats.admits(t.request.first(b"authorization")) {
-            t.stats = false;
-            t.cause = Some((Cause::Proxy, StageReached::Request));
             let realm = stats.realm.as_deref().unwrap_or(b"HAProxy Statistics");
             let answer = self.challenge(t, local, &Arena::new(), realm);
             self.answer(t, local, io, answer);
@@ -316,6 +316,7 @@ impl Session {
         }
         request.head(stats, &mut t.response);
         t.status = 200;
+        t.responded = Some(local.now);
         let arena = std::mem::take(&mut local.arena);
         let _ = self.response_rules(t, local, &arena, true);
         local.give_arena(arena);

@@ -250,6 +250,9 @@ impl Session {
             return;
         }
         let queued = self.stage == Stage::Queue;
+        if queued {
+            t.dequeued = Some(local.now);
+        }
         if !t.up.ended {
             // The request itself is cut: nobody is there to be answered.
             self.drop_server(io, true);
@@ -322,6 +325,8 @@ impl Session {
                     buf.consume(used.saturating_sub(before));
                     t.partial.clear();
                 }
+                let to = t.client();
+                h1::strip_connection(&mut t.response, to);
                 t.heads_back += t.response.counted_len() as u64;
                 if t.answer.interim {
                     self.pass_interim(t, local, io, buf);
@@ -548,6 +553,7 @@ impl Session {
     /// A rule stopped the response.
     fn stop_response(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, stop: Stop) {
         self.drop_server(io, true);
+        t.responded = None;
         match stop {
             Stop::Deny(answer) | Stop::Tarpit(answer) | Stop::Auth(answer) => {
                 self.count_denied_response(local);

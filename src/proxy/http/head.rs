@@ -159,6 +159,9 @@ impl Session {
         self.requests += 1;
         t.number = local.stream_number();
         t.head_at = Some(local.now);
+        // What it says of this connection is known by now; as in haproxy, nobody else sees it.
+        let version = t.request.version;
+        h1::strip_connection(&mut t.request, h1::Peer::Client(version));
         t.head_in = t.request.counted_len() as u64;
         t.strict = true;
         t.keep = t.framing.keep_alive;
@@ -216,13 +219,17 @@ impl Session {
         status: u16,
         cause: Cause,
     ) {
+        self.count_refused(t, local);
+        t.cause = Some((cause, StageReached::Request));
+        self.answer_page(t, local, io, status);
+    }
+
+    fn count_refused(&mut self, t: &mut Txn, local: &Local) {
         t.bad = true;
         t.keep = false;
-        t.began = if t.began == Tick(0) {
-            local.now
-        } else {
-            t.began
-        };
+        if t.began == Tick(0) {
+            t.began = local.now;
+        }
         self.partial = Vec::new();
         let cells = local.cells();
         let front = &cells.frontends[self.frontend.index()];
@@ -230,8 +237,6 @@ impl Session {
         front.request_rate.hit(local.now);
         front.request_errors.inc();
         cells.listeners[self.bind.index()].request_errors.inc();
-        t.cause = Some((cause, StageReached::Request));
-        self.answer_page(t, local, io, status);
     }
 
     /// The client ended its side.
@@ -274,12 +279,34 @@ impl Session {
                 let text = "Connection error while waiting for PROXY protocol header";
                 self.header_failed(local, text);
             }
-            Stage::Idle | Stage::Linger => self.over = true,
+            Stage::Linger => self.over = true,
+            Stage::Idle if self.requests > 0 || self.front(local).ignore_probes => self.over = true,
+            // As if it could be told: nobody is there to read it.
+            Stage::Idle | Stage::Request => {
+                self.count_refused(t, local);
+                t.status = 400;
+                self.end(t, local, io, Cause::Client, StageReached::Request);
+                self.over = true;
+            }
+            _ if !t.head_sent
+                && t.up.ended
+                && self.back(local).is_some_and(|b| !b.abort_on_close) =>
+            {
+                // The server is to do its work; the answer finds nobody.
+            }
             _ => {
-                let reached = self.reached(t);
+                let reached = match self.stage {
+                    Stage::Exchange => StageReached::Data,
+                    _ => self.reached(t),
+                };
+                if self.stage == Stage::Queue {
+                    t.dequeued = Some(local.now);
+                }
                 self.count_client_abort(t, local);
                 self.drop_server(io, true);
-                self.end(t, local, io, Cause::Client, reached);
+                // An answer of ours that cannot be delivered ends as what made it.
+                let (cause, reached) = t.cause.unwrap_or((Cause::Client, reached));
+                self.end(t, local, io, cause, reached);
                 self.over = true;
             }
         }

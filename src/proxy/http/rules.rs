@@ -522,6 +522,8 @@ impl Session {
                 self.answer(t, local, io, answer);
             }
             Stop::Tarpit(answer) => {
+                // As in haproxy's line: all of it counts as time in a queue.
+                t.head_at = None;
                 self.count_denied(local, in_back);
                 t.cause = Some((Cause::Proxy, StageReached::Tarpit));
                 let http = self.back(local).unwrap_or_else(|| self.front(local));
@@ -543,6 +545,7 @@ impl Session {
                 self.answer_stats(t, local, io, in_back);
             }
             Stop::Reject | Stop::Silent => {
+                t.head_at = None;
                 self.count_denied(local, in_back);
                 self.end(t, local, io, Cause::Proxy, StageReached::Request);
                 self.over = true;

@@ -91,7 +91,7 @@ impl Subject for View<'_> {
             Fact::NowUs => self.wall(local.now).into(),
             Fact::AcceptDateUs => self.wall(s.accepted).into(),
             Fact::RequestDateUs => self.wall(t.began).into(),
-            Fact::LogAsap => Some(Value::Bool(t.asap)),
+            Fact::LogAsap => Some(Value::Bool(local.config.frontend(s.frontend).logasap)),
             Fact::LogOrigin => Some(Value::Str(if t.bad { b"error" } else { b"txn_close" })),
             Fact::Applet => t.stats.then_some(Value::Str(b"<STATS>")),
             Fact::HandshakeMs => int(0),
