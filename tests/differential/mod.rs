@@ -8,6 +8,7 @@
 mod choices;
 mod endings;
 mod http;
+mod http_logs;
 mod lines;
 mod pages;
 
@@ -106,9 +107,26 @@ fn same(scenario: impl Fn(&Side) -> Vec<String> + Sync) {
 /// Replaces what differs from run to run.
 fn mask(line: &str, names: &[(u16, &str)]) -> String {
     let words: Vec<_> = line.split(' ').collect();
-    let masked = words.iter().map(|word| mask_word(word, names));
+    let masked = words.iter().enumerate().map(|(i, word)| {
+        // Five timers of a request stand before its status; five counts of connections do not.
+        let status = words.get(i + 1).is_some_and(|w| w.parse::<i16>().is_ok());
+        match word.split('/').count() {
+            5 if status => mask_timers(word),
+            _ => mask_word(word, names),
+        }
+    });
     let text = masked.collect::<Vec<_>>().join(" ");
     mask_date(&text)
+}
+
+/// Timers by their sign alone.
+fn mask_timers(word: &str) -> String {
+    let masked = word.split('/').map(|t| match t.as_bytes().first() {
+        Some(b'-') => "-1",
+        Some(b'+') => "+T",
+        _ => "T",
+    });
+    masked.collect::<Vec<_>>().join("/")
 }
 
 fn mask_word(word: &str, names: &[(u16, &str)]) -> String {
@@ -129,12 +147,7 @@ fn mask_word(word: &str, names: &[(u16, &str)]) -> String {
         }
     }
     if word.split('/').count() == 3 && word.split('/').all(is_timer) {
-        let masked = word.split('/').map(|t| match t.as_bytes()[0] {
-            b'-' => "-1",
-            b'+' => "+T",
-            _ => "T",
-        });
-        return masked.collect::<Vec<_>>().join("/");
+        return mask_timers(word);
     }
     match word
         .strip_suffix("ms,")

@@ -298,9 +298,21 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    /// Nothing, and the connection stays.
+    pub(crate) fn none() -> Self {
+        let (text, end) = (String::new(), false);
+        Self { text, end }
+    }
+
     /// The connection ends behind it, whatever it says.
     pub(crate) fn last(text: String) -> Self {
         Self { text, end: true }
+    }
+}
+
+impl From<&str> for Reply {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
     }
 }
 
