@@ -62,6 +62,8 @@ pub trait Io {
     fn drop_fd(&mut self, fd: RawFd);
     /// Who owns the socket from now on.
     fn set_owner(&mut self, sock: SockKey, owner: u64);
+    /// Who owns it now: a completion names who did when it came about.
+    fn owner(&self, sock: SockKey) -> Option<u64>;
     fn peer_address(&mut self, sock: SockKey) -> Option<SocketAddr>;
     fn peer_of_fd(&mut self, fd: RawFd) -> Option<SocketAddr>;
     fn local_address(&mut self, sock: SockKey) -> Option<SocketAddr>;
@@ -805,6 +807,10 @@ impl<K: Kernel> Io for Engine<K> {
 
     fn drop_fd(&mut self, fd: RawFd) {
         self.kernel.close(fd);
+    }
+
+    fn owner(&self, sock: SockKey) -> Option<u64> {
+        self.socks.get(sock.0).map(|entry| entry.owner)
     }
 
     fn set_owner(&mut self, sock: SockKey, owner: u64) {
