@@ -232,15 +232,6 @@ pub fn idle_everywhere(shared: &Shared, server: ServerId) -> u64 {
     shared.sum(|s| &s.servers[server.index()].idle)
 }
 
-/// The shard to borrow an idle connection from: the one that has most, and more than `pool-low-conn`.
-pub fn lender(shared: &Shared, server: ServerId, shard: usize) -> Option<usize> {
-    let low = u64::from(shared.config.server(server).pool_low);
-    let idle = |at: usize| shared.shards[at].servers[server.index()].idle.get();
-    (0..shared.shards.len())
-        .filter(|&at| at != shard && idle(at) > low)
-        .max_by_key(|&at| idle(at))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

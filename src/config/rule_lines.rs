@@ -41,7 +41,7 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         F | L | B,
         "{if|unless} <condition>",
         "refuses requests with 403",
-        |p, a| block(p, a),
+        block,
     )
     .http_only()
     .obsolete("http-request deny {if|unless} <condition>"),

@@ -12,12 +12,14 @@ use super::logs::ShardLogs;
 use super::passwords::Passwords;
 use super::tcp::Relay;
 use crate::backend::persist::Values;
+use crate::backend::pool::Pool;
 use crate::backend::{BackendView, WaitRoom};
 use crate::base::clock::LocalClock;
 use crate::base::slots::{Key, Slots};
 use crate::base::tick::Tick;
 use crate::base::wheel::Wheel;
 use crate::config::{BackendId, BindId, Config, Frontend, FrontendId};
+use crate::io::op::SockKey;
 use crate::lang::acl::SwitchIndex;
 use crate::lang::sample::{Arena, Owned};
 use crate::lang::subject::VarId;
@@ -92,9 +94,8 @@ pub struct Local {
     pub sessions: Slots<http::Place>,
     /// Transactions to lend, their memory kept.
     pub spare_txns: Vec<Box<http::Txn>>,
-    /// Idle server connections, and which there are of each server, the oldest first.
-    pub idle: Slots<http::Parked>,
-    pub idle_of: Vec<Vec<Key>>,
+    /// Idle server connections.
+    pub pool: Pool<SockKey>,
     /// What one evaluation makes; reset after it.
     pub arena: Arena,
     /// Heads are written here first.
@@ -135,14 +136,7 @@ impl Local {
     ) -> Self {
         let config = Arc::clone(&shared.config);
         let views = (0..config.backends.len())
-            .map(|i| {
-                BackendView::new(
-                    &shared,
-                    crate::config::BackendId(i as u32),
-                    shard,
-                    seed ^ i as u64,
-                )
-            })
+            .map(|i| BackendView::new(&shared, BackendId(i as u32), shard, seed ^ i as u64))
             .collect();
         Self {
             waits: WaitRoom::new(&shared, shard),
@@ -154,8 +148,7 @@ impl Local {
             relays: Slots::new(relays),
             sessions: Slots::new(relays),
             spare_txns: Vec::new(),
-            idle: Slots::new(relays),
-            idle_of: vec![Vec::new(); config.servers.len()],
+            pool: Pool::new(&shared, shard, relays),
             arena: Arena::new(),
             scratch: Vec::new(),
             vars: Vec::new(),

@@ -144,7 +144,7 @@ pub(super) fn parse(
     let (raw, end) = if text.get(name_end) == Some(&b'(') {
         let open = name_end + 1;
         let unclosed = || Wrong::Args(entry, "expected ')'".to_owned(), open, text.len() - open);
-        args::split(text, open).ok_or_else(unclosed)?
+        split(text, open).ok_or_else(unclosed)?
     } else {
         (Vec::new(), name_end)
     };

@@ -210,7 +210,7 @@ pub(super) fn rendered<'a>(
 /// Blanks would end a target on the wire, so they are escaped. (haproxy 2.6 sends them as they are.)
 fn target_safe<'a>(target: &'a [u8], arena: &'a Arena) -> &'a [u8] {
     let bad = |b: &u8| *b <= b' ' || *b == 0x7f;
-    if !target.iter().any(|b| bad(b)) {
+    if !target.iter().any(&bad) {
         return target;
     }
     let mut out = Bytes::with_capacity_in(target.len() + 8, arena);
@@ -339,7 +339,7 @@ fn each_element<'a>(
             None => out.extend_from_slice(element),
         }
     }
-    changed.then(|| &*out.into_bump_slice())
+    changed.then(|| out.into_bump_slice())
 }
 
 /// What lies between the commas of a value; a comma in quotes does not count.

@@ -4,6 +4,7 @@ use super::flow::{Framed, Wire};
 use super::rules::Stop;
 use super::*;
 use crate::backend::persist::{self, Answering};
+use crate::backend::retry::{Failure, keeps_requests};
 use crate::io::pipe::Pipe;
 use crate::proto::h1::{self, Body, Parse, Peer};
 
@@ -103,12 +104,7 @@ impl Session {
 
     fn keep_for_replay(&self, t: &mut Txn, local: &Local, sent: &[u8]) {
         let back = self.back(local).expect("routed before");
-        let on = &back.retry_on;
-        let wanted = on.empty_response
-            || on.junk_response
-            || on.response_timeout
-            || !on.statuses.is_empty()
-            || self.link.reused;
+        let wanted = keeps_requests(&back.retry_on) || self.link.reused;
         t.replay = (wanted && t.up.ended && sent.len() <= REPLAY_MAX).then(|| {
             let mut body = Vec::new();
             let head = memchr::memmem::find(sent, b"\r\n\r\n").map_or(0, |at| at + 4);
@@ -296,7 +292,7 @@ impl Session {
     /// Bytes of a response's head.
     fn take_response(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, mut buf: Buf) {
         let back = self.back(local).expect("routed before");
-        let limits = super::head::limits(local, back.unsafe_response);
+        let limits = head::limits(local, back.unsafe_response);
         let parsed = if t.partial.is_empty() {
             h1::response_head(buf.bytes(), &limits, &mut t.response)
         } else {
@@ -379,8 +375,7 @@ impl Session {
 
     /// A response that is none.
     fn bad_response(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
-        let on = &self.back(local).expect("routed before").retry_on;
-        if on.junk_response && self.try_again(t, local, io) {
+        if self.try_again(t, local, io, Failure::Junk) {
             return;
         }
         self.count_response_error(local);
@@ -394,8 +389,8 @@ impl Session {
     fn begin_response(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, buf: Buf) {
         t.responded = Some(local.now);
         (t.status, t.server_status) = (t.response.status, t.response.status);
-        let back = self.back(local).expect("routed before");
-        if back.retry_on.statuses.contains(&t.status) && self.try_again(t, local, io) {
+        let _back = self.back(local).expect("routed before");
+        if self.try_again(t, local, io, Failure::Status(t.status)) {
             io.give_buf(buf);
             return;
         }
@@ -525,7 +520,7 @@ impl Session {
             }
         }
         if let Some((name, len)) = &http.cookie_capture {
-            let cookie = super::head::cookie_starting(&t.response, b"set-cookie", name);
+            let cookie = head::cookie_starting(&t.response, b"set-cookie", name);
             t.cookies[1] = cookie.map(|c| c[..c.len().min(*len as usize)].into());
         }
     }
@@ -676,7 +671,7 @@ impl Session {
 
     /// The connection ended without a response.
     fn no_response(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
-        let back = self.back(local).expect("routed before");
+        let _back = self.back(local).expect("routed before");
         let nothing = t.partial.is_empty();
         // A kept connection may have been closed just before the request came: nobody's fault, and where the
         // request can be sent again without harm, nobody notices.
@@ -686,15 +681,18 @@ impl Session {
                 t.request.method(),
                 b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE" | b"TRACE"
             );
-        let may =
-            back.retry_on.empty_response && nothing || back.retry_on.junk_response && !nothing;
         if stale && self.replayable(t) {
             self.drop_server(io, false);
             self.rewind(t, io);
             self.reconnect(t, local, io);
             return;
         }
-        if may && self.try_again(t, local, io) {
+        let failure = if nothing {
+            Failure::Empty
+        } else {
+            Failure::Junk
+        };
+        if self.try_again(t, local, io, failure) {
             return;
         }
         self.count_response_error(local);

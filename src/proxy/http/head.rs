@@ -165,7 +165,7 @@ impl Session {
         t.head_in = t.request.counted_len() as u64;
         t.strict = true;
         t.keep = t.framing.keep_alive;
-        t.old = t.request.version == crate::proto::http::Version::Http10;
+        t.old = t.request.version == Version::Http10;
         let (method, target) = (t.request.method(), t.request.target());
         let target = &target[..target.len().min(LINE_MAX)];
         t.line.clear();

@@ -2,16 +2,8 @@
 //! in the shard's pool for whoever may use them.
 
 use super::*;
+use crate::backend::pool::{Identity, Idle, Wish};
 use crate::config::http::Reuse;
-
-/// A parked connection.
-#[derive(Debug)]
-pub struct Parked {
-    sock: SockKey,
-    server: ServerId,
-    link: Link,
-    since: Tick,
-}
 
 impl Session {
     /// Keeps or parks the server's connection. `false`: it is not worth it.
@@ -19,17 +11,18 @@ impl Session {
         let Some(server) = self.server else {
             return false;
         };
-        let spec = local.config.server(server);
-        let reuse = self.back(local).map_or(Reuse::Never, |b| b.reuse);
-        if spec.max_reuse.is_some_and(|most| self.link.uses > most) {
-            return false;
-        }
-        // A server that goes away, or a stop, ends its idle connections.
+        // A stop ends idle connections.
         if local.shared.phase() == crate::shared::Phase::SoftStop {
             return false;
         }
-        self.read_server(io);
+        let reuse = self.back(local).map_or(Reuse::Never, |b| b.reuse);
+        let (identity, uses) = (Identity(self.link.identity), self.link.uses);
         if reuse == Reuse::Never || self.link.private {
+            let most = local.config.server(server).max_reuse;
+            if most.is_some_and(|most| uses > most) {
+                return false;
+            }
+            self.read_server(io);
             if let Some((_, old, _)) = self.kept.replace((server, sock, self.link)) {
                 io.push(Op::Close {
                     sock: old,
@@ -38,24 +31,11 @@ impl Session {
             }
             return true;
         }
-        let idle = &local.idle_of[server.index()];
-        if spec
-            .pool_max
-            .is_some_and(|most| idle.len() >= most as usize)
-        {
-            return false;
-        }
-        let parked = Parked {
-            sock,
-            server,
-            link: self.link,
-            since: local.now,
-        };
-        let Ok(key) = local.idle.insert(parked) else {
+        let (shared, now) = (&local.shared, local.now);
+        let Ok(key) = local.pool.give(shared, server, identity, uses, sock, now) else {
             return false;
         };
-        local.idle_of[server.index()].push(key);
-        local.cells().servers[server.index()].idle.inc();
+        self.read_server(io);
         io.set_owner(sock, Owner::Idle(key).pack());
         true
     }
@@ -75,31 +55,22 @@ impl Session {
             }
             io.push(Op::Close { sock, reset: false });
         }
-        let reuse = self.back(local).map_or(Reuse::Never, |b| b.reuse);
-        let first = self.requests <= 1;
-        let identity = t.socket.identity();
-        let may = |link: &Link| {
-            link.identity == identity
-                && match reuse {
-                    Reuse::Never => false,
-                    // The first request of a client cannot be sent again by it: only a proven connection will do.
-                    Reuse::Safe => !first,
-                    Reuse::Aggressive => !first || link.uses > 1,
-                    Reuse::Always => true,
-                }
+        let wish = Wish {
+            server,
+            identity: Identity(t.socket.identity()),
+            reuse: self.back(local).map_or(Reuse::Never, |b| b.reuse),
+            first: self.requests <= 1,
         };
-        let idle = &mut local.idle_of[server.index()];
-        // The youngest first: its memory is warm, and the oldest may be purged.
-        let found = idle.iter().rposition(|key| {
-            let parked = local.idle.get(*key);
-            parked.is_some_and(|p| may(&p.link))
-        });
-        let Some(at) = found else { return false };
-        let key = idle.remove(at);
-        let parked = local.idle.remove(key).expect("listed for its server");
-        local.cells().servers[server.index()].idle.sub(1);
-        io.set_owner(parked.sock, Owner::Http(self.key).pack());
-        self.use_link(t, local, io, parked.sock, parked.link);
+        let Some(idle) = local.pool.take(&local.shared, &wish) else {
+            return false;
+        };
+        io.set_owner(idle.conn, Owner::Http(self.key).pack());
+        let link = Link {
+            uses: idle.uses,
+            identity: idle.identity.0,
+            ..Link::default()
+        };
+        self.use_link(t, local, io, idle.conn, link);
         true
     }
 
@@ -149,47 +120,23 @@ pub fn on_idle_done(local: &mut Local, io: &mut dyn Io, key: Key, done: Done) {
         return;
     }
     drop_payload(io, done.what);
-    if let Some(parked) = local.idle.remove(key) {
-        local.idle_of[parked.server.index()].retain(|k| *k != key);
-        local.cells().servers[parked.server.index()].idle.sub(1);
+    if let Some(idle) = local.pool.lose(&local.shared, key) {
         io.push(Op::Close {
-            sock: parked.sock,
+            sock: idle.conn,
             reset: false,
         });
     }
 }
 
-/// Once a second: ends what was idle for longer than `pool-purge-delay`, half of it at a time.
+/// Once a second: ends what nobody needed of late, and what leads to servers that are gone.
 pub fn purge(local: &mut Local, io: &mut dyn Io) {
     let stopping = local.shared.phase() == crate::shared::Phase::SoftStop;
-    for server in 0..local.idle_of.len() {
-        if local.idle_of[server].is_empty() {
-            continue;
-        }
-        let spec = &local.config.servers[server];
-        let usable =
-            crate::backend::server::is_usable(local.shared.server(ServerId(server as u32)));
-        let old = |parked: &Parked| local.now.since(parked.since) >= u64::from(spec.pool_purge_ms);
-        let list = &local.idle_of[server];
-        let idle = list
-            .iter()
-            .filter(|k| local.idle.get(**k).is_some_and(old))
-            .count();
-        let ends = if stopping || !usable {
-            list.len()
-        } else {
-            idle.div_ceil(2)
-                .min(list.len().saturating_sub(spec.pool_low as usize))
-        };
-        // The oldest stand first.
-        let gone: Vec<Key> = local.idle_of[server].drain(..ends).collect();
-        local.cells().servers[server].idle.sub(gone.len() as u64);
-        for key in gone {
-            let parked = local.idle.remove(key).expect("listed for its server");
-            io.push(Op::Close {
-                sock: parked.sock,
-                reset: false,
-            });
-        }
-    }
+    let mut close = |idle: Idle<SockKey>| {
+        io.push(Op::Close {
+            sock: idle.conn,
+            reset: false,
+        });
+    };
+    local.pool.purge(&local.shared, local.now, &mut close);
+    local.pool.drain(&local.shared, |_| stopping, close);
 }

@@ -5,6 +5,7 @@ use super::rules::Persist;
 use super::subject::View;
 use super::*;
 use crate::backend::persist::{self, Asked, Reading};
+use crate::backend::retry::{self, Attempt, Failure};
 use crate::backend::{self, Ask, Choice, Queue};
 use crate::config::ProxyProtocol;
 use crate::config::http::{HashKey, ServerName, SwitchTo};
@@ -196,7 +197,7 @@ impl Session {
             t.unique_id = Some(out.into());
         }
         let other = (!std::ptr::eq(front, back)).then_some(back);
-        crate::backend::forward::add_addresses(&mut t.request, front, other, self.src, self.dst);
+        backend::forward::add_addresses(&mut t.request, front, other, self.src, self.dst);
         if let Some(what) = &back.forwarded {
             let mut out = Vec::new();
             let view = View {
@@ -205,7 +206,7 @@ impl Session {
                 t,
                 ended: false,
             };
-            crate::backend::forward::forwarded(what, false, &view, arena, &mut out);
+            backend::forward::forwarded(what, false, &view, arena, &mut out);
             if !out.is_empty() {
                 t.request.push(b"forwarded", &out);
             }
@@ -238,7 +239,7 @@ impl Session {
             t.found.server = self.last_server.filter(|&last| {
                 let kept = self.kept.is_some_and(|(of, ..)| of == last);
                 let own = local.config.server(last).backend == id;
-                let idle = kept || !local.idle_of[last.index()].is_empty();
+                let idle = kept || local.pool.idle(last) > 0;
                 own && idle && backend::server::is_usable(local.shared.server(last))
             });
         }
@@ -285,7 +286,7 @@ impl Session {
                 t,
                 ended: false,
             };
-            crate::backend::key::hash_key(&local.config, id, &view, &arena)
+            backend::key::hash_key(&local.config, id, &view, &arena)
         };
         local.give_arena(arena);
         Ask {
@@ -474,9 +475,8 @@ impl Session {
         self.drop_server(io, timed_out);
         let id = self.backend.expect("a server was connected to");
         let backend = local.config.backend(id);
-        let http = &local.config.proxy(backend.proxy).http;
         let retries = t.overrides.retries.unwrap_or(backend.retries);
-        let may = http.retry_on.conn_failure && t.retries < retries;
+        let may = self.may_retry(t, local, Failure::Connect);
         if !may || cause == Cause::Resource {
             let cells = local.cells();
             cells.backends[id.index()].connect_errors.inc();
@@ -533,18 +533,36 @@ impl Session {
         }
     }
 
+    fn attempt_of(&self, t: &Txn, local: &Local) -> Attempt {
+        let of_backend = self
+            .backend
+            .map_or(0, |id| local.config.backend(id).retries);
+        Attempt {
+            retries: t.retries,
+            most: t.overrides.retries.unwrap_or(of_backend),
+            replayable: t.replay.is_some(),
+            disabled: t.overrides.no_replay,
+        }
+    }
+
+    fn may_retry(&self, t: &Txn, local: &Local, failure: Failure) -> bool {
+        let attempt = self.attempt_of(t, local);
+        self.back(local)
+            .is_some_and(|back| retry::may_retry(&back.retry_on, failure, attempt))
+    }
+
     /// A request that reached a server and got no good answer is sent again, if `retry-on` allows it.
-    pub(super) fn try_again(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) -> bool {
-        let Some(id) = self.backend else {
-            return false;
-        };
-        let retries = t
-            .overrides
-            .retries
-            .unwrap_or(local.config.backend(id).retries);
-        if t.retries >= retries || t.head_sent || !self.replayable(t) {
+    pub(super) fn try_again(
+        &mut self,
+        t: &mut Txn,
+        local: &mut Local,
+        io: &mut dyn Io,
+        failure: Failure,
+    ) -> bool {
+        if t.head_sent || !self.may_retry(t, local, failure) {
             return false;
         }
+        let retries = self.attempt_of(t, local).most;
         t.retries += 1;
         self.drop_server(io, false);
         self.rewind(t, io);

@@ -3,6 +3,7 @@
 
 use super::route::RETRY_PAUSE_MS;
 use super::*;
+use crate::backend::retry::Failure;
 use crate::proxy::local::Timer;
 
 /// Longest time for a client to take our last words after which nothing is read from it any more.
@@ -15,7 +16,7 @@ impl Session {
         let frontend = config.frontend(self.frontend);
         let http = self.front(local);
         let client_ms = frontend.timeout_client_ms;
-        let none = super::Overrides::default();
+        let none = Overrides::default();
         let over = t.map_or(&none, |t| &t.overrides);
         let backend = self.backend.map(|b| config.backend(b));
         let client_waits = |ms: Option<u32>| (self.since.after(ms), Cause::ClientTimeout);
@@ -191,8 +192,7 @@ impl Session {
             return;
         }
         if cause == Cause::ServerTimeout {
-            let on = &self.back(local).expect("routed before").retry_on;
-            if on.response_timeout && self.try_again(t, local, io) {
+            if self.try_again(t, local, io, Failure::Timeout) {
                 return;
             }
             self.count_response_error(local);

@@ -36,7 +36,7 @@ pub(super) fn begin(local: &mut Local, io: &mut dyn Io, key: Key) {
 }
 
 /// Starts on the request rules of `proxy` with the bytes that are there.
-pub(super) fn look_at(local: &mut Local, io: &mut dyn Io, key: Key, proxy: crate::config::ProxyId) {
+pub(super) fn look_at(local: &mut Local, io: &mut dyn Io, key: Key, proxy: ProxyId) {
     let now = local.now;
     let (_, delay) = gate::content(local, proxy, List::Request);
     let relay = local.relays.get_mut(key).expect("driven while alive");
