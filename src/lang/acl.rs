@@ -567,15 +567,22 @@ impl Condition {
         let terms = self.any.iter().flatten();
         let mut tests = terms.flat_map(|term| term.tests.iter().map(move |test| (term, test)));
         let (term, test) = tests.find(|(_, test)| test.is_out_of_place(&self.places))?;
-        let acl = match &term.name {
-            Some(name) => format!("acl '{name}'"),
-            None => "anonymous acl".to_owned(),
+        let (keyword, place) = (test.expr.keyword(), first.name());
+        let all = term
+            .tests
+            .iter()
+            .all(|test| test.is_out_of_place(&self.places));
+        let text = match &term.name {
+            None => format!(
+                "anonymous acl will never match because it uses keyword '{keyword}' which is incompatible with '{place}'"
+            ),
+            Some(name) if all => format!(
+                "acl '{name}' will never match because it only involves keywords that are incompatible with '{place}'"
+            ),
+            Some(name) => format!(
+                "acl '{name}' involves keywords '{keyword}' which is incompatible with '{place}'"
+            ),
         };
-        let text = format!(
-            "{acl} will never match because it uses keyword '{}' which is incompatible with '{}'",
-            test.expr.keyword(),
-            first.name()
-        );
         self.strike();
         Some(text)
     }
