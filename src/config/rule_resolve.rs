@@ -11,7 +11,7 @@ use super::words::{Cx, Said};
 use crate::lang::acl::{Acls, Condition};
 use crate::lang::diag::{Form, did_you_mean, nearest};
 use crate::lang::expr::{Fault, Settle};
-use crate::lang::rules::{ANY_LEN, Action, Rule};
+use crate::lang::rules::{ANY_LEN, Action, Rule, RuleSet};
 use crate::lang::source::Span;
 
 impl Http {
@@ -107,7 +107,7 @@ pub(super) fn resolve(
         http.redirects.clear();
     }
     if !section.set.disabled {
-        not_driven(&http, cx);
+        not_driven(section, &http, cx);
         let names = Names {
             config: out,
             proxy: id,
@@ -124,11 +124,27 @@ pub(super) fn resolve(
     out.proxies[id.index()].http = http;
 }
 
-/// Rules that are read and that no driver evaluates yet.
-fn not_driven(http: &Http, cx: &mut Cx<'_>) {
-    for rule in &http.tcp_request {
-        if matches!(rule.action, Action::SwitchHttp) {
-            let _: Said = cx.not_yet(rule.span, "switch-mode");
+/// Actions that are read and that nothing carries out yet where they stand.
+fn not_driven(section: &ProxyRaw, http: &Http, cx: &mut Cx<'_>) {
+    let tcp = section.set.mode == Mode::Tcp;
+    let lists = [
+        (&http.tcp_connection, RuleSet::TcpConnection, true),
+        (&http.tcp_session, RuleSet::TcpSession, true),
+        (&http.tcp_request, RuleSet::TcpRequest, tcp),
+        (&http.tcp_response, RuleSet::TcpResponse, tcp),
+    ];
+    for (list, set, before_http) in lists {
+        for rule in list {
+            let missing = match &rule.action {
+                Action::SwitchHttp => "switch-mode",
+                Action::SetDst(_) if before_http => "set-dst",
+                Action::SetDstPort(_) if before_http => "set-dst-port",
+                Action::SetServerMark(_) if before_http => "set-bc-mark",
+                Action::SetServerTos(_) if before_http => "set-bc-tos",
+                Action::SetRetries(_) if before_http => "set-retries",
+                _ => continue,
+            };
+            let _: Said = cx.not_yet(rule.span, &format!("{} {missing}", set.name()));
         }
     }
 }

@@ -220,7 +220,19 @@ pub(super) fn evaluate(
                     .eval(&view, arena)
                     .and_then(|v| v.cast(Kind::Addr, arena));
                 if let Some(Value::Ip(ip)) = ip {
-                    entered.peer = Some(SocketAddr::new(ip, 0));
+                    // As in haproxy the port stays what it was.
+                    let port = entered.peer.or(ends.0).map_or(0, |e| e.port());
+                    entered.peer = Some(SocketAddr::new(ip, port));
+                }
+            }
+            Action::SetSrcPort(expr) => {
+                let port = expr
+                    .eval(&view, arena)
+                    .and_then(|v| v.cast(Kind::Int, arena));
+                if let (Some(Value::Int(port)), Some(peer)) = (port, entered.peer.or(ends.0))
+                    && let Ok(port) = u16::try_from(port)
+                {
+                    entered.peer = Some(SocketAddr::new(peer.ip(), port));
                 }
             }
             Action::SetLogLevel(level) => held.log_level = Some(level.unwrap_or(8)),

@@ -12,7 +12,7 @@ use crate::config::http::Http;
 use crate::lang::acl::{Condition, Verdict};
 use crate::lang::changes::Change;
 use crate::lang::rules::{Action, Number, Rule, RuleError, Timeout};
-use crate::lang::sample::{Arena, Value};
+use crate::lang::sample::{Arena, Kind, Value};
 use crate::lang::subject::{Scope, Subject};
 use crate::proxy::passwords::{self, PasswordId};
 
@@ -214,6 +214,10 @@ impl Session {
         arena: &Arena,
         after: bool,
     ) -> Option<Stop> {
+        if !after {
+            // The request is through, and its variables with it.
+            t.vars.retain(|(id, _)| id.scope != Scope::Req);
+        }
         let front = self.front(local);
         let back = self.back(local);
         let same = back.is_none_or(|b| std::ptr::eq(b, front));
@@ -348,14 +352,16 @@ impl Session {
                 }
             }
             Action::SetSrc(expr) | Action::SetDst(expr) => {
-                if let Some(Value::Ip(ip)) = expr.eval(&view!(), arena) {
+                let view = view!();
+                let found = expr.eval(&view, arena);
+                if let Some(Value::Ip(ip)) = found.and_then(|v| v.cast(Kind::Addr, arena)) {
                     let end = if matches!(rule.action, Action::SetSrc(_)) {
                         &mut self.src
                     } else {
                         &mut self.dst
                     };
-                    // The port goes with the address it belonged to, as in haproxy.
-                    *end = Some(SocketAddr::new(ip, 0));
+                    // As in haproxy the port stays what it was.
+                    *end = Some(SocketAddr::new(ip, end.map_or(0, |e| e.port())));
                 }
             }
             Action::SetSrcPort(expr) | Action::SetDstPort(expr) => {
