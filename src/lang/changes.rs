@@ -58,6 +58,25 @@ impl Changes {
         found
     }
 
+    /// What a slot of the request's captures became, or of the response's, if it was touched.
+    pub fn capture(&self, response: bool, slot: usize) -> Option<&[u8]> {
+        let mut found = None;
+        let mut at = &self.first;
+        while let Some(entry) = at.get() {
+            match &entry.change {
+                Change::RequestCapture(index, text) if !response && *index == slot => {
+                    found = Some(&**text);
+                }
+                Change::ResponseCapture(index, text) if response && *index == slot => {
+                    found = Some(&**text);
+                }
+                _ => {}
+            }
+            at = &entry.next;
+        }
+        found
+    }
+
     pub fn is_empty(&self) -> bool {
         self.first.get().is_none()
     }
@@ -101,7 +120,10 @@ mod tests {
         assert_eq!(before, Some(Some(Value::Int(1))));
         assert_eq!(changes.var(id(1)), Some(Some(Value::Str(b"x"))));
         assert_eq!(changes.var(id(2)), Some(None));
-        assert_eq!(changes.take().count(), 3);
+        changes.push(Change::RequestCapture(1, (*b"c").into()));
+        assert_eq!(changes.capture(false, 1), Some(&b"c"[..]));
+        assert_eq!(changes.capture(true, 1), None);
+        assert_eq!(changes.take().count(), 4);
         assert!(changes.is_empty());
     }
 

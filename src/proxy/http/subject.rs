@@ -230,10 +230,12 @@ impl Subject for View<'_> {
         known
     }
     fn request_capture(&self, index: usize) -> Option<&[u8]> {
-        self.t.captures[0].get(index)?.as_deref()
+        let changed = self.t.changes.capture(false, index);
+        changed.or_else(|| self.t.captures[0].get(index)?.as_deref())
     }
     fn response_capture(&self, index: usize) -> Option<&[u8]> {
-        self.t.captures[1].get(index)?.as_deref()
+        let changed = self.t.changes.capture(true, index);
+        changed.or_else(|| self.t.captures[1].get(index)?.as_deref())
     }
     fn captures(&self) -> (usize, usize) {
         if self.t.bad {
