@@ -158,6 +158,21 @@ impl Session {
                 break;
             }
         }
+        self.read_cookie(t, local, id);
+    }
+
+    /// Who the request's cookie says it was, which a rule that stops it does not hide from the log.
+    pub(super) fn note_cookie(&self, t: &mut Txn, local: &Local) {
+        let own = local.config.frontend(self.frontend).proxy;
+        if let Some(id) = self.backend.or(local.config.proxy(own).backend) {
+            self.read_cookie(t, local, id);
+            t.last_server = t.found.server;
+        }
+    }
+
+    fn read_cookie(&self, t: &mut Txn, local: &Local, id: BackendId) {
+        let config = &local.config;
+        let http = &config.proxy(config.backend(id).proxy).http;
         let Some(cookie) = &http.cookie else {
             return;
         };

@@ -520,6 +520,7 @@ impl Session {
         match stop {
             Stop::Deny(answer) => {
                 self.count_denied(local, in_back);
+                self.note_cookie(t, local);
                 t.cause = Some((Cause::Proxy, StageReached::Request));
                 self.answer(t, local, io, answer);
             }
@@ -531,6 +532,7 @@ impl Session {
                 // As in haproxy's line: all of it counts as time in a queue.
                 t.head_at = None;
                 self.count_denied(local, in_back);
+                self.note_cookie(t, local);
                 t.cause = Some((Cause::Proxy, StageReached::Tarpit));
                 let http = self.back(local).unwrap_or_else(|| self.front(local));
                 let connect = self
