@@ -357,8 +357,6 @@ mod tests {
         pools[0]
             .give(&shared, ServerId(1), ME, 1, 3, Tick(0))
             .unwrap();
-        assert_eq!(lender(&shared, S, 1), Some(0));
-        assert_eq!(lender(&shared, S, 0), None);
         assert_eq!(pools[0].lose(&shared, key).map(|i| i.conn), Some(1));
         assert!(pools[0].lose(&shared, key).is_none());
         shared.server(S).set_op(OpState::Stopped);
