@@ -66,21 +66,24 @@ fn mistakes_are_said_as_haproxy_says_them() {
 /// What haproxy 2.6 gave: requests, then each expression with its values, then each condition with its verdicts.
 const ORACLE: &str = include_str!("tests/oracle.tsv");
 
-fn requests() -> Vec<Fixture> {
-    let of_kind = |kind| {
-        ORACLE
-            .lines()
-            .filter_map(move |line| line.strip_prefix(kind))
+/// What haproxy 2.6 gave in `http-response` rules: responses, expressions, conditions.
+const RESPONSES: &str = include_str!("tests/responses.tsv");
+
+/// The messages of a table.
+fn messages(table: &str) -> Vec<Fixture> {
+    let unescaped = |text: &str| {
+        let text = text.replace("\\r", "\r").replace("\\n", "\n");
+        text.replace("\\\\", "\\")
     };
-    of_kind("request\t")
-        .map(|text| {
-            let text = text
-                .replace("\\r", "\r")
-                .replace("\\n", "\n")
-                .replace("\\\\", "\\");
-            Fixture::request(&text)
-        })
-        .collect()
+    let of = |line: &str| {
+        let request = "GET /0 HTTP/1.1\r\nHost: h\r\nX-Req: 1\r\nCookie: c=7\r\n\r\n";
+        match line.split_once('\t')? {
+            ("request", text) => Some(Fixture::request(&unescaped(text))),
+            ("response", text) => Some(Fixture::request(request).response(&unescaped(text))),
+            _ => None,
+        }
+    };
+    table.lines().filter_map(of).collect()
 }
 
 /// A text as haproxy's log format shows it.
@@ -94,9 +97,15 @@ fn shown(text: &[u8]) -> String {
 
 #[test]
 fn expressions_give_what_haproxy_gave() {
-    let requests = requests();
+    for table in [ORACLE, RESPONSES] {
+        compare_expressions(table);
+    }
+}
+
+fn compare_expressions(table: &str) {
+    let requests = messages(table);
     let mut wrong = Vec::new();
-    for line in ORACLE.lines() {
+    for line in table.lines() {
         let Some(row) = line.strip_prefix("expr\t") else {
             continue;
         };
@@ -122,9 +131,15 @@ fn expressions_give_what_haproxy_gave() {
 
 #[test]
 fn conditions_hold_where_they_did_in_haproxy() {
-    let requests = requests();
+    for table in [ORACLE, RESPONSES] {
+        compare_conditions(table);
+    }
+}
+
+fn compare_conditions(table: &str) {
+    let requests = messages(table);
     let mut wrong = Vec::new();
-    for line in ORACLE.lines() {
+    for line in table.lines() {
         let Some(row) = line.strip_prefix("acl\t") else {
             continue;
         };
