@@ -140,18 +140,30 @@ pub enum Packets {
     Sock(SockKey),
 }
 
+/// Where rules are evaluated: of whom they speak, whose bytes they see, whose packets they mark.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scene<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) ends: (Option<SocketAddr>, Option<SocketAddr>),
+    pub(super) list: Option<List>,
+    pub(super) packets: Packets,
+}
+
 /// Evaluates `rules` from where `held` stands. A rule whose bytes are still to come stops it.
 pub(super) fn evaluate(
-    place: Place<'_>,
-    ends: (Option<SocketAddr>, Option<SocketAddr>),
+    scene: Scene<'_>,
     rules: &[Rule],
-    list: Option<List>,
     held: &mut Held,
     entered: &mut Entered,
     io: &mut dyn Io,
-    to: Packets,
     arena: &Arena,
 ) -> Gate {
+    let Scene {
+        place,
+        ends,
+        list,
+        packets: to,
+    } = scene;
     while let Some(rule) = rules.get(held.rule) {
         let view = View {
             place,
@@ -285,18 +297,13 @@ pub fn connection(
     };
     let ends = (peer, io.local_of_fd(fd));
     let rules = &local.config.proxy(proxy).http.tcp_connection;
-    let to = Packets::Fd(fd);
-    let gate = evaluate(
+    let scene = Scene {
         place,
         ends,
-        rules,
-        None,
-        &mut held,
-        &mut entered,
-        io,
-        to,
-        &arena,
-    );
+        list: None,
+        packets: Packets::Fd(fd),
+    };
+    let gate = evaluate(scene, rules, &mut held, &mut entered, io, &arena);
     local.give_arena(arena);
     if gate == Gate::Pass {
         entered.vars = held.vars;
@@ -349,18 +356,13 @@ pub(super) fn session(
     };
     let ends = (*src, dst.or_else(|| io.local_address(sock)));
     let rules = &local.config.proxy(proxy).http.tcp_session;
-    let to = Packets::Sock(sock);
-    let gate = evaluate(
+    let scene = Scene {
         place,
         ends,
-        rules,
-        None,
-        &mut held,
-        &mut entered,
-        io,
-        to,
-        &arena,
-    );
+        list: None,
+        packets: Packets::Sock(sock),
+    };
+    let gate = evaluate(scene, rules, &mut held, &mut entered, io, &arena);
     local.give_arena(arena);
     (*vars, *src) = (held.vars, entered.peer);
     if gate != Gate::Pass {

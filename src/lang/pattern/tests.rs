@@ -35,9 +35,7 @@ fn plainly(method: Method, ignore_case: bool, pattern: &str, text: &str) -> bool
         Method::Sub => text.contains(&pattern),
         Method::Dir => parts(&['/', '?']),
         Method::Dom => parts(&['/', '?', '.', ':']),
-        Method::Reg => regex::bytes::Regex::new(&pattern)
-            .unwrap()
-            .is_match(text.as_bytes()),
+        Method::Reg => Regex::new(&pattern).unwrap().is_match(text.as_bytes()),
         other => panic!("{other:?}"),
     }
 }

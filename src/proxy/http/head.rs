@@ -161,7 +161,7 @@ impl Session {
         t.head_at = Some(local.now);
         // What it says of this connection is known by now; as in haproxy, nobody else sees it.
         let version = t.request.version;
-        h1::strip_connection(&mut t.request, h1::Peer::Client(version));
+        h1::strip_connection(&mut t.request, Peer::Client(version));
         t.head_in = t.request.counted_len() as u64;
         t.strict = true;
         t.keep = t.framing.keep_alive;

@@ -125,7 +125,8 @@ impl Session {
                 }
             }
             list::FRONT_STATS | list::BACK_STATS => self.stats_rules(t, local, arena, http),
-            _ => self.redirects(t, local, arena, http),
+            list::FRONT_REDIRECT | list::BACK_REDIRECT => self.redirects(t, local, arena, http),
+            other => unreachable!("list {other} is none of rules"),
         }
     }
 

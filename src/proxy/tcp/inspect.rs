@@ -2,7 +2,7 @@
 //! or `inspect-delay` is over; the server's first ones by `tcp-response content`.
 
 use super::*;
-use crate::proxy::gate::{self, Entered, Gate, List, Packets};
+use crate::proxy::gate::{self, Entered, Gate, List, Packets, Scene};
 use crate::proxy::place::Place;
 
 /// The session begins: its rules, then those about its first bytes, then a server.
@@ -210,17 +210,13 @@ fn evaluate(local: &mut Local, io: &mut dyn Io, key: Key, list: List) -> Gate {
         server,
     };
     let (rules, _) = gate::content(local, proxy, list);
-    let gate = gate::evaluate(
+    let scene = Scene {
         place,
         ends,
-        rules,
-        Some(list),
-        &mut held,
-        &mut entered,
-        io,
-        Packets::Sock(client),
-        &arena,
-    );
+        list: Some(list),
+        packets: Packets::Sock(client),
+    };
+    let gate = gate::evaluate(scene, rules, &mut held, &mut entered, io, &arena);
     local.give_arena(arena);
     let relay = local.relays.get_mut(key).expect("driven while alive");
     relay.held = Some(held);
