@@ -11,6 +11,7 @@ use crate::lang::diag::{did_you_mean, nearest};
 use crate::lang::expr::{Cx, Expr, Fault};
 use crate::lang::fetch::Place;
 use crate::lang::lexer::Word;
+use crate::lang::pattern::pcre;
 use crate::lang::logformat::LogFormat;
 use crate::lang::source::Span;
 use crate::lang::subject::{Scope, VarId};
@@ -415,24 +416,10 @@ pub(super) fn variable(name: &str, span: Span, cx: &mut Cx<'_>) -> Result<VarId,
 
 /// A regular expression as haproxy's users write it (PCRE); what only that library has is refused.
 fn compile(word: &Word) -> Result<Regex, Fault> {
-    let text = word.text();
-    Regex::new(&text).map_err(|error| {
-        let reason = match &error {
-            regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
-            other => {
-                let shown = other.to_string();
-                let last = shown.lines().last().unwrap_or_default();
-                last.trim_start_matches("error: ").to_owned()
-            }
-        };
-        let fault = Fault::wrong(
-            word.span,
-            format!("regex '{text}' is invalid (error={reason})"),
-        );
-        if ["(?=", "(?!", "(?<=", "(?<!"]
-            .iter()
-            .any(|look| text.contains(look))
-        {
+    pcre::compile(&word.bytes, false).map_err(|error| {
+        let looks = error.contains("look-ahead") || error.contains("look-behind");
+        let fault = Fault::wrong(word.span, error);
+        if looks {
             return fault.help(
                 "look-around is not supported: expressions take time linear in the text here",
             );
