@@ -11,6 +11,7 @@ mod http;
 mod http_logs;
 mod lines;
 mod pages;
+mod rules;
 
 use std::path::PathBuf;
 use std::time::Duration;
