@@ -119,7 +119,7 @@ impl Rule {
         let when = self
             .when
             .as_ref()
-            .map_or(Needs::default(), Condition::needs);
+            .map_or_else(Needs::default, Condition::needs);
         when.with(self.action.needs())
     }
     /// Ends its list whatever is asked: the rules behind it are never reached.

@@ -193,6 +193,9 @@ impl Packets {
     }
 }
 
+/// Name and value of a header field.
+type Field = (Box<[u8]>, Box<[u8]>);
+
 /// One request with its response.
 #[derive(Debug, Default)]
 pub struct Txn {
@@ -263,7 +266,7 @@ pub struct Txn {
     overrides: Overrides,
     socket: Packets,
     /// Fields of a 103 that is to be sent.
-    hints: Vec<(Box<[u8]>, Box<[u8]>)>,
+    hints: Vec<Field>,
     log_level: LogLevel,
     persist: rules::Persist,
     found: route::Found,

@@ -132,7 +132,9 @@ fn capture_text(out: &mut Vec<u8>, capture: &Capture, world: &World<'_>, clock: 
             front.name, front.iid
         )
     };
-    let client = capture.client.map_or("unix".to_owned(), |c| c.to_string());
+    let client = capture
+        .client
+        .map_or_else(|| "unix".to_owned(), |c| c.to_string());
     let room = config.global.tune.bufsize as usize;
     out.extend_from_slice(
         format!(

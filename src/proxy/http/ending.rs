@@ -292,7 +292,7 @@ impl Session {
         // Where a cookie could have been, there was none.
         let cookie = self
             .back(local)
-            .unwrap_or(self.front(local))
+            .unwrap_or_else(|| self.front(local))
             .cookie
             .as_ref();
         if t.letters == *b"--" && !t.bad && cookie.is_some_and(persist::is_tracked) {

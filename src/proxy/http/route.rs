@@ -164,7 +164,7 @@ impl Session {
     /// Who the request's cookie says it was, which a rule that stops it does not hide from the log.
     pub(super) fn note_cookie(&self, t: &mut Txn, local: &Local) {
         let own = local.config.frontend(self.frontend).proxy;
-        if let Some(id) = self.backend.or(local.config.proxy(own).backend) {
+        if let Some(id) = self.backend.or_else(|| local.config.proxy(own).backend) {
             self.read_cookie(t, local, id);
             t.last_server = t.found.server;
         }

@@ -630,7 +630,7 @@ fn number_of(view: &View<'_>, arena: &Arena, number: &Number) -> Option<i64> {
 
 /// A sample as a number, if it is one or reads as one.
 fn int<'a>(value: Value<'a>, arena: &'a Arena) -> Option<i64> {
-    match value.cast(crate::lang::sample::Kind::Int, arena)? {
+    match value.cast(Kind::Int, arena)? {
         Value::Int(n) => Some(n),
         _ => None,
     }

@@ -142,9 +142,11 @@ impl Subject for View<'_> {
             Fact::ServerReused => Some(Value::Bool(s.link.reused)),
             Fact::RequestCookie => t.cookies[0].as_deref().map(Value::Str),
             Fact::ResponseCookie => t.cookies[1].as_deref().map(Value::Str),
-            Fact::CurClientTimeout => {
-                self.timeout(t.overrides.client.or(self.front().timeout_client_ms))
-            }
+            Fact::CurClientTimeout => self.timeout(
+                t.overrides
+                    .client
+                    .or_else(|| self.front().timeout_client_ms),
+            ),
             Fact::CurServerTimeout => {
                 let of_backend = self.back().and_then(|b| b.timeout_server_ms);
                 self.timeout(t.overrides.server.or(of_backend))

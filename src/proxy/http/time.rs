@@ -45,15 +45,21 @@ impl Session {
                 (at, Cause::Proxy)
             }
             Stage::Queue => {
-                let ms = over.queue.or(backend.and_then(|b| b.timeout_queue_ms));
+                let ms = over
+                    .queue
+                    .or_else(|| backend.and_then(|b| b.timeout_queue_ms));
                 (self.since.after(ms), Cause::ServerTimeout)
             }
             Stage::Connect => {
-                let ms = over.connect.or(backend.and_then(|b| b.timeout_connect_ms));
+                let ms = over
+                    .connect
+                    .or_else(|| backend.and_then(|b| b.timeout_connect_ms));
                 (self.since.after(ms), Cause::ServerTimeout)
             }
             Stage::Retry => {
-                let connect = over.connect.or(backend.and_then(|b| b.timeout_connect_ms));
+                let connect = over
+                    .connect
+                    .or_else(|| backend.and_then(|b| b.timeout_connect_ms));
                 let ms = connect.unwrap_or(RETRY_PAUSE_MS).min(RETRY_PAUSE_MS);
                 (self.since + u64::from(ms), Cause::Server)
             }
@@ -76,7 +82,7 @@ impl Session {
         let tunnel_ms = t
             .overrides
             .tunnel
-            .or(backend.and_then(|b| b.timeout_tunnel_ms))
+            .or_else(|| backend.and_then(|b| b.timeout_tunnel_ms))
             .filter(|_| tunnel);
         let plain = tunnel_ms
             .or(t.overrides.client)
@@ -89,7 +95,7 @@ impl Session {
         let server_ms = t
             .overrides
             .server
-            .or(backend.and_then(|b| b.timeout_server_ms));
+            .or_else(|| backend.and_then(|b| b.timeout_server_ms));
         let plain = tunnel_ms.or(server_ms);
         let server = if tunnel && t.up.state == Move::Done {
             backend.and_then(|b| b.timeout_server_fin_ms).or(plain)
