@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::table::Entry;
 use super::{Arg, Eval};
 use crate::lang::expr::{Cx, Fault};
+use crate::lang::fetch::internal::var_id;
 use crate::lang::sample::{Kind, Value};
 use crate::lang::source::Span;
-use crate::lang::subject::{Scope, VarId};
+use crate::lang::subject::VarId;
 
 /// Types of arguments, as messages name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,8 @@ impl ArgKind {
         match self {
             Self::Str | Self::Regex => true,
             Self::Int => int(text).is_some(),
-            Self::IntOrVar => int(text).is_some() || variable(text).is_ok(),
+            // Names of variables have a dot; what is wrong with one is told later.
+            Self::IntOrVar => int(text).is_some() || text.contains(&b'.'),
             Self::Mask4 => mask4(text).is_some(),
             Self::Mask6 => mask6(text).is_some(),
             Self::Field => field(text).is_some(),
@@ -262,21 +264,13 @@ impl<'a, 'c> Args<'a, 'c> {
 
     /// A variable by its whole name, if the name is one.
     pub(super) fn var(&mut self, i: usize) -> Option<VarId> {
-        let (scope, name) = variable(self.text(i)).ok()?;
-        Some(self.cx.vars.id(scope, name))
+        var_id(&self.lossy(i), self.cx.vars).ok()
     }
 
     /// A variable that must be named, with the messages of `set-var`.
     pub(super) fn var_to_set(&mut self, i: usize) -> Result<VarId, Fault> {
-        match variable(self.text(i)) {
-            Ok((scope, name)) => Ok(self.cx.vars.id(scope, name)),
-            Err(text) => Err(self.wrong_var(i, &text)),
-        }
-    }
-
-    fn wrong_var(&self, i: usize, text: &str) -> Fault {
-        let name = self.entry.name;
-        self.at(i, format!("invalid args in converter '{name}' : {text}"))
+        let id = var_id(&self.lossy(i), self.cx.vars);
+        id.map_err(|text| self.wrong(i, text))
     }
 
     /// A variable that must be named, with the messages of `strcmp`.
@@ -373,39 +367,4 @@ fn field(text: &[u8]) -> Option<Vec<u32>> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
     let part = |part: &str| digits(part).then(|| part.parse().ok()).flatten();
     text.split('.').map(part).collect()
-}
-
-/// The parts of a variable's name: the scope, and the whole name. Else haproxy's complaint.
-fn variable(text: &[u8]) -> Result<(Scope, &str), String> {
-    if text.is_empty() {
-        return Err("Empty variable name cannot be accepted.".to_owned());
-    }
-    let lossy = || String::from_utf8_lossy(text);
-    let bad_scope = || {
-        format!(
-            "invalid variable name '{}'. A variable name must be start by its scope. The scope can be 'proc', 'sess', 'txn', 'req', 'res' or 'check'.",
-            lossy()
-        )
-    };
-    let dot = text.iter().position(|&c| c == b'.').ok_or_else(bad_scope)?;
-    let scope = match &text[..dot] {
-        b"proc" => Scope::Proc,
-        b"sess" => Scope::Sess,
-        b"txn" => Scope::Txn,
-        b"req" => Scope::Req,
-        b"res" => Scope::Res,
-        b"check" => Scope::Check,
-        _ => return Err(bad_scope()),
-    };
-    let name = &text[dot + 1..];
-    let odd = |c: &u8| !(c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_'));
-    if let Some(at) = name.iter().position(odd) {
-        let rest = String::from_utf8_lossy(&name[at..]);
-        return Err(format!("invalid syntax at char '{rest}'."));
-    }
-    if name.is_empty() {
-        return Err(bad_scope());
-    }
-    let whole = std::str::from_utf8(name).map_err(|_| bad_scope())?;
-    Ok((scope, whole))
 }

@@ -7,7 +7,7 @@ mod args;
 #[cfg(test)]
 pub(super) mod fixture;
 mod hello;
-mod internal;
+pub(super) mod internal;
 mod l4;
 mod l6;
 mod l7;
