@@ -241,6 +241,12 @@ impl Entry {
     }
 }
 
+/// Names of all fetches that work.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|entry| entry.name)
+}
+
 /// The entry of that name; among ACL keywords first if `acl`.
 pub(super) fn find(name: &str, acl: bool) -> Option<&'static Entry> {
     let is = |entry: &&'static Entry| entry.name == name;

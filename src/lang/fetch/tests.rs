@@ -225,3 +225,65 @@ fn a_hello_in_pieces_is_waited_for_and_no_cut_gives_another_name() {
         );
     }
 }
+
+mod any_text {
+    use proptest::prelude::*;
+
+    use super::super::fixture::{with_cx, word};
+    use super::super::table;
+    use super::*;
+    use crate::lang::acl::{Acls, Condition};
+    use crate::lang::expr::Expr;
+    use crate::lang::sample::Arena;
+
+    /// Names that exist, and what makes arguments, quotes and chains of any text.
+    fn expression() -> impl Strategy<Value = String> {
+        let names: Vec<String> = crate::lang::fetch::FETCHES
+            .iter()
+            .copied()
+            .chain(crate::lang::convert::names())
+            .chain([
+                "if", "{", "}", "!", "or", "-m", "str", "reg", "-i", "--", "gt",
+            ])
+            .map(str::to_owned)
+            .collect();
+        let piece = prop_oneof![
+            4 => prop::sample::select(names),
+            4 => "[(),'\"\\\\ 0-9a-z.:/+-]{0,6}",
+            1 => "\\PC{0,4}",
+        ];
+        prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn is_read_or_refused_and_what_is_read_can_be_evaluated(text in expression()) {
+            let subject = Fixture {
+                bytes: Some((text.clone().into_bytes(), true)),
+                ..Fixture::request("GET /a?b=c HTTP/1.1\r\nHost: h\r\nCookie: a=b\r\n\r\n")
+            };
+            let arena = Arena::new();
+            let read = with_cx(|cx| Expr::parse(&word(&text), cx));
+            if let Ok(expr) = &read {
+                let _: Option<_> = expr.eval(&subject, &arena);
+            }
+            if let Err(fault) = &read {
+                prop_assert!(fault.span.col + fault.span.len <= text.len() as u32, "{}", fault.text);
+            }
+            let words: Vec<_> = text.split(' ').map(word).collect();
+            if let Ok(condition) = with_cx(|cx| Condition::parse(&words, &Acls::default(), cx)) {
+                let _: Verdict = condition.holds(&subject, &arena);
+            }
+        }
+    }
+
+    #[test]
+    fn every_fetch_of_the_table_is_a_name_of_haproxys() {
+        for name in table::names() {
+            assert!(
+                super::super::is_known(name) || name.contains(['+', '-']),
+                "{name}"
+            );
+        }
+    }
+}
