@@ -9,6 +9,7 @@ mod choices;
 mod endings;
 mod http;
 mod http_logs;
+mod keys;
 mod lines;
 mod pages;
 mod rules;

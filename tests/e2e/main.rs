@@ -11,6 +11,7 @@ mod fallback;
 mod frontends;
 mod global;
 mod health;
+mod http;
 mod inside;
 mod language;
 mod logs;

@@ -161,7 +161,6 @@ impl Session {
             }
             Stage::Pause => self.resume(t, local, io),
             Stage::Tarpit => {
-                t.dequeued = Some(local.now);
                 let answer = t.held_reply.take().expect("a tarpit holds its answer");
                 // As haproxy logs it: its time stands for that in a queue, and the head has none.
                 (t.head_at, t.dequeued) = (None, Some(local.now));
