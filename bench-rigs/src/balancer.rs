@@ -1,6 +1,7 @@
 //! The balancers: who takes part, with which configuration, started and stopped as children.
 
 use crate::proc::Meter;
+use crate::scenario::Site;
 use crate::{Fallible, sys};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -101,7 +102,7 @@ pub(crate) fn sessions_max(open_files: u64) -> usize {
 
 impl Contestant {
     /// The configuration; the same to the byte for all whose tuning is the same.
-    fn config(&self, ports: Ports, threads: usize, sessions_max: usize) -> String {
+    fn config(&self, site: Site, ports: Ports, threads: usize, sessions_max: usize) -> String {
         let mut text = format!("global\n    nbthread {threads}\n    maxconn {sessions_max}\n");
         if self.tuning == Tuning::Splice {
             let _infallible = writeln!(
@@ -111,23 +112,29 @@ impl Contestant {
         }
         let _infallible = writeln!(
             text,
-            "\ndefaults\n    mode tcp\n    maxconn {sessions_max}\n    timeout connect 5s\n    timeout client 60s\n    \
-             timeout server 60s"
+            "\ndefaults\n    mode {}\n    maxconn {sessions_max}\n    timeout connect 5s\n    timeout client 60s\n    \
+             timeout server 60s",
+            if site == Site::Tcp { "tcp" } else { "http" }
         );
         if self.tuning == Tuning::Splice {
             text.push_str(
                 "    option splice-auto\n    option splice-request\n    option splice-response\n",
             );
         }
-        for (name, front, origin) in [
-            ("rig", ports.front(), ports.origin()),
-            ("beside", ports.beside(), ports.beside_origin()),
-        ] {
+        let listen = |text: &mut String, name, front, origin| {
             let _infallible = writeln!(
                 text,
                 "\nlisten {name}\n    bind {front}\n    server origin {origin}"
             );
+        };
+        match site {
+            Site::Tcp => listen(&mut text, "rig", ports.front(), ports.origin()),
+            Site::Http { line } => {
+                text.push_str(&http_site(line, ports));
+            }
+            Site::Rules(count) => text.push_str(&rules_site(count, ports)),
         }
+        listen(&mut text, "beside", ports.beside(), ports.beside_origin());
         text
     }
 
@@ -142,19 +149,31 @@ impl Contestant {
         Ok(text.lines().next().unwrap_or("says no version").to_owned())
     }
 
-    /// Starts it on `cores` and returns once both of its ports answer.
+    /// Starts it for `site` on `cores` and returns once both of its ports answer.
     pub(crate) fn start(
         &self,
+        site: Site,
         ports: Ports,
         cores: &[usize],
         sessions_max: usize,
         dir: &Path,
     ) -> Fallible<Balancer> {
+        let text = self.config(site, ports, cores.len(), sessions_max);
+        self.start_with(&text, &[ports.front(), ports.beside()], cores, dir)
+    }
+
+    /// Starts it with this configuration, and returns once all of `fronts` answer.
+    pub(crate) fn start_with(
+        &self,
+        text: &str,
+        fronts: &[SocketAddr],
+        cores: &[usize],
+        dir: &Path,
+    ) -> Fallible<Balancer> {
         let config = dir.join(format!("{}.cfg", self.name));
         let said = dir.join(format!("{}.log", self.name));
         let failed = |path: &Path, error| format!("{}: {error}", path.display());
-        fs::write(&config, self.config(ports, cores.len(), sessions_max))
-            .map_err(|error| failed(&config, error))?;
+        fs::write(&config, text).map_err(|error| failed(&config, error))?;
         let out = File::create(&said).map_err(|error| failed(&said, error))?;
         let err = out.try_clone().map_err(|error| failed(&said, error))?;
         let mut command = Command::new(&self.binary);
@@ -180,9 +199,42 @@ impl Contestant {
             cores: cores.to_vec(),
             said,
         };
-        balancer.wait_until_up(ports)?;
+        balancer.wait_until_up(fronts)?;
         Ok(balancer)
     }
+}
+
+/// What a small site has: an ACL that every request is tested with, and the client's address in a header.
+fn http_site(line: &str, ports: Ports) -> String {
+    let origin = ports.origin();
+    let mut text = String::new();
+    if !line.is_empty() {
+        let _infallible = writeln!(text, "    {line}");
+    }
+    let _infallible = writeln!(
+        text,
+        "\nfrontend rig\n    bind {}\n    option forwardfor\n    acl static path_beg /static/\n    use_backend \
+         static if static\n    default_backend dynamic\n\nbackend static\n    server origin {origin}\n\nbackend \
+         dynamic\n    server origin {origin}",
+        ports.front()
+    );
+    text
+}
+
+/// `count` rules on the path, each with a backend of its own.
+fn rules_site(count: usize, ports: Ports) -> String {
+    let mut text = format!("\nfrontend rig\n    bind {}\n", ports.front());
+    for rule in 1..=count {
+        let _infallible = writeln!(text, "    use_backend b{rule} if {{ path_beg /p{rule}/ }}");
+    }
+    for rule in 1..=count {
+        let _infallible = writeln!(
+            text,
+            "\nbackend b{rule}\n    server origin {}",
+            ports.origin()
+        );
+    }
+    text
 }
 
 /// A running child; killed, at the latest, when dropped.
@@ -206,10 +258,10 @@ impl Balancer {
         self.child.id().cast_signed()
     }
 
-    fn wait_until_up(&mut self, ports: Ports) -> Fallible<()> {
+    fn wait_until_up(&mut self, fronts: &[SocketAddr]) -> Fallible<()> {
         let deadline = Instant::now() + START_LIMIT;
-        for address in [ports.front(), ports.beside()] {
-            while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
+        for address in fronts {
+            while TcpStream::connect_timeout(address, Duration::from_millis(200)).is_err() {
                 if let Ok(Some(status)) = self.child.try_wait() {
                     return Err(self.with_words(&format!("ended before it was up ({status})")));
                 }
@@ -275,7 +327,7 @@ mod tests {
         let texts: Vec<String> = all()
             .iter()
             .filter(|one| one.tuning == Tuning::Defaults)
-            .map(|one| one.config(Ports::nth(3), 1, 900))
+            .map(|one| one.config(Site::Tcp, Ports::nth(3), 1, 900))
             .collect();
         assert_eq!(texts.len(), 3);
         assert!(texts.iter().all(|text| *text == texts[0]));
@@ -289,10 +341,34 @@ mod tests {
             .into_iter()
             .find(|one| one.name == "haproxy-tuned")
             .expect("it takes part");
-        let text = tuned.config(Ports::nth(0), 1, 900);
+        let text = tuned.config(Site::Tcp, Ports::nth(0), 1, 900);
         assert!(
             text.contains("tune.pipesize 1048576\n") && text.contains("option splice-response\n")
         );
+    }
+
+    #[test]
+    fn a_site_of_rules_has_a_backend_for_each() {
+        let text = rules_site(2, Ports::nth(3));
+        assert!(text.contains(
+            "    bind 127.0.0.1:22012\n    use_backend b1 if { path_beg /p1/ }\n    use_backend b2 if { path_beg /p2/ }\n"
+        ));
+        assert!(text.ends_with("backend b2\n    server origin 127.0.0.1:22014\n"));
+    }
+
+    #[test]
+    fn an_http_site_takes_its_line_into_the_defaults() {
+        let all = all();
+        let text = all[0].config(
+            Site::Http {
+                line: "http-reuse always",
+            },
+            Ports::nth(0),
+            1,
+            900,
+        );
+        assert!(text.contains("timeout server 60s\n    http-reuse always\n\nfrontend rig\n"));
+        assert!(text.contains("    mode http\n") && text.contains("option forwardfor\n"));
     }
 
     #[test]
@@ -320,7 +396,7 @@ mod tests {
             tuning: Tuning::Defaults,
         };
         let told = refusing
-            .start(Ports::nth(249), &[0], 100, &dir)
+            .start(Site::Tcp, Ports::nth(249), &[0], 100, &dir)
             .expect_err("ls is no balancer");
         fs::remove_dir_all(&dir).expect("it is ours");
         assert!(

@@ -1,7 +1,7 @@
 //! What can be asked of the rig.
 
 use crate::scenario::Scenario;
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 #[derive(Debug, Parser)]
@@ -31,6 +31,12 @@ pub(crate) enum Command {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    Tcp,
+    Http,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -67,7 +73,12 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) window_ms: Option<u64>,
 
-    /// Messages per second, all connections together, in the open-loop scenarios; a quarter of it beside bulk
+    /// Only scenarios of this kind, where none are named
+    #[arg(long, value_enum)]
+    pub(crate) only: Option<Kind>,
+
+    /// Messages per second, all connections together, in the open-loop scenarios; a quarter of it beside bulk; for
+    /// `http-latency` a third of what a core of haproxy can carry, if not given
     #[arg(long)]
     pub(crate) rate: Option<u32>,
 

@@ -4,10 +4,10 @@
 //! interleaved because a shared machine changes by the minute: neighbours then slow all contestants alike.
 
 use crate::balancer::{BASELINE, Contestant, Ports, contestants, sessions_max};
-use crate::cli::Run;
+use crate::cli::{Kind, Run};
 use crate::load::{self, Figures, Job, Path as Way};
 use crate::results::{Results, Sample, Writer, timestamp};
-use crate::scenario::{Scale, Scenario};
+use crate::scenario::{Metric, Scale, Scenario, Site};
 use crate::stats::shuffled;
 use crate::{Fallible, proc, svg, sys, table};
 use clap::ValueEnum as _;
@@ -26,7 +26,9 @@ const SLOTS_TRIED: u32 = 20;
 
 /// Runs what `wanted` says, prints the table, and leaves samples, table and plot behind.
 pub(crate) fn run(wanted: &Run) -> Fallible<()> {
-    let bench = Bench::prepare(wanted)?;
+    let mut bench = Bench::prepare(wanted)?;
+    let scratch = Scratch::create()?;
+    bench.set_http_rate(wanted, &scratch.0)?;
     let head = bench.head(wanted)?;
     let stem = wanted.out.join(format!(
         "{}{}",
@@ -35,7 +37,6 @@ pub(crate) fn run(wanted: &Run) -> Fallible<()> {
     ));
     let tsv = stem.with_extension("tsv");
     let mut writer = Writer::create(tsv.clone(), &head)?;
-    let scratch = Scratch::create()?;
     let mut turn = std::process::id();
     for round in 0..bench.scale.rounds {
         eprintln!("round {} of {}", round + 1, bench.scale.rounds);
@@ -107,6 +108,27 @@ impl Bench {
         })
     }
 
+    /// A third of what a core of haproxy carries, and at most half of what the generator does. Found with one
+    /// measurement of `http-keep-alive`, unless a rate was asked for.
+    fn set_http_rate(&mut self, wanted: &Run, dir: &Path) -> Fallible<()> {
+        if !self.scenarios.contains(&Scenario::HttpLatency) || wanted.smoke || wanted.rate.is_some()
+        {
+            return Ok(());
+        }
+        let turn = std::process::id();
+        let figures = self
+            .measure(Scenario::HttpKeepAlive, &self.contestants[0], turn, dir)
+            .map_err(|why| format!("finding a rate: {why}"))?;
+        let found = |wanted| {
+            let place = figures.iter().find(|(metric, _)| *metric == wanted);
+            place.map_or(0.0, |(_, value)| *value)
+        };
+        let capacity = 1e6 / found(Metric::CpuPerMillion);
+        let rate = (capacity / 3.0).min(found(Metric::PerSecond) / 2.0);
+        self.scale.http_rate = (rate as u32).clamp(100, 1_000_000);
+        Ok(())
+    }
+
     /// Where, with what and how this was measured. No paths: they say nothing on another machine.
     fn head(&self, wanted: &Run) -> Fallible<Vec<(String, String)>> {
         let (kernel, cpu) = proc::machine();
@@ -117,6 +139,7 @@ impl Bench {
             talkers,
             openers,
             rate,
+            http_rate,
             idle_sessions,
         } = self.scale;
         let mut head = vec![
@@ -134,7 +157,7 @@ impl Bench {
                 "parameters".to_owned(),
                 format!(
                     "rounds {rounds}, seed {}, warm-up {warm_up:?}, window {window:?}, talkers {talkers}, openers \
-                     {openers}, rate {rate}/s, idle {idle_sessions}, threads {}",
+                     {openers}, rate {rate}/s, http-rate {http_rate}/s, idle {idle_sessions}, threads {}",
                     wanted.seed, wanted.threads
                 ),
             ),
@@ -154,7 +177,13 @@ impl Bench {
         dir: &Path,
     ) -> Fallible<Figures> {
         let (ports, origin, beside_origin) = free_ports(turn)?;
-        let balancer = contestant.start(ports, &self.balancer_cores, self.sessions_max, dir)?;
+        let balancer = contestant.start(
+            scenario.site(),
+            ports,
+            &self.balancer_cores,
+            self.sessions_max,
+            dir,
+        )?;
         let figures = load::run(Job {
             scenario,
             scale: self.scale,
@@ -206,26 +235,30 @@ fn scale(wanted: &Run) -> Scale {
             Duration::from_millis(window.clamp(10, 60_000))
         }),
         rate: wanted.rate.unwrap_or(base.rate).max(1),
+        http_rate: wanted.rate.unwrap_or(base.http_rate).max(1),
         idle_sessions: wanted.idle_sessions.unwrap_or(base.idle_sessions).max(1),
         ..base
     }
 }
 
 fn scenarios(wanted: &Run) -> Vec<Scenario> {
-    match (wanted.scenarios.is_empty(), wanted.smoke) {
-        (false, _) => wanted.scenarios.clone(),
-        (true, false) => Scenario::value_variants().to_vec(),
-        // One of each kind.
-        (true, true) => vec![
-            Scenario::BulkDown8,
-            Scenario::BulkUp8,
-            Scenario::Pingpong,
-            Scenario::Latency,
-            Scenario::LatencyBesideBulk,
-            Scenario::Connect,
-            Scenario::Idle,
-        ],
+    if !wanted.scenarios.is_empty() {
+        return wanted.scenarios.clone();
     }
+    let of_kind = |scenario: &Scenario| {
+        let tcp = scenario.site() == Site::Tcp;
+        wanted.only.is_none_or(|only| (only == Kind::Tcp) == tcp)
+    };
+    // One of each kind is enough to see that they work.
+    let redundant = [
+        Scenario::BulkDown1,
+        Scenario::BulkDown64,
+        Scenario::BulkUp1,
+        Scenario::BulkUp64,
+    ];
+    let all = Scenario::value_variants().iter().copied();
+    all.filter(|scenario| of_kind(scenario) && !(wanted.smoke && redundant.contains(scenario)))
+        .collect()
 }
 
 fn chosen(wanted: &Run) -> Fallible<Vec<Contestant>> {
@@ -251,7 +284,7 @@ fn chosen(wanted: &Run) -> Fallible<Vec<Contestant>> {
 }
 
 /// The first cores for the balancer, the last one for the load; shared only if there is no other way.
-fn placement(cores: &[usize], threads: usize) -> Fallible<(Vec<usize>, usize)> {
+pub(crate) fn placement(cores: &[usize], threads: usize) -> Fallible<(Vec<usize>, usize)> {
     let &load = cores.last().ok_or("no core is allowed")?;
     if threads == 0 || threads > cores.len() {
         return Err(format!(
@@ -269,7 +302,7 @@ fn order_seed(seed: u64, round: u32, scenario: Scenario) -> u64 {
 }
 
 /// Four ports that nobody uses, and the two origins listening on theirs.
-fn free_ports(turn: u32) -> Fallible<(Ports, TcpListener, TcpListener)> {
+pub(crate) fn free_ports(turn: u32) -> Fallible<(Ports, TcpListener, TcpListener)> {
     let mut last = String::new();
     for step in 0..SLOTS_TRIED {
         let ports = Ports::nth(turn.wrapping_add(step));
@@ -297,10 +330,10 @@ fn listen(address: SocketAddr) -> Fallible<TcpListener> {
 }
 
 /// A directory for configurations and messages, gone with the run.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    fn create() -> Fallible<Self> {
+    pub(crate) fn create() -> Fallible<Self> {
         let path = std::env::temp_dir().join(format!("bench-rigs-{}", std::process::id()));
         fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self(path))
@@ -375,6 +408,14 @@ mod tests {
             scenarios(&wanted(&[])).len(),
             Scenario::value_variants().len()
         );
+    }
+
+    #[test]
+    fn one_kind_of_scenarios_can_be_asked_for() {
+        let http = scenarios(&wanted(&["--only", "http"]));
+        assert!(http.contains(&Scenario::HttpIdle) && !http.contains(&Scenario::Idle));
+        let tcp = scenarios(&wanted(&["--only", "tcp", "--smoke"]));
+        assert!(tcp.contains(&Scenario::BulkUp8) && !tcp.contains(&Scenario::BulkUp1));
     }
 
     #[test]

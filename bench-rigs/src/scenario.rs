@@ -34,6 +34,52 @@ pub(crate) enum Scenario {
     Connect,
     /// Sessions that exchanged one message and then stay: memory for each
     Idle,
+    /// Small HTTP requests on 64 keep-alive connections: one ACL that is evaluated, `option forwardfor`
+    #[value(name = "http-keep-alive")]
+    HttpKeepAlive,
+    /// A client connection for each HTTP request
+    #[value(name = "http-connect")]
+    HttpConnect,
+    /// The same with `option http-server-close`
+    #[value(name = "http-connect-close")]
+    HttpConnectClose,
+    /// The same with `http-reuse always`
+    #[value(name = "http-connect-reuse")]
+    HttpConnectReuse,
+    /// Objects of 1 MiB on 8 keep-alive connections
+    #[value(name = "http-1mb")]
+    HttpMegabyte,
+    /// Small requests that match the one `use_backend` rule on the path
+    #[value(name = "http-rules-1")]
+    HttpRules1,
+    /// Small requests that match the last of 1,000 such rules
+    #[value(name = "http-rules-1000")]
+    HttpRules1000,
+    /// Small requests at a fixed rate, a third of haproxy's capacity unless given: latency from the moment due
+    #[value(name = "http-latency")]
+    HttpLatency,
+    /// Keep-alive connections that had one answer and then stay: memory for each
+    #[value(name = "http-idle")]
+    HttpIdle,
+}
+
+/// What the balancer is configured to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Site {
+    /// A relay.
+    Tcp,
+    /// An HTTP proxy with `forwardfor` and one ACL; `line` is added to its defaults.
+    Http { line: &'static str },
+    /// An HTTP proxy with so many `use_backend` rules on the path.
+    Rules(usize),
+}
+
+/// A kind of request and of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) path: &'static str,
+    /// Whether the client asks for its connection to be closed.
+    pub(crate) closes: bool,
 }
 
 /// Which way bulk data goes.
@@ -45,6 +91,13 @@ pub(crate) enum Direction {
     Up,
 }
 
+/// Rules of `http-rules-1000`.
+pub(crate) const MANY_RULES: usize = 1_000;
+/// The origin answers this path with `MEGABYTE` bytes, any other one with `MESSAGE_BYTES`.
+pub(crate) const MEGABYTE_PATH: &str = "/1mb";
+pub(crate) const MEGABYTE: usize = 1 << 20;
+/// Connections of `http-1mb`.
+pub(crate) const MEGABYTE_STREAMS: usize = 8;
 /// Bulk streams beside which latency is measured.
 pub(crate) const BESIDE_STREAMS: usize = 8;
 /// Bytes of one small message, as in design tables of relays (a chat stanza, a database command).
@@ -64,7 +117,51 @@ impl Scenario {
             Self::LatencyBesideBulk => "latency-beside-bulk",
             Self::Connect => "connect",
             Self::Idle => "idle",
+            Self::HttpKeepAlive => "http-keep-alive",
+            Self::HttpConnect => "http-connect",
+            Self::HttpConnectClose => "http-connect-close",
+            Self::HttpConnectReuse => "http-connect-reuse",
+            Self::HttpMegabyte => "http-1mb",
+            Self::HttpRules1 => "http-rules-1",
+            Self::HttpRules1000 => "http-rules-1000",
+            Self::HttpLatency => "http-latency",
+            Self::HttpIdle => "http-idle",
         }
+    }
+
+    pub(crate) fn site(self) -> Site {
+        match self {
+            Self::HttpKeepAlive
+            | Self::HttpConnect
+            | Self::HttpMegabyte
+            | Self::HttpLatency
+            | Self::HttpIdle => Site::Http { line: "" },
+            Self::HttpConnectClose => Site::Http {
+                line: "option http-server-close",
+            },
+            Self::HttpConnectReuse => Site::Http {
+                line: "http-reuse always",
+            },
+            Self::HttpRules1 => Site::Rules(1),
+            Self::HttpRules1000 => Site::Rules(MANY_RULES),
+            _ => Site::Tcp,
+        }
+    }
+
+    /// What clients ask for, where the load is HTTP.
+    pub(crate) fn page(self) -> Option<Page> {
+        let path = match (self, self.site()) {
+            (_, Site::Tcp) => return None,
+            (Self::HttpMegabyte, _) => MEGABYTE_PATH,
+            (Self::HttpRules1, _) => "/p1/page.html",
+            (Self::HttpRules1000, _) => "/p1000/page.html",
+            _ => "/page.html",
+        };
+        let closes = matches!(
+            self,
+            Self::HttpConnect | Self::HttpConnectClose | Self::HttpConnectReuse
+        );
+        Some(Page { path, closes })
     }
 
     /// Direction and number of connections, where the load is bulk.
@@ -94,6 +191,8 @@ pub(crate) struct Scale {
     pub(crate) openers: usize,
     /// Messages per second in the open-loop scenarios. The generator on one core tops out at some 35,000.
     pub(crate) rate: u32,
+    /// Requests per second in `http-latency`.
+    pub(crate) http_rate: u32,
     pub(crate) idle_sessions: usize,
 }
 
@@ -105,6 +204,7 @@ impl Scale {
         talkers: 64,
         openers: 16,
         rate: 8_000,
+        http_rate: 4_000,
         idle_sessions: 10_000,
     };
     pub(crate) const SMOKE: Self = Self {
@@ -114,6 +214,7 @@ impl Scale {
         talkers: 8,
         openers: 4,
         rate: 500,
+        http_rate: 500,
         idle_sessions: 100,
     };
 }
@@ -201,6 +302,15 @@ mod tests {
             let shown = scenario.to_possible_value().expect("none is hidden");
             assert_eq!(shown.get_name(), scenario.name());
         }
+    }
+
+    #[test]
+    fn pages_of_rules_match_the_last_one() {
+        assert_eq!(
+            Scenario::HttpRules1000.page().map(|page| page.path),
+            Some(format!("/p{MANY_RULES}/page.html").as_str())
+        );
+        assert_eq!(Scenario::Idle.page(), None);
     }
 
     #[test]

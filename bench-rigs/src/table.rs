@@ -3,8 +3,9 @@
 use crate::Fallible;
 use crate::balancer::BASELINE;
 use crate::results::Results;
-use crate::scenario::Metric;
+use crate::scenario::{Metric, Scenario};
 use crate::stats::{Summary, paired_ratios};
+use std::fmt::Write as _;
 use std::path::Path;
 
 /// In the order of columns.
@@ -30,11 +31,38 @@ pub(crate) fn render(results: &Results) -> String {
         .partition(|(_, metric)| metric.is_cost());
     text.push_str("\nCosts, less is better: median (interquartile range) xratio to haproxy [its quartiles]\n\n");
     text.push_str(&grid(results, &names, &costs));
+    text.push_str(&rules(results, &names));
     if !context.is_empty() {
         text.push_str("\nWhat was carried meanwhile; the generator is often the limit, so nothing is judged by it\n\n");
         text.push_str(&grid(results, &names, &context));
     }
     text
+}
+
+/// What 1,000 rules cost against one, each contestant beside itself. Nothing where either was not measured.
+fn rules(results: &Results, names: &[&str]) -> String {
+    let row = |scenario: Scenario| (scenario.name(), Metric::CpuPerMillion);
+    let (one, many) = (row(Scenario::HttpRules1), row(Scenario::HttpRules1000));
+    let mut line = String::new();
+    for name in names {
+        let ratios = paired_ratios(&results.values(many, name), &results.values(one, name));
+        if let Some(ratio) = Summary::of(&ratios) {
+            let _infallible = write!(
+                line,
+                "  {name} x{:.2} [{:.2}-{:.2}]",
+                ratio.median, ratio.lower_quartile, ratio.upper_quartile
+            );
+        }
+    }
+    if line.is_empty() {
+        return line;
+    }
+    format!(
+        "\n{} as a ratio to {}, each beside itself\n\n{}\n",
+        many.0,
+        one.0,
+        line.trim_start()
+    )
 }
 
 fn grid(results: &Results, names: &[&str], rows: &[(&str, Metric)]) -> String {
@@ -145,6 +173,18 @@ scenario     metric    haproxy     ringway
 bulk-down-1  gb_per_s  0.900 (0%)  -
 ";
         assert_eq!(render(&results), expected);
+    }
+
+    #[test]
+    fn many_rules_are_compared_with_one_of_the_same_contestant() {
+        let text = "0\thttp-rules-1\tringway\tcpu_s_per_1m\t10\n\
+            0\thttp-rules-1000\tringway\tcpu_s_per_1m\t12\n";
+        let results = Results::parse(text).expect("well formed");
+        assert_eq!(
+            rules(&results, &["haproxy", "ringway"]),
+            "\nhttp-rules-1000 as a ratio to http-rules-1, each beside itself\n\nringway x1.20 [1.20-1.20]\n"
+        );
+        assert_eq!(rules(&results, &["haproxy"]), "");
     }
 
     #[test]

@@ -62,6 +62,16 @@ fn every_kind_of_load_is_carried_and_written_down() {
         "latency-beside-bulk  p99_us",
         "connect              cpu_s_per_10k",
         "idle                 rss_kib_per_session",
+        "http-keep-alive      cpu_s_per_1m",
+        "http-connect         cpu_s_per_10k",
+        "http-connect-close   cpu_s_per_10k",
+        "http-connect-reuse   cpu_s_per_10k",
+        "http-1mb             cpu_s_per_gb",
+        "http-rules-1         cpu_s_per_1m",
+        "http-rules-1000      cpu_s_per_1m",
+        "http-latency         p99_us",
+        "http-idle            rss_kib_per_session",
+        "http-rules-1000 as a ratio to http-rules-1",
     ] {
         assert!(out.contains(row), "no {row} in:\n{out}");
     }

@@ -1,7 +1,8 @@
 //! What the clients of all scenarios share: connecting, exchanging a message, reading bulk, reporting failure.
 
+use super::http;
 use crate::Fallible;
-use crate::scenario::MESSAGE_BYTES;
+use crate::scenario::{MESSAGE_BYTES, Scenario};
 use futures_lite::AsyncRead as _;
 use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -46,6 +47,11 @@ impl Scratch {
         Self(Rc::new(RefCell::new(vec![0; CHUNK_BYTES])))
     }
 
+    /// What the last read brought, as long as nobody waits in between.
+    pub(super) fn with<T>(&self, len: usize, look: impl FnOnce(&[u8]) -> T) -> T {
+        look(&self.0.borrow()[..len])
+    }
+
     /// One read. The buffer is borrowed only inside the poll, never while it waits.
     pub(super) async fn fill_from(&self, stream: &mut TcpStream) -> io::Result<usize> {
         poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut self.0.borrow_mut())).await
@@ -62,8 +68,34 @@ pub(super) async fn connect(to: SocketAddr) -> Fallible<TcpStream> {
     Ok(stream)
 }
 
+/// What a client says, and what it takes for the answer.
+#[derive(Debug, Clone)]
+pub(super) enum Dialogue {
+    /// A message that comes back as it is.
+    Echo,
+    /// A request and its response.
+    Http(http::Request),
+}
+
+impl Dialogue {
+    /// To be called in the executor that talks.
+    pub(super) fn of(scenario: Scenario) -> Self {
+        scenario.page().map_or(Self::Echo, |page| {
+            Self::Http(http::Request::new(page, Scratch::new()))
+        })
+    }
+
+    /// There and back once. Gives the bytes that came as a body or echo.
+    pub(super) async fn exchange(&self, stream: &mut TcpStream) -> Fallible<u64> {
+        match self {
+            Self::Echo => echoed(stream).await.map(|()| MESSAGE_BYTES as u64),
+            Self::Http(request) => request.exchange(stream).await,
+        }
+    }
+}
+
 /// One message there and back.
-pub(super) async fn exchange(stream: &mut TcpStream) -> Fallible<()> {
+async fn echoed(stream: &mut TcpStream) -> Fallible<()> {
     let mut message = [0xa5; MESSAGE_BYTES];
     stream
         .write_all(&message)

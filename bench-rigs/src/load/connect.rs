@@ -1,6 +1,6 @@
-//! Connect, one message there and back, close: what a connection costs.
+//! Connect, one message or request there and back, close: what a connection costs.
 
-use super::client::{FirstFailure, connect, exchange};
+use super::client::{Dialogue, FirstFailure, connect};
 use super::{Figures, STALL_LIMIT, all_move, cancel_all};
 use crate::Fallible;
 use crate::proc::Meter;
@@ -11,15 +11,20 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// The client closes first, so that TIME_WAIT stays with it and the balancer's server side, as in the field. On
+/// In TCP the client closes first, so that TIME_WAIT stays with it and the balancer's server side, as in the field. On
 /// loopback the kernel reuses such ports after a second (tcp_tw_reuse 2).
-pub(super) async fn measure(front: SocketAddr, scale: Scale, meter: &Meter) -> Fallible<Figures> {
+pub(super) async fn measure(
+    front: SocketAddr,
+    dialogue: &Dialogue,
+    scale: Scale,
+    meter: &Meter,
+) -> Fallible<Figures> {
     let (failure, done) = (FirstFailure::default(), Rc::new(Cell::new(0_u64)));
     let mut tasks = Vec::with_capacity(scale.openers);
     for _ in 0..scale.openers {
-        let (failure, done) = (failure.clone(), Rc::clone(&done));
+        let (failure, done, dialogue) = (failure.clone(), Rc::clone(&done), dialogue.clone());
         tasks.push(spawn_local(async move {
-            while failure.note(visit(front).await).is_some() {
+            while failure.note(visit(front, &dialogue).await).is_some() {
                 done.set(done.get() + 1);
             }
         }));
@@ -51,7 +56,7 @@ pub(super) async fn measure(front: SocketAddr, scale: Scale, meter: &Meter) -> F
     ])
 }
 
-async fn visit(front: SocketAddr) -> Fallible<()> {
+async fn visit(front: SocketAddr, dialogue: &Dialogue) -> Fallible<()> {
     let mut stream = connect(front).await?;
-    exchange(&mut stream).await
+    dialogue.exchange(&mut stream).await.map(drop)
 }

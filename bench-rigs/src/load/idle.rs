@@ -1,6 +1,6 @@
 //! Many sessions that said something once and then stay: memory for each.
 
-use super::client::{FirstFailure, connect, exchange};
+use super::client::{Dialogue, FirstFailure, connect};
 use super::{Figures, within};
 use crate::Fallible;
 use crate::proc::{Meter, available_kib, own_rss_kib};
@@ -21,11 +21,16 @@ const SETTLE: Duration = Duration::from_millis(200);
 ///
 /// The first sessions are opened and closed again before anything is read: what a balancer sets up once is not
 /// what a session costs. `MemAvailable` also holds the rig's own sockets; they are the same for all contestants.
-pub(super) async fn measure(front: SocketAddr, scale: Scale, meter: &Meter) -> Fallible<Figures> {
-    drop(open(front, scale.openers, scale.openers).await?);
+pub(super) async fn measure(
+    front: SocketAddr,
+    dialogue: &Dialogue,
+    scale: Scale,
+    meter: &Meter,
+) -> Fallible<Figures> {
+    drop(open(front, dialogue, scale.openers, scale.openers).await?);
     Timer::new(SETTLE).await;
     let (rss, own, available) = (meter.rss_kib()?, own_rss_kib()?, available_kib()?);
-    let held = open(front, scale.idle_sessions, scale.openers).await?;
+    let held = open(front, dialogue, scale.idle_sessions, scale.openers).await?;
     Timer::new(SETTLE).await;
     let grown = difference(rss, meter.rss_kib()?);
     let machine = difference(available_kib()?, available) - difference(own, own_rss_kib()?);
@@ -37,16 +42,22 @@ pub(super) async fn measure(front: SocketAddr, scale: Scale, meter: &Meter) -> F
 }
 
 /// `sessions` connections, each of which has exchanged one message, opened `at_once` at a time.
-async fn open(front: SocketAddr, sessions: usize, at_once: usize) -> Fallible<Vec<TcpStream>> {
+async fn open(
+    front: SocketAddr,
+    dialogue: &Dialogue,
+    sessions: usize,
+    at_once: usize,
+) -> Fallible<Vec<TcpStream>> {
     let (failure, left) = (FirstFailure::default(), Rc::new(Cell::new(sessions)));
     let held = Rc::new(RefCell::new(Vec::with_capacity(sessions)));
     let mut tasks = Vec::with_capacity(at_once);
     for _ in 0..at_once {
         let (failure, left, held) = (failure.clone(), Rc::clone(&left), Rc::clone(&held));
+        let dialogue = dialogue.clone();
         tasks.push(spawn_local(async move {
             while let Some(fewer) = left.get().checked_sub(1) {
                 left.set(fewer);
-                let Some(stream) = failure.note(session(front).await) else {
+                let Some(stream) = failure.note(session(front, &dialogue).await) else {
                     return;
                 };
                 held.borrow_mut().push(stream);
@@ -72,9 +83,9 @@ async fn open(front: SocketAddr, sessions: usize, at_once: usize) -> Fallible<Ve
     Ok(held.take())
 }
 
-async fn session(front: SocketAddr) -> Fallible<TcpStream> {
+async fn session(front: SocketAddr, dialogue: &Dialogue) -> Fallible<TcpStream> {
     let mut stream = connect(front).await?;
-    exchange(&mut stream).await?;
+    dialogue.exchange(&mut stream).await?;
     Ok(stream)
 }
 

@@ -7,6 +7,7 @@
 mod bulk;
 mod client;
 mod connect;
+mod http;
 mod idle;
 mod nudge;
 mod origin;
@@ -15,6 +16,7 @@ mod pingpong;
 use crate::proc::{Meter, Reading};
 use crate::scenario::{Metric, Scale, Scenario};
 use crate::{Fallible, sys};
+use client::Dialogue;
 use glommio::timer::Timer;
 use glommio::{LocalExecutorBuilder, Placement, Task};
 use nudge::Nudge;
@@ -90,32 +92,51 @@ pub(crate) fn run(job: Job) -> Fallible<Figures> {
         })?
         .wait();
     }
-    match scenario {
-        Scenario::LatencyBesideBulk => beside_bulk(main, beside, core, scale, meter, limit),
-        Scenario::Pingpong => on_echo(main, core, limit, move || async move {
-            pingpong::closed_loop(front, scale, &meter).await
-        }),
-        Scenario::Latency => on_echo(main, core, limit, move || async move {
-            pingpong::open_loop(front, scale, &meter).await
-        }),
-        Scenario::Connect => on_echo(main, core, limit, move || async move {
-            connect::measure(front, scale, &meter).await
-        }),
-        Scenario::Idle => on_echo(main, core, limit, move || async move {
-            idle::measure(front, scale, &meter).await
-        }),
-        _ => Err(format!("{}: no load is defined", scenario.name())),
+    if scenario == Scenario::LatencyBesideBulk {
+        return beside_bulk(main, beside, core, scale, meter, limit);
     }
+    on_answers(scenario, main, core, limit, move || async move {
+        let dialogue = &Dialogue::of(scenario);
+        match scenario {
+            Scenario::Pingpong
+            | Scenario::HttpKeepAlive
+            | Scenario::HttpRules1
+            | Scenario::HttpRules1000 => {
+                pingpong::closed_loop(front, dialogue, scale, &meter).await
+            }
+            Scenario::Latency => {
+                pingpong::open_loop(front, dialogue, scale.rate, scale, &meter).await
+            }
+            Scenario::HttpLatency => {
+                pingpong::open_loop(front, dialogue, scale.http_rate, scale, &meter).await
+            }
+            Scenario::Connect
+            | Scenario::HttpConnect
+            | Scenario::HttpConnectClose
+            | Scenario::HttpConnectReuse => connect::measure(front, dialogue, scale, &meter).await,
+            Scenario::HttpMegabyte => http::objects(front, dialogue, scale, &meter).await,
+            Scenario::Idle | Scenario::HttpIdle => {
+                idle::measure(front, dialogue, scale, &meter).await
+            }
+            _ => Err(format!("{}: no load is defined", scenario.name())),
+        }
+    })
 }
 
-/// The measurement `make` against an origin that sends back what it gets.
-fn on_echo<F, Fut>(main: Path, core: usize, limit: Duration, make: F) -> Fallible<Figures>
+/// The measurement `make` against an origin that gives an answer to each message of `scenario`.
+fn on_answers<F, Fut>(
+    scenario: Scenario,
+    main: Path,
+    core: usize,
+    limit: Duration,
+    make: F,
+) -> Fallible<Figures>
 where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = Fallible<Figures>>,
 {
     executor(core, Rank::Normal, limit, move || async move {
-        let origin = origin::serve(main.origin, Service::Echo);
+        let origin = origin::serve(main.origin, Service::of(scenario));
         let figures = make().await;
         origin.stop().await;
         figures
@@ -147,8 +168,10 @@ fn beside_bulk(
         rate: (scale.rate / BESIDE_SHARE).max(1),
         ..scale
     };
-    let latency = on_echo(main, core, limit, move || async move {
-        let mut figures = pingpong::open_loop(front, quieter, &meter).await?;
+    let latency = on_answers(Scenario::Latency, main, core, limit, move || async move {
+        let rate = quieter.rate;
+        let mut figures =
+            pingpong::open_loop(front, &Dialogue::Echo, rate, quieter, &meter).await?;
         // The CPU went mostly into the bulk streams: no cost of a message can be read from it.
         figures.retain(|(metric, _)| *metric != Metric::CpuPerMillion);
         Ok(figures)

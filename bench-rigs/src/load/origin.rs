@@ -5,7 +5,8 @@
 
 use super::cancel_all;
 use super::client::{CHUNK_BYTES, Scratch};
-use crate::scenario::{Direction, MESSAGE_BYTES};
+use super::http::head_end;
+use crate::scenario::{Direction, MEGABYTE, MEGABYTE_PATH, MESSAGE_BYTES, Scenario};
 use crate::sys;
 use futures_lite::future::yield_now;
 use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -24,9 +25,16 @@ pub(super) enum Service {
     Source,
     /// Reads as fast as it can.
     Sink,
+    /// Answers requests of HTTP/1.1 without bodies.
+    Http,
 }
 
 impl Service {
+    /// For the loads that are not bulk.
+    pub(super) fn of(scenario: Scenario) -> Self {
+        scenario.page().map_or(Self::Echo, |_| Self::Http)
+    }
+
     pub(super) fn of_bulk(direction: Direction) -> Self {
         match direction {
             Direction::Down => Self::Source,
@@ -66,6 +74,7 @@ pub(super) fn serve(listener: TcpListener, service: Service) -> Origin {
             let task = spawn_local(async move {
                 let _ended_by_the_client = match service {
                     Service::Echo => echo(stream).await,
+                    Service::Http => answer(stream).await,
                     Service::Source => pour(stream).await,
                     Service::Sink => swallow(stream, &scratch, &count).await,
                 };
@@ -90,6 +99,47 @@ async fn echo(mut stream: TcpStream) -> std::io::Result<()> {
             return Ok(());
         }
         stream.write_all(&message[..got]).await?;
+    }
+}
+
+/// Answers until the balancer closes or says `Connection: close`.
+async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let head = |length| {
+        format!(
+            "HTTP/1.1 200 OK\r\nServer: rig\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n"
+        )
+        .into_bytes()
+    };
+    let mut small = head(MESSAGE_BYTES);
+    small.resize(small.len() + MESSAGE_BYTES, b'.');
+    let mut got = Vec::with_capacity(1 << 10);
+    let mut buffer = [0; 2 << 10];
+    loop {
+        let end = loop {
+            if let Some(end) = head_end(&got) {
+                break end;
+            }
+            match stream.read(&mut buffer).await? {
+                0 => return Ok(()),
+                some => got.extend_from_slice(&buffer[..some]),
+            }
+        };
+        let request = String::from_utf8_lossy(&got[..end]).to_ascii_lowercase();
+        if request.split(' ').nth(1) == Some(MEGABYTE_PATH) {
+            stream.write_all(&head(MEGABYTE)).await?;
+            let chunk = vec![b'.'; CHUNK_BYTES];
+            for _ in 0..MEGABYTE / CHUNK_BYTES {
+                stream.write_all(&chunk).await?;
+                yield_now().await;
+            }
+        } else {
+            stream.write_all(&small).await?;
+        }
+        if request.contains("\r\nconnection: close\r\n") {
+            return Ok(());
+        }
+        got.drain(..end);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Small messages there and back: what a message costs, and how long it takes.
 
-use super::client::{FirstFailure, connect, exchange};
+use super::client::{Dialogue, FirstFailure, connect};
 use super::{Figures, STALL_LIMIT, START_LIMIT, all_move, cancel_all, within};
 use crate::Fallible;
 use crate::proc::{Meter, Reading};
@@ -23,6 +23,7 @@ const ANSWERS_LIMIT: Duration = Duration::from_secs(10);
 /// a slow balancer gets fewer messages.
 pub(super) async fn closed_loop(
     front: SocketAddr,
+    dialogue: &Dialogue,
     scale: Scale,
     meter: &Meter,
 ) -> Fallible<Figures> {
@@ -38,9 +39,9 @@ pub(super) async fn closed_loop(
     .into_iter()
     .enumerate()
     {
-        let (failure, done) = (failure.clone(), Rc::clone(&done));
+        let (failure, done, dialogue) = (failure.clone(), Rc::clone(&done), dialogue.clone());
         tasks.push(spawn_local(async move {
-            while failure.note(exchange(&mut stream).await).is_some() {
+            while failure.note(dialogue.exchange(&mut stream).await).is_some() {
                 done[place].set(done[place].get() + 1);
             }
         }));
@@ -59,7 +60,13 @@ pub(super) async fn closed_loop(
 /// Messages are due at fixed moments, whatever became of the ones before, and latency counts from the moment a
 /// message was due: a balancer that stops for 100 ms is charged for all that was due meanwhile (coordinated
 /// omission corrected by construction).
-pub(super) async fn open_loop(front: SocketAddr, scale: Scale, meter: &Meter) -> Fallible<Figures> {
+pub(super) async fn open_loop(
+    front: SocketAddr,
+    dialogue: &Dialogue,
+    rate: u32,
+    scale: Scale,
+    meter: &Meter,
+) -> Fallible<Figures> {
     let streams = within(
         START_LIMIT,
         "opening the connections",
@@ -71,7 +78,7 @@ pub(super) async fn open_loop(front: SocketAddr, scale: Scale, meter: &Meter) ->
         start,
         counted_from: start + scale.warm_up,
         end: start + scale.warm_up + scale.window,
-        period: Duration::from_secs_f64(scale.talkers as f64 / f64::from(scale.rate)),
+        period: Duration::from_secs_f64(scale.talkers as f64 / f64::from(rate)),
     };
     let (failure, times) = (
         FirstFailure::default(),
@@ -79,11 +86,11 @@ pub(super) async fn open_loop(front: SocketAddr, scale: Scale, meter: &Meter) ->
     );
     let mut tasks: Vec<Task<()>> = Vec::with_capacity(scale.talkers);
     for (place, mut stream) in streams.into_iter().enumerate() {
-        let (failure, times) = (failure.clone(), Rc::clone(&times));
+        let (failure, times, dialogue) = (failure.clone(), Rc::clone(&times), dialogue.clone());
         // Spread over the period, so that the messages of all connections come evenly.
         let offset = plan.period.mul_f64(place as f64 / scale.talkers as f64);
         tasks.push(spawn_local(async move {
-            let talked = talk(&mut stream, plan, offset, &times).await;
+            let talked = talk(&mut stream, &dialogue, plan, offset, &times).await;
             failure.note(talked);
         }));
     }
@@ -154,6 +161,7 @@ impl Times {
 
 async fn talk(
     stream: &mut TcpStream,
+    dialogue: &Dialogue,
     plan: Plan,
     offset: Duration,
     times: &RefCell<Times>,
@@ -163,7 +171,7 @@ async fn talk(
         let was_free = Instant::now() < due;
         until(due).await;
         let sent = Instant::now();
-        exchange(stream).await?;
+        dialogue.exchange(stream).await?;
         if due >= plan.counted_from {
             let mut times = times.borrow_mut();
             times.latency.saturating_record(nanos(due.elapsed()));
