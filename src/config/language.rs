@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::model::{Config, ProxyId};
+use super::model::{Config, Proxy, ProxyId};
 use super::pages::Group;
 use super::words::{Cx, Said};
 use crate::lang::acl::{Acls, Test};
@@ -70,10 +70,29 @@ pub(super) struct Names<'a> {
     pub(super) groups: &'a [Group],
 }
 
+impl Names<'_> {
+    /// The first proxy that `is` the one meant: two of different sides may share a name.
+    fn find(&self, is: impl Fn(&Proxy) -> bool) -> ProxyRef {
+        let at = self.config.proxies.iter().position(is)?;
+        u32::try_from(at).ok()
+    }
+}
+
 impl Settle for Names<'_> {
     fn proxy(&self, name: &str) -> ProxyRef {
-        let at = self.config.proxies.iter().position(|p| p.name == name)?;
-        u32::try_from(at).ok()
+        self.find(|p| p.name == name)
+    }
+    fn frontend(&self, name: &str) -> ProxyRef {
+        self.find(|p| p.name == name && p.frontend.is_some())
+    }
+    fn backend(&self, name: &str) -> ProxyRef {
+        self.find(|p| p.name == name && p.backend.is_some())
+    }
+    fn is_frontend(&self) -> bool {
+        self.config.proxy(self.proxy).frontend.is_some()
+    }
+    fn is_backend(&self) -> bool {
+        self.config.proxy(self.proxy).backend.is_some()
     }
     fn server(&self, name: &str) -> ServerRef {
         let (backend, server) = match name.split_once('/') {

@@ -351,6 +351,18 @@ impl Settle for WithAcls<'_> {
     fn proxy(&self, name: &str) -> ProxyRef {
         self.names.proxy(name)
     }
+    fn frontend(&self, name: &str) -> ProxyRef {
+        self.names.frontend(name)
+    }
+    fn backend(&self, name: &str) -> ProxyRef {
+        self.names.backend(name)
+    }
+    fn is_frontend(&self) -> bool {
+        self.names.is_frontend()
+    }
+    fn is_backend(&self) -> bool {
+        self.names.is_backend()
+    }
     fn server(&self, name: &str) -> ServerRef {
         self.names.server(name)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::acl::Test;
 use super::convert::{self, Arg, Converter};
 use super::diag::{did_you_mean, nearest};
-use super::fetch::{self, Fetch, Place, Reference, Source, Wrong};
+use super::fetch::{self, Fetch, Place, Reference, Side, Source, Wrong};
 use super::lexer::Word;
 use super::pattern::Method;
 use super::sample::{Arena, Kind, Value};
@@ -99,6 +99,20 @@ impl std::fmt::Debug for Cx<'_> {
 /// Settles names once all sections are known.
 pub trait Settle {
     fn proxy(&self, name: &str) -> ProxyRef;
+    /// The same where only a proxy with that side will do.
+    fn frontend(&self, name: &str) -> ProxyRef {
+        self.proxy(name)
+    }
+    fn backend(&self, name: &str) -> ProxyRef {
+        self.proxy(name)
+    }
+    /// Whether the proxy at hand has that side.
+    fn is_frontend(&self) -> bool {
+        true
+    }
+    fn is_backend(&self) -> bool {
+        true
+    }
     /// `backend/server`, or a server of the proxy at hand.
     fn server(&self, name: &str) -> ServerRef;
     fn userlist(&self, name: &str) -> Option<u32>;
@@ -285,8 +299,21 @@ impl Expr {
         };
         for reference in &self.refs {
             let (found, kind, name) = match reference {
-                Reference::Frontend(name) => (names.proxy(name), "frontend", name),
-                Reference::Backend(name) => (names.proxy(name), "backend", name),
+                Reference::Here(side) => {
+                    let (has, side) = match side {
+                        Side::Front => (names.is_frontend(), "frontend"),
+                        Side::Back => (names.is_backend(), "backend"),
+                    };
+                    if has {
+                        continue;
+                    }
+                    let proxy = names.here();
+                    return Err(format!(
+                        "proxy '{proxy}', referenced in arg 1 of {what} '{keyword}'{here}, has not {side} capability."
+                    ));
+                }
+                Reference::Frontend(name) => (names.frontend(name), "frontend", name),
+                Reference::Backend(name) => (names.backend(name), "backend", name),
                 Reference::Server(name) => (names.server(name), "server", name),
                 Reference::Userlist(name) => (names.userlist(name), "userlist", name),
             };

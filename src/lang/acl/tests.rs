@@ -198,6 +198,10 @@ fn names_are_settled_and_those_that_do_not_exist_are_said() {
             "unable to find backend 'zz' referenced in arg 1 of ACL keyword 'nbsrv' in proxy 'f'.",
         ),
         (
+            "if { nbsrv gt 1 }",
+            "proxy 'f', referenced in arg 1 of ACL keyword 'nbsrv' in proxy 'f', has not backend capability.",
+        ),
+        (
             "if { http_auth(v) }",
             "unable to find userlist 'v' referenced in arg 1 of ACL keyword 'http_auth' in proxy 'f'.",
         ),

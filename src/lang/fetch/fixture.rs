@@ -132,6 +132,9 @@ impl Settle for Names {
     fn here(&self) -> &str {
         "f"
     }
+    fn is_backend(&self) -> bool {
+        false
+    }
 }
 
 /// Words split at blanks that no double quotes enclose; `\"` is a quote.

@@ -241,7 +241,7 @@ pub(super) fn uuid_version(made: &mut Making<'_>) -> Made {
     }
 }
 pub(super) fn connslots(made: &mut Making<'_>) -> Made {
-    refer(made, super::Reference::Backend);
+    refer_proxy(made, super::Reference::Backend, super::Side::Back);
     Ok(Any::Internal(Fetch::ConnSlots(None)))
 }
 pub(super) fn request_total(_: &mut Making<'_>) -> Made {
@@ -258,12 +258,19 @@ pub(super) fn refer(made: &mut Making<'_>, kind: fn(String) -> super::Reference)
         made.refs.push(kind(name));
     }
 }
+/// The same for a proxy; without a name it is the one at hand.
+fn refer_proxy(made: &mut Making<'_>, kind: fn(String) -> super::Reference, side: super::Side) {
+    refer(made, kind);
+    if made.refs.is_empty() {
+        made.refs.push(super::Reference::Here(side));
+    }
+}
 pub(super) fn of_frontend(made: &mut Making<'_>, fact: Fact) -> Made {
-    refer(made, super::Reference::Frontend);
+    refer_proxy(made, super::Reference::Frontend, super::Side::Front);
     Ok(Any::Fact(fact))
 }
 pub(super) fn of_backend(made: &mut Making<'_>, fact: Fact) -> Made {
-    refer(made, super::Reference::Backend);
+    refer_proxy(made, super::Reference::Backend, super::Side::Back);
     Ok(Any::Fact(fact))
 }
 pub(super) fn of_server(made: &mut Making<'_>, fact: Fact) -> Made {

@@ -79,6 +79,14 @@ pub(super) enum Reference {
     Backend(String),
     Server(String),
     Userlist(String),
+    /// No name: the proxy at hand, which has to have that side.
+    Here(Side),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Front,
+    Back,
 }
 
 /// Why a fetch could not be read.
@@ -247,11 +255,14 @@ impl Fetch {
     pub(super) fn settle(&mut self, refs: &[Reference], names: &dyn Settle) -> Result<(), String> {
         for reference in refs {
             match (reference, &mut *self) {
-                (Reference::Frontend(name) | Reference::Backend(name), Self::Fact(fact)) => {
-                    internal::name_proxy(fact, names.proxy(name));
+                (Reference::Frontend(name), Self::Fact(fact)) => {
+                    internal::name_proxy(fact, names.frontend(name));
+                }
+                (Reference::Backend(name), Self::Fact(fact)) => {
+                    internal::name_proxy(fact, names.backend(name));
                 }
                 (Reference::Backend(name), Self::Internal(fetch)) => {
-                    fetch.name_proxy(names.proxy(name));
+                    fetch.name_proxy(names.backend(name));
                 }
                 (Reference::Server(name), Self::Fact(fact)) => {
                     internal::name_server(fact, names.server(name));
