@@ -202,7 +202,8 @@ pub(super) fn rendered<'a>(
     if let Some(literal) = format.literal() {
         return literal;
     }
-    let mut out = Vec::new();
+    // Grown once for what most formats give; the arena cannot lend a vector of this type.
+    let mut out = Vec::with_capacity(256);
     format.render(subject, arena, &mut out);
     arena.alloc_slice_copy(&out)
 }
