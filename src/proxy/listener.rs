@@ -460,9 +460,11 @@ pub fn on_placed(
     open(local, io, bind, fd, peer);
 }
 
+/// A probe that is closed at once. In HTTP mode its session answers the request.
 fn is_monitor(local: &Local, frontend: FrontendId, peer: Option<SocketAddr>) -> bool {
-    match (local.config.frontend(frontend).monitor_net, peer) {
-        (Some(net), Some(peer)) => net.contains(&peer.ip()),
+    let frontend = local.config.frontend(frontend);
+    match (frontend.monitor_net, peer) {
+        (Some(net), Some(peer)) => frontend.mode == Mode::Tcp && net.contains(&peer.ip()),
         _ => false,
     }
 }

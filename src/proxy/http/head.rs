@@ -187,6 +187,12 @@ impl Session {
             self.read_client(io);
         }
         self.enter(Stage::Rules, local.now);
+        if self.is_probe(local) {
+            t.logged = true;
+            t.cause = Some((Cause::Local, StageReached::Request));
+            self.answer_page(t, local, io, 200);
+            return;
+        }
         if self.front(local).monitor_uri.is_some() && self.answer_monitor(t, local, io) {
             return;
         }
@@ -224,7 +230,20 @@ impl Session {
         self.answer_page(t, local, io, status);
     }
 
+    /// Whether it comes from the `monitor-net`: answered here, told to nobody.
+    fn is_probe(&self, local: &Local) -> bool {
+        match (
+            local.config.frontend(self.frontend).monitor_net,
+            self.ends.0,
+        ) {
+            (Some(net), Some(peer)) => net.contains(&peer.ip()),
+            _ => false,
+        }
+    }
+
+    /// A request that is none is marked and counted so.
     fn count_refused(&mut self, t: &mut Txn, local: &Local) {
+        t.logged |= self.is_probe(local);
         t.bad = true;
         t.keep = false;
         if t.began == Tick(0) {
