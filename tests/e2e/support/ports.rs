@@ -1,4 +1,4 @@
-//! Free ports on loopback, 23000 to 24999, below the kernel's range for outgoing connections.
+//! Free ports on loopback, 20000 to 24999, below the kernel's range for outgoing connections.
 //!
 //! Tests run in parallel, as threads of one process or as processes of their own: a port is taken
 //! by locking a file named after it for the life of the process, so that neither kind collides.
@@ -11,7 +11,7 @@ use std::sync::Mutex;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-const FIRST: u16 = 23_000;
+const FIRST: u16 = 20_000;
 const LAST: u16 = 24_999;
 
 static HELD: Mutex<Vec<(u16, Held)>> = Mutex::new(Vec::new());
@@ -58,10 +58,10 @@ fn lock(port: u16) -> Option<Held> {
     let file = File::create(dir.join(port.to_string())).ok()?;
     file.try_lock().ok()?;
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).ok()?;
-    // Without SO_REUSEADDR at first: whatever is bound there already is somebody else's.
+    // Joins what waits for TIME_WAIT to end, and nothing that is in use.
     socket
-        .bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())
-        .and_then(|()| socket.set_reuse_address(true))
+        .set_reuse_address(true)
+        .and_then(|()| socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into()))
         .ok()?;
     UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).ok()?;
     Some(Held {
