@@ -24,6 +24,7 @@ mod servers;
 mod start;
 mod stats_page;
 mod stress;
+mod web_seeds;
 
 #[path = "../differential/mod.rs"]
 mod differential;
