@@ -189,19 +189,13 @@ impl Bench {
                 if let Some(reply) = scripted.lock().unwrap().clone() {
                     return Reply::last(reply);
                 }
-                let expects = request.get("expect") == Some("100-continue");
                 let body = if request.method() == "HEAD" { "" } else { "ok" };
-                let interim = if expects {
-                    "HTTP/1.1 100 Continue\r\n\r\n"
-                } else {
-                    ""
-                };
                 let line = if request.method() == "CONNECT" {
                     "405 No\r\nConnection: close"
                 } else {
                     "200 OK"
                 };
-                format!("{interim}HTTP/1.1 {line}\r\nContent-Length: 2\r\n\r\n{body}").into()
+                format!("HTTP/1.1 {line}\r\nContent-Length: 2\r\n\r\n{body}").into()
             });
             let front = port();
             config.push_str(&format!(

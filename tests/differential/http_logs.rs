@@ -26,7 +26,6 @@ fn origin() -> Origin {
             "/204" => "HTTP/1.1 204 No Content\r\n\r\n".into(),
             "/304" => "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n".into(),
             "/head" => "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n".into(),
-            "/continue" => "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".into(),
             "/chunked" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".into(),
             "/until" => "HTTP/1.1 200 OK\r\n\r\nuntil the end".into(),
             "/cut" => Reply::last("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort".to_owned()),

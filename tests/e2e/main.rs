@@ -12,6 +12,7 @@ mod frontends;
 mod global;
 mod health;
 mod http;
+mod http_clients;
 mod inside;
 mod language;
 mod logs;

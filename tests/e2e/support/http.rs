@@ -227,9 +227,12 @@ impl Wire {
         }
     }
 
-    /// The next request; None at the end.
+    /// The next request; None at the end. A client that waits for it is told to go on.
     pub(crate) fn request(&mut self) -> Option<Message> {
         let mut message = self.head()?;
+        if message.whole && message.get("expect") == Some("100-continue") {
+            self.send("HTTP/1.1 100 Continue\r\n\r\n");
+        }
         if message.whole && message.method() != "CONNECT" {
             let length = length_of(&message).unwrap_or(Length::Bytes(0));
             self.body(&mut message, length);
