@@ -2,7 +2,11 @@
 //!
 //! A direction that keeps up never holds one beyond a turn, so a shard's working set is a few warm
 //! buffers. A stalled direction holds what it could not send; as the budget fills, buffers get
-//! smaller, so that many stalled directions cannot lock everybody else out.
+//! smaller, so that many stalled directions cannot lock everybody else out. A buffer that is dropped, by
+//! whomever and wherever (a message that broke off, a panic), gives its share of the budget back.
+
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// Bytes received and not yet sent: `data[start..end]`.
 #[derive(Debug, Default)]
@@ -10,8 +14,8 @@ pub struct Buf {
     data: Box<[u8]>,
     start: u32,
     end: u32,
-    /// Its capacity is part of what its pool holds.
-    counted: bool,
+    /// Bytes its pool holds: its capacity is part of them.
+    counted: Option<Rc<Cell<usize>>>,
 }
 
 impl Buf {
@@ -21,7 +25,7 @@ impl Buf {
             data: bytes.into(),
             start: 0,
             end: bytes.len() as u32,
-            counted: false,
+            counted: None,
         }
     }
     pub fn bytes(&self) -> &[u8] {
@@ -68,13 +72,27 @@ impl Buf {
     }
 }
 
+impl Buf {
+    fn uncount(&mut self) {
+        if let Some(held) = self.counted.take() {
+            held.set(held.get() - self.data.len());
+        }
+    }
+}
+
+impl Drop for Buf {
+    fn drop(&mut self) {
+        self.uncount();
+    }
+}
+
 /// Buffers of one shard.
 #[derive(Debug)]
 pub struct BufPool {
     size: usize,
     free: Vec<Buf>,
     /// Bytes in buffers now held by operations or drivers.
-    held: usize,
+    held: Rc<Cell<usize>>,
     budget: usize,
 }
 
@@ -89,20 +107,20 @@ impl BufPool {
         Self {
             size,
             free: Vec::new(),
-            held: 0,
+            held: Rc::default(),
             budget,
         }
     }
 
     /// Bytes held now.
     pub fn held(&self) -> usize {
-        self.held
+        self.held.get()
     }
 
     /// A buffer for one receive while `others` bytes of the budget are held elsewhere (pipes).
     /// `None`: the budget is used up, ask again when something was given back.
     pub fn take(&mut self, others: usize) -> Option<Buf> {
-        let used = self.held + others;
+        let used = self.held() + others;
         let size = match self.budget.saturating_sub(used) {
             left if left >= self.budget / 2 && left >= self.size => self.size,
             left if left >= self.budget / 4 && left >= self.size / 4 => {
@@ -120,27 +138,25 @@ impl BufPool {
             data: vec![0; size].into_boxed_slice(),
             start: 0,
             end: 0,
-            counted: false,
+            counted: None,
         });
         Some(self.count(buf))
     }
 
     /// Smallest buffers that [`BufPool::take`] would lend now.
     pub fn room_for(&self, others: usize) -> usize {
-        self.budget.saturating_sub(self.held + others) / SMALL
+        self.budget.saturating_sub(self.held() + others) / SMALL
     }
 
     fn count(&mut self, mut buf: Buf) -> Buf {
-        self.held += buf.capacity();
-        buf.counted = true;
+        self.held.set(self.held() + buf.capacity());
+        buf.counted = Some(Rc::clone(&self.held));
         buf
     }
 
     /// Takes a buffer back.
     pub fn give(&mut self, mut buf: Buf) {
-        if std::mem::take(&mut buf.counted) {
-            self.held -= buf.capacity();
-        }
+        buf.uncount();
         if buf.capacity() == self.size && self.free.len() < FREE_MAX {
             self.free.push(buf);
         }
@@ -183,6 +199,17 @@ mod tests {
         let header = pool.shrink(Buf::of(&[0; 1000]));
         pool.give(header);
         pool.give(lent);
+        assert_eq!(pool.held(), 0);
+    }
+
+    #[test]
+    fn a_buffer_that_is_dropped_gives_its_share_of_the_budget_back() {
+        let mut pool = BufPool::new(16_384, 2 << 20);
+        let lent = pool.take(0).unwrap();
+        let replaced = pool.take(0).unwrap();
+        drop(replaced);
+        assert_eq!(pool.held(), 16_384);
+        drop(lent);
         assert_eq!(pool.held(), 0);
     }
 
