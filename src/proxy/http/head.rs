@@ -27,8 +27,22 @@ impl Session {
             }
             Stage::Exchange if t.up.state == Move::Reading => self.pass_up(t, local, io, buf),
             // Kept until there is use for it; nothing more is read meanwhile.
-            _ => self.carry = Some(buf),
+            _ => self.keep_client_bytes(io, buf),
         }
+    }
+
+    /// Holds `buf` behind what is held already: a body that is to be sent once more, say, while the next request
+    /// comes in.
+    fn keep_client_bytes(&mut self, io: &mut dyn Io, buf: Buf) {
+        self.carry = Some(match self.carry.take() {
+            None => buf,
+            Some(before) => {
+                let all = [before.bytes(), buf.bytes()].concat();
+                io.give_buf(before);
+                io.give_buf(buf);
+                Buf::of(&all)
+            }
+        });
     }
 
     /// The PROXY header of `accept-proxy`.
