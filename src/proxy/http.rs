@@ -50,7 +50,7 @@ use crate::lang::subject::VarId;
 use crate::proto::h1::{Peer, RequestFraming, ResponseFraming};
 use crate::proto::http::{Head, Version};
 use flow::{Flow, Move};
-pub use idle::{on_idle_done, purge};
+pub use idle::{close_all, on_idle_done, purge};
 pub use route::{note_position, on_admitted};
 pub use rules::on_verified;
 pub use time::on_timer;

@@ -23,7 +23,7 @@ use crate::io::uring::UringKernel;
 use crate::observe::stats::Facts;
 use crate::proxy::listener::{self, Listener};
 use crate::proxy::logs::LogOutputs;
-use crate::proxy::{Local, Timer, check, connect};
+use crate::proxy::{Local, Timer, check, connect, http};
 use crate::shared::Shared;
 pub use turn::Shard;
 
@@ -207,9 +207,10 @@ impl<K: Kernel> Shard<K> {
         self.publish();
     }
 
-    /// Says goodbye: probes are dropped; sessions still open (a hard stop) are closed by the end of the process.
+    /// Says goodbye: probes and idle server connections are dropped; sessions still open (a hard stop) are closed by the end of the process.
     pub fn end(&mut self) {
         check::stop(&mut self.local, &mut self.engine);
+        http::close_all(&mut self.local, &mut self.engine);
         self.drive();
         self.close_doors();
         self.publish();

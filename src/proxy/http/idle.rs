@@ -140,3 +140,14 @@ pub fn purge(local: &mut Local, io: &mut dyn Io) {
     local.pool.purge(&local.shared, local.now, &mut close);
     local.pool.drain(&local.shared, |_| stopping, close);
 }
+
+/// The shard ends: so do its idle connections.
+pub fn close_all(local: &mut Local, io: &mut dyn Io) {
+    let close = |idle: Idle<SockKey>| {
+        io.push(Op::Close {
+            sock: idle.conn,
+            reset: false,
+        });
+    };
+    local.pool.drain(&local.shared, |_| true, close);
+}
