@@ -330,7 +330,7 @@ impl Txn {
     }
 
     /// Ready for another request, memory kept where it is worth it.
-    fn renew(&mut self) {
+    pub(super) fn renew(&mut self) {
         let old = std::mem::take(self);
         let Self {
             mut request,
@@ -531,9 +531,11 @@ impl Session {
         act: impl FnOnce(&mut Self, &mut Txn, &mut Local, &mut dyn Io),
     ) {
         let mut t = self.txn.take().unwrap_or_else(|| {
-            let mut t = local.spare_txns.pop().unwrap_or_default();
-            t.renew();
-            t
+            local.spare_txns.pop().unwrap_or_else(|| {
+                let mut t = Box::<Txn>::default();
+                t.renew();
+                t
+            })
         });
         act(self, &mut t, local, io);
         if self.over {

@@ -179,8 +179,9 @@ impl Local {
         }
     }
 
-    /// Takes a transaction back, to be lent again.
-    pub fn give_txn(&mut self, txn: Box<http::Txn>) {
+    /// Takes a transaction back, to be lent again. What it holds of buffers goes at once.
+    pub fn give_txn(&mut self, mut txn: Box<http::Txn>) {
+        txn.renew();
         if self.spare_txns.len() < SPARE_TXNS {
             self.spare_txns.push(txn);
         }
