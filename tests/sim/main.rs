@@ -3,6 +3,7 @@
 //!
 //! `RINGWAY_SEEDS=10000` for the full size; `RINGWAY_SEED=n` repeats one. A failure prints its seed.
 
+mod http;
 mod world;
 
 use world::{Fault, World};
@@ -56,4 +57,96 @@ fn caught_by_some_seed(fault: Fault) {
         (0..20).any(|seed| std::panic::catch_unwind(|| World::new(seed, fault).run()).is_err());
     std::panic::set_hook(hook);
     assert!(caught, "the simulation is blind to {fault:?}");
+}
+
+// ---------------------------------------------------------------- HTTP
+
+/// A fifth as many as of the relay's: a session does more.
+fn http_seeds() -> std::ops::Range<u64> {
+    let all = seeds();
+    if std::env::var("RINGWAY_SEEDS").is_ok() || all.end - all.start == 1 {
+        return all;
+    }
+    0..300
+}
+
+fn one_seed() -> bool {
+    std::env::var("RINGWAY_SEED").is_ok()
+}
+
+fn each_http_seed(mood: http::Mood) -> (u64, u64) {
+    let (mut whole, mut panics) = (0, 0);
+    for seed in http_seeds() {
+        let result = std::panic::catch_unwind(|| {
+            let mut world = http::HttpWorld::new(seed, http::Fault::None, mood);
+            world.run();
+            (world.whole, world.panics)
+        });
+        match result {
+            Ok(done) => (whole, panics) = (whole + done.0, panics + done.1),
+            Err(_) => panic!("seed {seed} fails ({mood:?}); repeat it with RINGWAY_SEED={seed}"),
+        }
+    }
+    (whole, panics)
+}
+
+#[test]
+fn http_responses_are_whole_or_cut_and_never_another_requests() {
+    let (whole, _) = each_http_seed(http::Mood::Wild);
+    assert!(
+        whole > 0 || one_seed(),
+        "no response came: nothing is tested"
+    );
+}
+
+#[test]
+fn http_requests_all_have_their_answers_where_nothing_goes_wrong() {
+    let (whole, _) = each_http_seed(http::Mood::Calm);
+    assert!(
+        whole > 0 || one_seed(),
+        "no response came: nothing is tested"
+    );
+}
+
+#[test]
+fn a_panic_ends_its_http_session_and_no_other() {
+    quiet_injected_panics();
+    let (whole, panics) = each_http_seed(http::Mood::Panics(8));
+    assert!(
+        whole > 0 || one_seed(),
+        "no response came: nothing is tested"
+    );
+    let full = http_seeds().count() >= 300;
+    assert!(!full || panics >= 1000, "{panics} panics");
+}
+
+#[test]
+fn http_faults_on_purpose_are_caught() {
+    use http::{Fault, HttpWorld, Mood};
+    for (fault, mood) in [
+        (Fault::KeepAPlace, Mood::Calm),
+        (Fault::Mix, Mood::Wild),
+        (Fault::LoseAByte, Mood::Calm),
+        (Fault::SendAgain, Mood::Wild),
+        (Fault::Unread, Mood::Calm),
+    ] {
+        let caught = (0..30).any(|seed| {
+            std::panic::catch_unwind(|| HttpWorld::new(seed, fault, mood).run()).is_err()
+        });
+        assert!(caught, "the simulation is blind to {fault:?}");
+    }
+}
+
+/// The panics that are wanted say nothing.
+fn quiet_injected_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let text = info.payload().downcast_ref::<&str>();
+            if text.is_none_or(|text| !text.contains("injected by the test command")) {
+                hook(info);
+            }
+        }));
+    });
 }
