@@ -114,11 +114,6 @@ impl Session {
 
 /// Something happened on a parked connection: nobody asked anything, so it ends.
 pub fn on_idle_done(local: &mut Local, io: &mut dyn Io, key: Key, done: Done) {
-    // In this very turn a request took it: what happened is that session's to know.
-    if let Some(Owner::Http(now)) = io.owner(done.sock).map(Owner::unpack) {
-        on_done(local, io, now, done);
-        return;
-    }
     drop_payload(io, done.what);
     if let Some(idle) = local.pool.lose(&local.shared, key) {
         io.push(Op::Close {
