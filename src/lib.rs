@@ -8,14 +8,14 @@
 //! | module | holds |
 //! |---|---|
 //! | [`base`] | leaf types without policy: slot map, timer wheel, tick, hashes, time and size text |
-//! | [`proto`] | bytes and their meaning, sans-IO: PROXY header, syslog, check codecs |
-//! | [`lang`] | the configuration language: source, lexer, conditions, values, diagnostics |
+//! | [`proto`] | bytes and their meaning, sans-IO: HTTP heads and HTTP/1, pages, PROXY header, syslog, check codecs |
+//! | [`lang`] | the configuration language: source, lexer, values, diagnostics; samples, expressions, ACLs, rules, log formats |
 //! | [`config`] | keywords and sections, defaults, the typed immutable [`config::Config`] |
 //! | [`shared`] | all that more than one shard sees, hence all atomics: counters, server cells, mailboxes |
-//! | [`backend`] | which server, and may it take more: algorithms, queue, health |
+//! | [`backend`] | which server, and may it take more: algorithms, persistence, queue, idle connections, retries, health |
 //! | [`observe`] | what operators see: log lines, statistics, command line of the admin socket |
 //! | [`io`] | the vocabulary of operations, the readiness engine over ring, epoll or simulation |
-//! | [`proxy`] | drivers: listener, TCP relay, connect, check |
+//! | [`proxy`] | drivers: listener, rules of connections, TCP relay, HTTP sessions, connect, check |
 //! | [`shard`] | one thread, one ring: the turn |
 //! | [`control`] | the control thread: admin sockets |
 //! | [`process`] | command line, start, signals, privileges, stop |

@@ -251,7 +251,7 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         DFLB,
         ONE,
         "{tcp|http}",
-        "what the section speaks; http is not supported yet",
+        "what the section speaks",
         mode,
     ),
     kw(
@@ -266,7 +266,7 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
             Ok(())
         },
     )
-    .obsolete("tcp-request connection reject if { src <network> } (not supported here yet: keep this line until it is)"),
+    .obsolete("tcp-request connection reject if { src <network> }"),
     kw(
         "rate-limit sessions",
         FRONT,
