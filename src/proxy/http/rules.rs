@@ -554,6 +554,9 @@ impl Session {
                 self.answer_stats(t, local, io, in_back);
             }
             Stop::Reject | Stop::Silent => {
+                if matches!(stop, Stop::Silent) {
+                    io.silence(self.client);
+                }
                 t.head_at = None;
                 self.count_denied(local, in_back);
                 self.end(t, local, io, Cause::Proxy, StageReached::Request);
