@@ -232,6 +232,15 @@ pub fn idle_everywhere(shared: &Shared, server: ServerId) -> u64 {
     shared.sum(|s| &s.servers[server.index()].idle)
 }
 
+/// The shard to borrow an idle connection from: the one that has most, and more than `pool-low-conn`.
+pub fn lender(shared: &Shared, server: ServerId, shard: usize) -> Option<usize> {
+    let low = u64::from(shared.config.server(server).pool_low);
+    let idle = |at: usize| shared.shards[at].servers[server.index()].idle.get();
+    (0..shared.shards.len())
+        .filter(|&at| at != shard && idle(at) > low)
+        .max_by_key(|&at| idle(at))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,6 +366,8 @@ mod tests {
         pools[0]
             .give(&shared, ServerId(1), ME, 1, 3, Tick(0))
             .unwrap();
+        assert_eq!(lender(&shared, S, 1), Some(0));
+        assert_eq!(lender(&shared, S, 0), None);
         assert_eq!(pools[0].lose(&shared, key).map(|i| i.conn), Some(1));
         assert!(pools[0].lose(&shared, key).is_none());
         shared.server(S).set_op(OpState::Stopped);

@@ -58,6 +58,9 @@ pub trait Io {
     fn connect(&mut self, spec: &Connect, owner: u64) -> Result<SockKey, Errno>;
     /// Takes over an accepted descriptor. Gives it back if the table of sockets is full.
     fn adopt(&mut self, fd: RawFd, owner: u64) -> Result<SockKey, RawFd>;
+    /// Gives a descriptor out of the engine (hand-over to another shard), unless something is under way on it other
+    /// than a receive that waits for its peer.
+    fn detach(&mut self, sock: SockKey) -> Option<RawFd>;
     /// Closes a descriptor that was never adopted.
     fn drop_fd(&mut self, fd: RawFd);
     /// Who owns the socket from now on.
@@ -249,19 +252,6 @@ impl<K: Kernel> Engine<K> {
     /// Closes idle pipes (at the end; asserts in the simulation that nothing is lent).
     pub fn close_pipes(&mut self) {
         self.pipes.close_all(&mut self.kernel);
-    }
-
-    /// Gives a descriptor out of the engine, with nothing pending on it (hand-over to another shard).
-    pub fn detach(&mut self, sock: SockKey) -> Option<RawFd> {
-        let entry = self.socks.get(sock.0)?;
-        if !matches!((&entry.rx, &entry.tx), (Rx::Idle, Tx::Idle)) {
-            return None;
-        }
-        let entry = self.socks.remove(sock.0)?;
-        if entry.watched {
-            self.kernel.unwatch(entry.fd, sock.0.pack());
-        }
-        Some(entry.fd)
     }
 
     fn take_pipe(&mut self) -> Option<Pipe> {
@@ -803,6 +793,20 @@ impl<K: Kernel> Io for Engine<K> {
             turn_bytes: 0,
         };
         self.socks.insert(sock).map(SockKey).map_err(|sock| sock.fd)
+    }
+
+    fn detach(&mut self, sock: SockKey) -> Option<RawFd> {
+        let entry = self.socks.get(sock.0)?;
+        let waits = matches!((&entry.rx, &entry.tx), (Rx::Recv, Tx::Idle));
+        // Readable, or its completion not yet seen: whoever owns it now has to look at that first.
+        if !waits || entry.ready & ready::READ != 0 || entry.queued || entry.starved {
+            return None;
+        }
+        let entry = self.socks.remove(sock.0)?;
+        if entry.watched {
+            self.kernel.unwatch(entry.fd, sock.0.pack());
+        }
+        Some(entry.fd)
     }
 
     fn drop_fd(&mut self, fd: RawFd) {

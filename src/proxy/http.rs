@@ -50,7 +50,7 @@ use crate::lang::subject::VarId;
 use crate::proto::h1::{Peer, RequestFraming, ResponseFraming};
 use crate::proto::http::{Head, Version};
 use flow::{Flow, Move};
-pub use idle::{close_all, on_idle_done, purge};
+pub use idle::{close_all, on_borrow, on_idle_done, on_lent, purge};
 pub use route::{note_position, on_admitted};
 pub use rules::on_verified;
 pub use time::on_timer;
@@ -72,6 +72,8 @@ pub(super) enum Stage {
     /// A password is being verified.
     Password,
     Queue,
+    /// Another shard was asked for an idle connection.
+    Borrow,
     Connect,
     /// Before the next attempt on the same server.
     Retry,
@@ -92,6 +94,7 @@ impl Stage {
             Self::Pause => "pause",
             Self::Password => "password",
             Self::Queue => "queue",
+            Self::Borrow => "borrow",
             Self::Connect => "connect",
             Self::Retry => "retry",
             Self::Exchange => "exchange",

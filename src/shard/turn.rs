@@ -215,6 +215,25 @@ impl<K: Kernel> Shard<K> {
                 Message::Place(_) | Message::State | Message::Phase => {}
                 Message::Kill => self.kill_all(),
                 Message::KillServer(server) => self.kill_server(server),
+                Message::Borrow {
+                    server,
+                    identity,
+                    first,
+                    to,
+                    session,
+                } => {
+                    let wanted = (server, identity, first);
+                    http::on_borrow(&mut self.local, &mut self.engine, wanted, to, session);
+                }
+                Message::Lent {
+                    session,
+                    server,
+                    fd,
+                    identity,
+                    uses,
+                } => self.guard(Owner::Http(session), |local, io| {
+                    http::on_lent(local, io, session, server, fd, (identity, uses));
+                }),
                 Message::Verified { session, id, right } => {
                     self.guard(Owner::Http(session), |local, io| {
                         http::on_verified(local, io, session, id, right);

@@ -32,6 +32,22 @@ pub enum Message {
     Kill,
     /// End all sessions of the shard that have a connection to this server (an operator's wish).
     KillServer(ServerId),
+    /// A session of shard `to` would use an idle connection of yours to this server. A hint: unanswered, it connects.
+    Borrow {
+        server: ServerId,
+        identity: u64,
+        first: bool,
+        to: usize,
+        session: Key,
+    },
+    /// The answer: a connection that now belongs to the receiver, -1 where there was none.
+    Lent {
+        session: Key,
+        server: ServerId,
+        fd: i32,
+        identity: u64,
+        uses: u32,
+    },
     /// A password was verified for this session of the receiver. Never dropped: the sender waits.
     Verified { session: Key, id: u128, right: bool },
 }

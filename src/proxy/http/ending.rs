@@ -20,7 +20,7 @@ impl Session {
             Stage::Pause | Stage::Password => StageReached::Request,
             Stage::Tarpit => StageReached::Tarpit,
             Stage::Queue => StageReached::Queue,
-            Stage::Connect | Stage::Retry => StageReached::Connect,
+            Stage::Borrow | Stage::Connect | Stage::Retry => StageReached::Connect,
             Stage::Exchange if t.head_sent => StageReached::Data,
             Stage::Exchange if t.up.state != Move::Done => StageReached::Data,
             Stage::Exchange => StageReached::Headers,

@@ -2,8 +2,9 @@
 //! in the shard's pool for whoever may use them.
 
 use super::*;
-use crate::backend::pool::{Identity, Idle, Wish};
+use crate::backend::pool::{Identity, Idle, Wish, lender};
 use crate::config::http::Reuse;
+use crate::shared::Message;
 
 impl Session {
     /// Keeps or parks the server's connection. `false`: it is not worth it.
@@ -74,6 +75,30 @@ impl Session {
         true
     }
 
+    /// Asks the shard that has most idle connections to `server` for one. `false`: nobody has any.
+    pub(super) fn borrow(&mut self, t: &Txn, local: &Local, server: ServerId) -> bool {
+        let reuse = self.back(local).map_or(Reuse::Never, |b| b.reuse);
+        let first = self.requests <= 1;
+        if reuse == Reuse::Never || reuse == Reuse::Safe && first {
+            return false;
+        }
+        let Some(from) = lender(&local.shared, server, local.shard) else {
+            return false;
+        };
+        let message = Message::Borrow {
+            server,
+            identity: t.socket.identity(),
+            first,
+            to: local.shard,
+            session: self.key,
+        };
+        if local.shared.send(from, message).is_err() {
+            return false;
+        }
+        self.enter(Stage::Borrow, local.now);
+        true
+    }
+
     fn use_link(
         &mut self,
         t: &mut Txn,
@@ -95,6 +120,9 @@ impl Session {
         }
         if let Some(backend) = self.backend {
             cells.backends[backend.index()].reuses.inc();
+        }
+        if let Some(server) = self.server {
+            self.note_ends(t, local, io, server);
         }
         t.connected = Some(local.now);
         (self.server_rx, self.server_tx) = (local.now, local.now);
@@ -120,6 +148,97 @@ pub fn on_idle_done(local: &mut Local, io: &mut dyn Io, key: Key, done: Done) {
             sock: idle.conn,
             reset: false,
         });
+    }
+}
+
+/// Shard `to` asks for an idle connection (server, identity, whether for a client's first request).
+pub fn on_borrow(
+    local: &mut Local,
+    io: &mut dyn Io,
+    (server, identity, first): (ServerId, u64, bool),
+    to: usize,
+    session: Key,
+) {
+    let backend = local.config.server(server).backend;
+    let proxy = local.config.backend(backend).proxy;
+    let wish = Wish {
+        server,
+        identity: Identity(identity),
+        reuse: local.config.proxy(proxy).http.reuse,
+        first,
+    };
+    let lent = local.pool.take(&local.shared, &wish);
+    let (fd, uses) = lent.map_or((None, 0), |idle| {
+        let fd = io.detach(idle.conn);
+        if fd.is_none() {
+            // Its peer has just said something: it is of no use to anybody.
+            io.push(Op::Close {
+                sock: idle.conn,
+                reset: false,
+            });
+        }
+        (fd, idle.uses)
+    });
+    let message = Message::Lent {
+        session,
+        server,
+        fd: fd.unwrap_or(-1),
+        identity,
+        uses,
+    };
+    // A full mailbox: the session connects by itself when its wait is over.
+    if let (Err(_), Some(fd)) = (local.shared.send(to, message), fd) {
+        io.drop_fd(fd);
+    }
+}
+
+/// The answer to [`Session::borrow`]; whoever no longer waits for it leaves the connection to the pool.
+pub fn on_lent(
+    local: &mut Local,
+    io: &mut dyn Io,
+    session: Key,
+    server: ServerId,
+    fd: i32,
+    (identity, uses): (u64, u32),
+) {
+    let place = local.sessions.get(session).map(Rc::clone);
+    let waits = |place: &Place| {
+        let s = place.borrow();
+        s.stage == Stage::Borrow && s.server == Some(server)
+    };
+    let sock = if fd < 0 {
+        None
+    } else {
+        io.adopt(fd, Owner::Http(session).pack())
+            .map_err(|fd| io.drop_fd(fd))
+            .ok()
+    };
+    if let Some(sock) = sock {
+        io.push(Op::Recv { sock });
+    }
+    if let Some(place) = place.filter(waits) {
+        let mut s = place.borrow_mut();
+        s.run(local, io, |s, t, local, io| match sock {
+            Some(sock) => {
+                let link = Link {
+                    uses,
+                    identity,
+                    ..Link::default()
+                };
+                s.use_link(t, local, io, sock, link);
+            }
+            None => s.reconnect(t, local, io),
+        });
+        return;
+    }
+    let Some(sock) = sock else { return };
+    let (shared, now) = (&local.shared, local.now);
+    match local
+        .pool
+        .give(shared, server, Identity(identity), uses, sock, now)
+    {
+        Ok(key) => io.set_owner(sock, Owner::Idle(key).pack()),
+        Err(sock) => io.push(Op::Close { sock, reset: false }),
     }
 }
 

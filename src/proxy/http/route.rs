@@ -421,17 +421,21 @@ impl Session {
     fn reach(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         let server = self.server.expect("assigned before");
         tcp::count_attempt(local, server);
-        if self.take_idle(t, local, io, server) {
-            if local.config.asked.has(Needs::SERVER_ENDS) {
-                let spec = connect::to_server(&local.config, server, self.connect_ends());
-                let from = self.server_sock.and_then(|sock| io.local_address(sock));
-                t.server_ends = (from, spec.as_ref().and_then(target));
-            }
+        if self.take_idle(t, local, io, server) || self.borrow(t, local, server) {
             return;
         }
         match connect::to_server(&local.config, server, self.connect_ends()) {
             Some(spec) => self.attempt(t, local, io, &spec),
             None => self.connect_failed(t, local, io, Cause::Server, false),
+        }
+    }
+
+    /// Notes both ends of a connection that was there already, if anything asks for them.
+    pub(super) fn note_ends(&self, t: &mut Txn, local: &Local, io: &mut dyn Io, server: ServerId) {
+        if local.config.asked.has(Needs::SERVER_ENDS) {
+            let spec = connect::to_server(&local.config, server, self.connect_ends());
+            let from = self.server_sock.and_then(|sock| io.local_address(sock));
+            t.server_ends = (from, spec.as_ref().and_then(target));
         }
     }
 

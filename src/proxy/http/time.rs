@@ -6,6 +6,8 @@ use super::*;
 use crate::backend::retry::Failure;
 use crate::proxy::local::Timer;
 
+/// Longest wait for a connection of another shard; a busy one answers within a turn.
+const BORROW_MS: u64 = 3;
 /// Longest time for a client to take our last words after which nothing is read from it any more.
 const LINGER_MS: u64 = 1000;
 
@@ -56,6 +58,7 @@ impl Session {
                     .or_else(|| backend.and_then(|b| b.timeout_connect_ms));
                 (self.since.after(ms), Cause::ServerTimeout)
             }
+            Stage::Borrow => (self.since + BORROW_MS, Cause::Normal),
             Stage::Retry => {
                 let connect = over
                     .connect
@@ -175,6 +178,7 @@ impl Session {
                 self.answer_page(t, local, io, 503);
             }
             Stage::Connect => self.connect_failed(t, local, io, Cause::ServerTimeout, true),
+            Stage::Borrow => self.reconnect(t, local, io),
             Stage::Retry => self.retry(t, local, io),
             Stage::Answer => {
                 self.end(t, local, io, Cause::ClientTimeout, StageReached::Data);
