@@ -247,8 +247,8 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             tfo: false,
             span: SPAN,
         }],
-        switching: Vec::new(),
         vars: Vec::new(),
+        asked: Default::default(),
         userlists: Vec::new(),
         binds: vec![Bind {
             frontend: FrontendId(0),
