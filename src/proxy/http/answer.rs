@@ -156,7 +156,6 @@ impl Session {
             // No request was read: the fixed text, then the end.
             let text = reply::wire(status, &self.front(local).pages);
             t.keep = false;
-            self.count_status(t, local);
             self.send_own(t, local, io, Buf::of(text));
             return;
         }
@@ -180,7 +179,6 @@ impl Session {
         } = answer;
         t.status = status;
         if silent {
-            self.count_status(t, local);
             let (cause, reached) = t.cause.unwrap_or((Cause::Local, StageReached::Request));
             self.end(t, local, io, cause, reached);
             self.over = true;
@@ -199,7 +197,6 @@ impl Session {
             // A rule has set another.
             t.status = t.response.status;
         }
-        self.count_status(t, local);
         // What of the request was not read cannot be told from a next one.
         t.keep = t.keep && t.up.ended && self.client_keeps(t, local);
         if t.response.first(b"content-length").is_none() && t.response.status != 204 {
@@ -320,7 +317,6 @@ impl Session {
         let arena = std::mem::take(&mut local.arena);
         let _ = self.response_rules(t, local, &arena, true);
         local.give_arena(arena);
-        self.count_status(t, local);
         let chunked = !t.old;
         t.keep = t.keep && chunked && t.up.ended && self.client_keeps(t, local);
         if chunked {

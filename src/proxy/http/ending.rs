@@ -133,16 +133,11 @@ impl Session {
 
     // ------------------------------------------------------------ counters
 
-    pub(super) fn count_status(&self, t: &Txn, local: &Local) {
-        let class = usize::from(t.status / 100).min(6);
-        let class = if (1..=5).contains(&class) { class } else { 0 };
-        let cells = local.cells();
-        cells.frontends[self.frontend.index()].responses[class].inc();
-        if let Some(backend) = self.backend {
-            cells.backends[backend.index()].responses[class].inc();
-        }
-        if let Some(server) = self.server.filter(|_| t.server_status > 0) {
-            cells.servers[server.index()].responses[class].inc();
+    /// What the server said, whatever becomes of it.
+    pub(super) fn count_server_status(&self, t: &Txn, local: &Local) {
+        if let Some(server) = self.server {
+            let class = class_of(t.server_status);
+            local.cells().servers[server.index()].responses[class].inc();
         }
     }
 
@@ -204,11 +199,16 @@ impl Session {
         }
     }
 
+    /// Status and times. The status is the one that is logged; so the counts of both agree, also where no answer
+    /// was sent or could be.
     fn count_end(&self, t: &Txn, local: &Local) {
         let ms = local.now.since(t.began);
+        let class = class_of(t.status);
         let cells = local.cells();
+        cells.frontends[self.frontend.index()].responses[class].inc();
         if let Some(backend) = self.backend {
             let cell = &cells.backends[backend.index()];
+            cell.responses[class].inc();
             cell.requests.inc();
             slide(&cell.total_time, ms);
             cell.total_time_max.raise(ms);
@@ -352,6 +352,14 @@ impl Session {
         logs.push_structured(&frontend.log, level, tag, wall, structured, text);
         local.scratch = message;
         local.give_arena(arena);
+    }
+}
+
+/// Index of a status among `responses`: its hundred, or 0 for none of the five and for no status at all.
+fn class_of(status: u16) -> usize {
+    match status / 100 {
+        class @ 1..=5 => usize::from(class),
+        _ => 0,
     }
 }
 

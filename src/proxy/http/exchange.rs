@@ -394,7 +394,7 @@ impl Session {
             io.give_buf(buf);
             return;
         }
-        self.count_status(t, local);
+        self.count_server_status(t, local);
         self.capture_response(t, local);
         let arena = std::mem::take(&mut local.arena);
         let mut stop = self.response_rules(t, local, &arena, false);
