@@ -335,7 +335,10 @@ impl Session {
                 if self.stage == Stage::Queue {
                     t.dequeued = Some(local.now);
                 }
-                self.count_client_abort(t, local);
+                // Whoever ended it before has been counted.
+                if t.cause.is_none() {
+                    self.count_client_abort(t, local);
+                }
                 self.drop_server(io, true);
                 // An answer of ours that cannot be delivered ends as what made it.
                 let (cause, reached) = t.cause.unwrap_or((Cause::Client, reached));
