@@ -101,6 +101,14 @@ pub(crate) fn sessions_max(open_files: u64) -> usize {
 }
 
 impl Contestant {
+    pub(crate) fn at_defaults(name: &'static str, binary: &Path) -> Self {
+        Self {
+            name,
+            binary: binary.to_owned(),
+            tuning: Tuning::Defaults,
+        }
+    }
+
     /// The configuration; the same to the byte for all whose tuning is the same.
     fn config(&self, site: Site, ports: Ports, threads: usize, sessions_max: usize) -> String {
         let mut text = format!("global\n    nbthread {threads}\n    maxconn {sessions_max}\n");

@@ -18,6 +18,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Measure, in interleaved rounds; writes the raw samples, a table and a plot
     Run(Run),
+    /// Many HTTP requests with aborts on both sides; counts of client, log, statistics and origin must agree
+    Soak(Soak),
     /// Print the table of a results file again
     Table {
         /// A `.tsv` that `run` wrote
@@ -31,6 +33,32 @@ pub(crate) enum Command {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Soak {
+    /// The binary under test
+    #[arg(long)]
+    pub(crate) ringway: PathBuf,
+
+    #[arg(long, default_value_t = 10_000_000)]
+    pub(crate) requests: usize,
+
+    /// Clients, each with one connection at a time
+    #[arg(long, default_value_t = 200)]
+    pub(crate) connections: usize,
+
+    /// Of what clients and origin do
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// `nbthread` of the balancer, and how many cores it is pinned to
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+
+    /// By how much its memory may grow after the first quarter of the run
+    #[arg(long, default_value_t = 2_048)]
+    pub(crate) memory_slack_kib: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

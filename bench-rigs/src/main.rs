@@ -7,7 +7,8 @@
 //! share the mistakes of what is measured.
 //!
 //! Reading order: `cli` (what can be asked), `run` (the interleaved rounds), `balancer` (a child with its
-//! configuration), `load` (generator and origin), then the leaves: `scenario`, `proc`, `stats`, `results`,
+//! configuration), `load` (generator and origin), `soak` (a long load with faults, whose counts must agree), then the
+//! leaves: `scenario`, `proc`, `stats`, `results`,
 //! `table`, `svg`, `sys`.
 
 mod balancer;
@@ -17,6 +18,7 @@ mod proc;
 mod results;
 mod run;
 mod scenario;
+mod soak;
 mod stats;
 mod svg;
 mod sys;
@@ -31,6 +33,7 @@ type Fallible<T> = Result<T, String>;
 fn main() -> ExitCode {
     let done = match cli::Args::parse().command {
         cli::Command::Run(wanted) => run::run(&wanted),
+        cli::Command::Soak(wanted) => soak::run(&wanted),
         cli::Command::Table { results } => table::print_file(&results),
         cli::Command::Plot { results, out } => svg::plot_file(&results, out.as_deref()),
     };

@@ -2,8 +2,8 @@
 #![allow(unsafe_code)] // libc calls and two fd hand-overs, each argued below
 
 use std::io;
-use std::net::TcpListener;
-use std::os::fd::{FromRawFd as _, IntoRawFd as _};
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
@@ -62,6 +62,25 @@ pub(crate) fn raise_open_files() -> io::Result<u64> {
     // SAFETY: `limit` is a valid rlimit, and outlives the call.
     checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
     Ok(limit.rlim_max)
+}
+
+/// Gives a socket room for `bytes`; less where this needs a privilege that we lack (socket(7), SO_RCVBUFFORCE).
+pub(crate) fn widen_receive_buffer(socket: &UdpSocket, bytes: usize) -> io::Result<()> {
+    let size = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the descriptor is open, `size` is an int of exactly the length given and outlives the call.
+    let forced = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            (&raw const size).cast(),
+            size_of_val(&size) as libc::socklen_t,
+        )
+    };
+    if forced == 0 {
+        return Ok(());
+    }
+    socket2::SockRef::from(socket).set_recv_buffer_size(bytes)
 }
 
 /// CPU time of a process: all threads, user and system, to the nanosecond (clock_getcpuclockid(3)).
