@@ -143,7 +143,7 @@ impl Ledger {
             Some(entry) => {
                 let was = entry.load(Ordering::Relaxed);
                 let lines_of_it = (was / LINE + 1).min(60);
-                entry.store(lines_of_it * LINE | status, Ordering::Relaxed);
+                entry.store((lines_of_it * LINE) | status, Ordering::Relaxed);
             }
             None if path == "<BADREQ>" => {
                 *lines.bad.entry((end.to_owned(), status)).or_default() += 1;
