@@ -227,15 +227,28 @@ impl Session {
         self.leave_queue(t, local);
         self.enter(Stage::Answer, local.now);
         self.client_tx = local.now;
-        if t.sending {
-            t.next = Some(buf);
-        } else {
+        self.say(t, io, buf);
+    }
+
+    /// Sends to the client, behind what is on its way to it.
+    pub(super) fn say(&self, t: &mut Txn, io: &mut dyn Io, buf: Buf) {
+        if !t.sending {
             t.sending = true;
             io.push(Op::Send {
                 sock: self.client,
                 buf,
             });
+            return;
         }
+        t.next = Some(match t.next.take() {
+            None => buf,
+            Some(first) => {
+                let both = Buf::of(&[first.bytes(), buf.bytes()].concat());
+                io.give_buf(first);
+                io.give_buf(buf);
+                both
+            }
+        });
     }
 
     /// An answer of ours is through, or a turn of it.

@@ -10,6 +10,8 @@ use crate::proto::h1::{self, Body, Parse, Peer};
 
 /// Most bytes of a request kept for `retry-on`.
 const REPLAY_MAX: usize = 16_384;
+/// Most bytes of interim answers that wait for one on its way.
+const INTERIM_MAX: usize = 4096;
 /// Counters of a long body are brought up to date after this many bytes.
 const FLUSH_BYTES: u64 = 1 << 20;
 
@@ -350,19 +352,15 @@ impl Session {
 
     /// 1xx: goes to a client that may understand it; another head follows.
     fn pass_interim(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, buf: Buf) {
-        if t.old || t.sending {
-            // HTTP/1.0 knows none; and one that comes while another is on its way is not worth a queue.
-        } else {
+        // HTTP/1.0 knows none; and a client that takes none gets no more of them.
+        let waiting = t.next.as_ref().map_or(0, |next| next.bytes().len());
+        if !t.old && waiting <= INTERIM_MAX {
             let mut out = std::mem::take(&mut local.scratch);
             out.clear();
             h1::write_response(&mut out, &t.response);
             let interim = to_buf(io, &out);
             local.scratch = out;
-            t.sending = true;
-            io.push(Op::Send {
-                sock: self.client,
-                buf: interim,
-            });
+            self.say(t, io, interim);
         }
         t.response.clear();
         if buf.is_empty() {
@@ -448,16 +446,8 @@ impl Session {
         self.log_asap(t, local);
         t.down.state = Move::Writing;
         self.client_tx = local.now;
-        if t.sending {
-            // An interim answer is still on its way: the response waits for it.
-            t.next = Some(buf);
-        } else {
-            t.sending = true;
-            io.push(Op::Send {
-                sock: self.client,
-                buf,
-            });
-        }
+        // An interim answer may still be on its way: the response waits for it.
+        self.say(t, io, buf);
     }
 
     /// In which form the body goes to the client.
@@ -687,12 +677,8 @@ impl Session {
             self.reconnect(t, local, io);
             return;
         }
-        let failure = if nothing {
-            Failure::Empty
-        } else {
-            Failure::Junk
-        };
-        if self.try_again(t, local, io, failure) {
+        // As haproxy: the beginning of a head is nothing.
+        if self.try_again(t, local, io, Failure::Empty) {
             return;
         }
         self.count_response_error(local);
