@@ -13,6 +13,7 @@ mod keys;
 mod lines;
 mod pages;
 mod rules;
+mod server_side;
 
 use std::path::PathBuf;
 use std::time::Duration;
