@@ -132,6 +132,10 @@ impl Session {
                 self.carry = Some(Buf::of(&body));
             }
         }
+        // Its body is unread again: should no server take it, no next request stands where the body does.
+        let payload = t.up.payload;
+        t.up = Flow::new(t.framing.body, Splice::Never);
+        t.up.payload = payload;
         t.partial.clear();
         t.response.clear();
         t.connected = None;
