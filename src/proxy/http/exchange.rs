@@ -723,7 +723,8 @@ impl Session {
         t.keep = false;
         if t.down.state == Move::Done {
             self.maybe_complete(t, local, io);
-        } else {
+        } else if !t.head_sent {
+            // Once its head is on the way to the client, the response is read at the client's pace.
             self.read_server(io);
         }
     }
