@@ -23,6 +23,15 @@ const FRONT: u16 = 1000;
 const BACK: u16 = 2000;
 const PROXY_LINE: &[u8] = b"PROXY TCP4 192.0.2.1 192.0.2.2 40000 443\r\n";
 
+/// What happens, where `RINGWAY_TRACE` is set.
+macro_rules! trace {
+    ($($what:tt)*) => {
+        if std::env::var_os("RINGWAY_TRACE").is_some() {
+            eprintln!($($what)*);
+        }
+    };
+}
+
 /// What is broken on purpose, in the world's view of things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -596,6 +605,7 @@ impl HttpWorld {
             let client = &mut self.clients[index];
             client.out.extend(bytes);
             client.waiting.push_back(id);
+            trace!("client {} sends {id}", client.fd);
         } else if self.clients[index].waiting.is_empty() && self.random.chance(50) {
             self.leave(index, false);
         }
@@ -814,6 +824,7 @@ impl HttpWorld {
 
     fn leave(&mut self, index: usize, reset: bool) {
         let client = self.clients.swap_remove(index);
+        trace!("client {} leaves, {reset}", client.fd);
         self.net.borrow_mut().outside_close(client.fd, reset);
     }
 
@@ -911,6 +922,11 @@ impl HttpWorld {
         if self.fault == Fault::SendAgain && self.faults_left > 0 {
             plan.seen += 20;
         }
+        trace!(
+            "{} gets {id} {left:?}",
+            self.origins[index].fd,
+            left = head.form()
+        );
         let repeatable = matches!(plan.method, "GET" | "HEAD" | "PUT");
         let most = if repeatable {
             self.sends.1
@@ -955,6 +971,7 @@ impl HttpWorld {
             said = before;
         }
         let plan = self.plans[id].clone();
+        trace!("{} answers {id} {plan:?}", self.origins[index].fd);
         let mut out = Vec::new();
         let mut end = self.origins[index].end;
         if let (Fault::Unread, Some(before)) = (self.fault, self.origins[index].before) {
@@ -1097,6 +1114,7 @@ impl HttpWorld {
 
     fn origin_leaves(&mut self, index: usize, reset: bool) {
         let origin = self.origins.swap_remove(index);
+        trace!("{} leaves, {reset}", origin.fd);
         self.net.borrow_mut().outside_close(origin.fd, reset);
     }
 
@@ -1148,6 +1166,10 @@ impl HttpWorld {
                 let index = self.random.below(self.origins.len());
                 let idle = self.origins[index].answering.is_none();
                 if idle || self.random.chance(30) {
+                    // What was sent may not arrive.
+                    if let Some(id) = self.origins[index].before {
+                        self.plans[id].done = false;
+                    }
                     let reset = self.random.chance(40);
                     self.origin_leaves(index, reset);
                 }
@@ -1215,7 +1237,9 @@ impl HttpWorld {
         }
         self.shared.bump(BackendId(0));
         self.net.borrow_mut().fd_limit = usize::MAX;
-        for round in 0..30_000 {
+        // A socket's buffer may be of a few bytes: long bodies then take long.
+        let pause = if self.calm() { 200 } else { 50 };
+        for round in 0..200_000 {
             for index in 0..self.shards.len() {
                 self.turn_of(index);
             }
@@ -1242,7 +1266,7 @@ impl HttpWorld {
             if self.alive.iter().all(|alive| !alive) {
                 return;
             }
-            if round % 50 == 49 {
+            if round % pause == pause - 1 {
                 self.net.borrow_mut().now += 500;
             }
         }
@@ -1257,6 +1281,14 @@ impl HttpWorld {
                     .map(|key| ringway::proxy::http::stage_name(&s.local, key))
             })
             .collect();
+        for shard in &self.shards {
+            for key in shard.local.sessions.keys() {
+                trace!("{:#?}", shard.local.sessions.get(key));
+            }
+        }
+        for client in &self.clients {
+            trace!("client {}: {} to send", client.fd, client.out.len());
+        }
         panic!(
             "does not come to an end: sessions {stages:?}, {} clients, {} origins, {:?}",
             self.clients.len(),
