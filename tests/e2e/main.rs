@@ -7,6 +7,7 @@
 mod support;
 
 mod balance;
+mod exchange;
 mod fallback;
 mod frontends;
 mod global;

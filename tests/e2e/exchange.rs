@@ -1,0 +1,144 @@
+//! HTTP exchanges that go wrong, or nearly: what is kept of a body, whose connection is whose, who is told what.
+
+use std::time::Duration;
+
+use crate::support::http::{Message, Origin, Wire, ok};
+use crate::support::{Daemon, Server, UdpLog, port};
+
+const HTTP: &str = "global\n nbthread 1\n stats socket @DIR@/admin mode 600 level admin\ndefaults\n mode http\n \
+    balance roundrobin\n timeout connect 2s\n timeout client 20s\n timeout server 20s\n";
+
+fn listen(lines: &str) -> (Daemon, u16) {
+    let port = port();
+    let config = format!("{HTTP}listen l\n bind 127.0.0.1:{port}\n{lines}");
+    (Daemon::start(&config), port)
+}
+
+fn pause(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
+}
+
+/// Rules waited for a body in vain; the rest of it comes while the request is in a queue.
+#[test]
+fn a_body_that_rules_gave_up_waiting_for_comes_whole() {
+    let origin = Origin::new(|asked: &Message| {
+        if asked.target() == "/slow" {
+            pause(1200);
+        }
+        ok("", &asked.body)
+    });
+    let (_daemon, port) = listen(&format!(
+        " http-request wait-for-body time 200ms\n server s {} maxconn 1\n",
+        origin.addr()
+    ));
+    let mut first = Wire::to(port);
+    first.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+    pause(100);
+    let mut client = Wire::to(port);
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabcde");
+    pause(500);
+    client.send("fghij");
+    assert_eq!(client.last_answer("POST").body, "abcdefghij");
+    assert_eq!(first.last_answer("GET").status(), 200);
+}
+
+/// The header says once and for all whose the connection is.
+#[test]
+fn a_connection_with_a_proxy_header_serves_one_client() {
+    let server = Server::new(|stream, _| {
+        let mut wire = Wire::new(stream);
+        let mut client = String::new();
+        while let Some(request) = wire.request() {
+            if request.word(0) == "PROXY" {
+                request.word(4).clone_into(&mut client);
+            }
+            wire.send(ok("", &client));
+        }
+    });
+    let (_daemon, port) = listen(&format!(
+        " http-reuse always\n server s {} send-proxy\n",
+        server.addr()
+    ));
+    let mut clients: Vec<_> = (0..3).map(|_| Wire::to(port)).collect();
+    for _ in 0..2 {
+        for client in &mut clients {
+            client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+            let own = client.stream.local_addr().unwrap().port();
+            assert_eq!(client.last_answer("GET").body, own.to_string());
+        }
+    }
+    assert_eq!(server.seen.accepted(), 3, "each keeps its own");
+}
+
+/// Bytes behind a response that has no body end the connection, whoever sent them; buffers are not lost by it.
+#[test]
+fn a_body_where_none_belongs_is_no_answer_to_the_next_request() {
+    let server = Server::new(|stream, _| {
+        let mut wire = Wire::new(stream);
+        while let Some(request) = wire.request() {
+            let body = "x".repeat(9000);
+            let size = body.len();
+            if request.method() == "HEAD" {
+                wire.send(format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{body}"
+                ));
+            } else {
+                wire.send(ok("", "whole"));
+            }
+        }
+    });
+    let (daemon, port) = listen(&format!(
+        " http-reuse always\n server s {}\n",
+        server.addr()
+    ));
+    let _ = &daemon;
+    let mut client = Wire::to(port);
+    for _ in 0..100 {
+        client.send("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(client.last_answer("HEAD").status(), 200);
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(client.last_answer("GET").body, "whole");
+    }
+}
+
+/// Its line is that of `option tcplog`, as the frontend asks.
+#[test]
+fn a_tcp_session_that_became_http_leaves_its_line() {
+    let origin = Origin::named("x");
+    let log = UdpLog::new();
+    let port = port();
+    let config = format!(
+        "{HTTP}frontend f\n mode tcp\n bind 127.0.0.1:{port}\n log 127.0.0.1:{} local0\n option tcplog\n default_backend b\n\
+         backend b\n server s {}\n",
+        log.port,
+        origin.addr()
+    );
+    let _daemon = Daemon::start(&config);
+    let mut client = Wire::to(port);
+    client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    assert_eq!(client.last_answer("GET").status(), 200);
+    let line = log.wait(" f ");
+    assert!(line.contains(" f b/s "), "{line}");
+}
+
+/// The id that a rule uses is the one of the header and of the line.
+#[test]
+fn a_unique_id_is_there_for_the_first_rule_that_asks() {
+    let origin = Origin::new(|asked: &Message| {
+        let ids = [asked.all("x-early"), asked.all("x-uid")].concat();
+        ok("", &ids.join(" "))
+    });
+    let (_daemon, port) = listen(&format!(
+        " unique-id-format %ci-%cp-%rt-%[unique-id]\n unique-id-header X-Uid\n \
+         http-request set-header X-Early %[unique-id]\n server s {}\n",
+        origin.addr()
+    ));
+    let mut client = Wire::to(port);
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        let body = client.last_answer("GET").body;
+        let (early, late) = body.split_once(' ').expect("two");
+        assert!(early.starts_with("127.0.0.1-"), "{body}");
+        assert_eq!(early, late);
+    }
+}
