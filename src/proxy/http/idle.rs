@@ -50,7 +50,7 @@ impl Session {
         server: ServerId,
     ) -> bool {
         if let Some((of, sock, link)) = self.kept.take() {
-            if of == server && link.identity == t.socket.identity() {
+            if of == server && link.identity == self.identity(t, local) {
                 self.use_link(t, local, io, sock, link);
                 return true;
             }
@@ -58,7 +58,7 @@ impl Session {
         }
         let wish = Wish {
             server,
-            identity: Identity(t.socket.identity()),
+            identity: Identity(self.identity(t, local)),
             reuse: self.back(local).map_or(Reuse::Never, |b| b.reuse),
             first: self.requests <= 1,
         };

@@ -1,6 +1,8 @@
 //! From a request that passed its rules to a server that has it: backend, cookie, server, queue, connection,
 //! and again where that failed.
 
+use std::hash::{Hash as _, Hasher as _};
+
 use super::rules::Persist;
 use super::subject::View;
 use super::*;
@@ -401,6 +403,24 @@ impl Session {
         true
     }
 
+    /// Whether the server is told once a connection whose it is (`send-proxy`).
+    fn is_told_client(&self, local: &Local) -> bool {
+        let server = self.server.map(|id| local.config.server(id));
+        server.is_some_and(|server| server.send_proxy.is_some())
+    }
+
+    /// Which connections of the server may take each other's place.
+    pub(super) fn identity(&self, t: &Txn, local: &Local) -> u64 {
+        let packets = t.socket.identity();
+        if !self.is_told_client(local) {
+            return packets;
+        }
+        // Rules may have changed either end since the connection was made.
+        let mut hasher = std::hash::DefaultHasher::new();
+        (packets, self.src, self.dst).hash(&mut hasher);
+        hasher.finish()
+    }
+
     fn connect_ends(&self) -> Ends {
         Ends {
             client: self.src,
@@ -449,8 +469,8 @@ impl Session {
             cells.backends[backend.index()].connects.inc();
         }
         self.link = Link {
-            private: spec.transparent,
-            identity: t.socket.identity(),
+            private: spec.transparent || self.is_told_client(local),
+            identity: self.identity(t, local),
             ..Link::default()
         };
         t.server_ends = (None, target(spec));
