@@ -87,7 +87,7 @@ impl Session {
         };
         let message = Message::Borrow {
             server,
-            identity: t.socket.identity(),
+            identity: self.identity(t, local),
             first,
             to: local.shard,
             session: self.key,
