@@ -14,7 +14,7 @@ use crate::base::slots::Key;
 use crate::config::userlist;
 use crate::shared::{Message, Shared};
 
-/// Verifications that may wait at a time, over all shards; more are refused as wrong passwords are.
+/// Verifications that may wait at a time, over all shards; who brings more waits for room.
 const WAITING_MAX: usize = 1024;
 /// Answers one shard remembers.
 const KNOWN_MAX: usize = 4096;
@@ -56,7 +56,7 @@ pub struct Job {
     pub shard: usize,
 }
 
-/// Hands `job` to the thread. `false`: too many wait already.
+/// Hands `job` to the thread. `false`: too many wait already, ask again later.
 pub fn verify(shared: &Arc<Shared>, job: Job) -> bool {
     static QUEUE: OnceLock<SyncSender<(Arc<Shared>, Job)>> = OnceLock::new();
     let queue = QUEUE.get_or_init(|| {

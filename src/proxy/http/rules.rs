@@ -16,6 +16,9 @@ use crate::lang::sample::{Arena, Kind, Value};
 use crate::lang::subject::{Scope, Subject};
 use crate::proxy::passwords::{self, PasswordId};
 
+/// Time after which a rule asks again whose password found no room among those being verified.
+const PASSWORD_PAUSE_MS: u64 = 50;
+
 /// What `force-persist` and `ignore-persist` said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) enum Persist {
@@ -505,11 +508,12 @@ impl Session {
                     t.cursor.rule += 1;
                     return;
                 };
-                let id = job.id;
                 if passwords::verify(&local.shared, job) {
                     self.enter(Stage::Password, local.now);
                 } else {
-                    local.passwords.learn(id, false);
+                    // Taken for wrong, the right word would be remembered so.
+                    t.wait_until = local.now + PASSWORD_PAUSE_MS;
+                    self.enter(Stage::Pause, local.now);
                 }
             }
         }

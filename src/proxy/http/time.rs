@@ -11,6 +11,9 @@ const BORROW_MS: u64 = 3;
 /// Longest time for a client to take our last words after which nothing is read from it any more.
 const LINGER_MS: u64 = 1000;
 
+/// Longest time in which a password is verified, all others before it included.
+const PASSWORD_MS: u64 = 60_000;
+
 impl Session {
     /// When the next deadline is, and whose it is in an exchange.
     fn deadline(&self, t: Option<&Txn>, local: &Local) -> (Tick, Cause) {
@@ -41,7 +44,8 @@ impl Session {
                 };
                 (from.after(ms), Cause::ClientTimeout)
             }
-            Stage::Rules | Stage::Password => (Tick::NEVER, Cause::Internal),
+            Stage::Rules => (Tick::NEVER, Cause::Internal),
+            Stage::Password => (self.since + PASSWORD_MS, Cause::Internal),
             Stage::Body | Stage::Tarpit | Stage::Pause => {
                 let at = t.map_or(Tick::NEVER, |t| t.wait_until);
                 (at, Cause::Proxy)
@@ -162,7 +166,8 @@ impl Session {
                 self.body_ready(t, io, local.now);
                 self.resume(t, local, io);
             }
-            Stage::Pause => self.resume(t, local, io),
+            // The rule asks once more for a password whose answer stays away.
+            Stage::Pause | Stage::Password => self.resume(t, local, io),
             Stage::Tarpit => {
                 let answer = t.held_reply.take().expect("a tarpit holds its answer");
                 // As haproxy logs it: its time stands for that in a queue, and the head has none.
@@ -185,7 +190,7 @@ impl Session {
                 self.over = true;
             }
             Stage::Exchange => self.exchange_timeout(t, local, io, cause),
-            Stage::Rules | Stage::Password => {}
+            Stage::Rules => {}
         }
     }
 
