@@ -382,8 +382,9 @@ pub(super) fn resolve(section: &ProxyRaw, id: ProxyId, out: &mut Config, cx: &mu
     let mut http = std::mem::take(&mut out.proxies[id.index()].http);
     let chosen = set.log_format.as_ref();
     let simple = |word: LogWord| tcp && (word == LogWord::Tcp || word.is_http());
+    // Lines of TCP sessions have a quick way of their own; one that becomes an HTTP session is written by its format.
     http.log_format = chosen
-        .filter(|raw| !simple(raw.word))
+        .filter(|raw| !(tcp && raw.word.is_http()))
         .map(|raw| Arc::clone(&raw.format));
     out.frontends[frontend.index()].log_format = match chosen {
         None => LogFormat::Connect,
