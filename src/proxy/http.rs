@@ -24,7 +24,7 @@ mod rules;
 mod subject;
 mod time;
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -274,7 +274,9 @@ pub struct Txn {
     log_level: LogLevel,
     persist: rules::Persist,
     found: route::Found,
-    unique_id: Option<Box<[u8]>>,
+    /// Worked out when a rule asks for it first, or for its header; whether that began.
+    unique_id: OnceCell<Box<[u8]>>,
+    id_begun: Cell<bool>,
     last_rule: Option<crate::lang::source::Span>,
     held_reply: Option<answer::Prepared>,
     page: Option<Box<answer::PageTurn>>,

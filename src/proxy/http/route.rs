@@ -199,19 +199,16 @@ impl Session {
     fn finish_request(&self, t: &mut Txn, local: &Local, arena: &Arena) {
         let front = self.front(local);
         let back = self.back(local).expect("routed before");
-        if let Some(format) = &front.unique_id_format {
-            let mut out = Vec::new();
-            let view = View {
-                local,
-                s: self,
-                t,
-                ended: false,
-            };
-            format.render(&view, arena, &mut out);
-            if let Some(name) = &front.unique_id_header {
-                t.request.push(name, &out);
-            }
-            t.unique_id = Some(out.into());
+        let view = View {
+            local,
+            s: self,
+            t,
+            ended: false,
+        };
+        if view.unique_id().is_some()
+            && let (Some(name), Some(id)) = (&front.unique_id_header, t.unique_id.get())
+        {
+            t.request.push(name, id);
         }
         let other = (!std::ptr::eq(front, back)).then_some(back);
         backend::forward::add_addresses(&mut t.request, front, other, self.src, self.dst);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::tick::Tick;
 use crate::lang::changes::Change;
-use crate::lang::sample::Value;
+use crate::lang::sample::{Arena, Value};
 use crate::lang::subject::{Bytes, Fact, LogCount, Login, Subject};
 use crate::proxy::passwords::Job;
 use crate::proxy::place::Place;
@@ -31,6 +31,17 @@ impl View<'_> {
             backend: self.s.backend,
             server: self.s.server.or(self.t.last_server),
         }
+    }
+    /// The same for the whole transaction. A format that names it sees nothing in its place.
+    pub(super) fn unique_id(&self) -> Option<&[u8]> {
+        let t = self.t;
+        let format = self.s.front(self.local).unique_id_format.as_ref()?;
+        if t.unique_id.get().is_none() && !t.id_begun.replace(true) {
+            let mut out = Vec::new();
+            format.render(self, &Arena::new(), &mut out);
+            let _ = t.unique_id.set(out.into());
+        }
+        t.unique_id.get().map(|id| &**id)
     }
     fn timeout(&self, ms: Option<u32>) -> Option<Value<'_>> {
         Some(Value::Int(ms.map_or(0, i64::from)))
@@ -136,7 +147,7 @@ impl Subject for View<'_> {
             Fact::TermState if t.term == [0; 4] => Some(Value::Str(b"----")),
             Fact::TermState => Some(Value::Str(&t.term)),
             Fact::StreamId => int(t.number as i64),
-            Fact::UniqueId => t.unique_id.as_deref().map(Value::Str),
+            Fact::UniqueId => self.unique_id().map(Value::Str),
             Fact::ServerQueuePos => int(i64::from(t.queue_position.server)),
             Fact::BackendQueuePos => int(i64::from(t.queue_position.backend)),
             Fact::ServerReused => Some(Value::Bool(s.link.reused)),
