@@ -813,6 +813,12 @@ impl Session {
             self.reading = false;
             self.client_rx = local.now;
             t.any = true;
+            if self.stage == Stage::Linger && !eof {
+                // The rest of a body that nobody reads: the client is to see our last bytes.
+                io.give_pipe(pipe);
+                self.read_client(io);
+                return;
+            }
         } else {
             self.server_reading = false;
             self.server_rx = local.now;
