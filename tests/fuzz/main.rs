@@ -224,3 +224,10 @@ fn configurations() {
 fn the_http_driver() {
     fuzz("driver", HTTP_WORDS, driver::run);
 }
+
+#[test]
+fn the_corpus_of_the_driver_leads_to_answers() {
+    let inputs = corpus("driver");
+    let answers: u64 = inputs.iter().map(|input| driver::play(input)).sum();
+    assert!(answers >= 8, "{answers} answers");
+}

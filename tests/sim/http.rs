@@ -300,6 +300,8 @@ pub(crate) struct HttpWorld {
     began: u64,
     /// Clients of a calm world whose answers were cut.
     cut: u32,
+    /// An operator ended sessions of a server.
+    killed: bool,
     panics_left: u32,
     faults_left: u32,
     winding: bool,
@@ -377,6 +379,7 @@ impl HttpWorld {
             mood,
             began: 1000,
             cut: 0,
+            killed: false,
             panics_left: if let Mood::Panics(n) = mood { n } else { 0 },
             faults_left: 1,
             winding: false,
@@ -453,11 +456,11 @@ impl HttpWorld {
         if r.chance(8) {
             form = Form::Bare([204, 304][r.below(2)]);
         }
-        let mut twist = match r.below(if calm { 40 } else { 100 }) {
+        let twist = match r.below(if calm { 40 } else { 100 }) {
             0..=3 => Twist::Interim,
             4..=6 => Twist::Close,
             7..=9 if !old && method == "GET" => Twist::Upgrade,
-            0..=59 => Twist::None,
+            7..=59 => Twist::None,
             60..=66 => Twist::Early,
             67..=72 => Twist::Cut(r.chance(50)),
             73..=77 => Twist::Hangup(r.chance(50)),
@@ -788,7 +791,7 @@ impl HttpWorld {
             if let (Some(id), true) = (*id, clean) {
                 let plan = &self.plans[id];
                 let cut = *got != plan.size && plan.done && !client.spoilt;
-                let late = self.net.borrow().now > self.began + 4000;
+                let late = self.killed || self.net.borrow().now > self.began + 4000;
                 let panicked = matches!(self.mood, Mood::Panics(_));
                 assert!(
                     !cut || late || panicked,
@@ -1188,6 +1191,7 @@ impl HttpWorld {
                 let server = ServerId(self.random.below(self.servers()) as u32);
                 let to = self.random.below(self.shards.len());
                 let _ = self.shared.send(to, Message::KillServer(server));
+                self.killed = true;
             }
             _ => {
                 let small = self.random.below(50) as u64;
