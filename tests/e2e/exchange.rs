@@ -142,3 +142,41 @@ fn a_unique_id_is_there_for_the_first_rule_that_asks() {
         assert_eq!(early, late);
     }
 }
+
+/// What haproxy 2.6 counts, where.
+#[test]
+fn denials_timeouts_and_retries_are_counted_where_haproxy_counts_them() {
+    let server = Server::new(|stream, _| {
+        let mut wire = Wire::new(stream);
+        while let Some(request) = wire.request() {
+            if request.target() == "/empty" {
+                return;
+            }
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nok");
+            pause(900);
+        }
+    });
+    let (port, at) = (port(), server.addr());
+    let config = format!(
+        "{HTTP}defaults\n mode http\n timeout connect 2s\n timeout client 20s\n timeout server 300\n retries 1\n\
+         frontend f\n bind 127.0.0.1:{port}\n use_backend denies if {{ path /denies }}\n \
+         use_backend rejects if {{ path /rejects }}\n default_backend b\n\
+         backend denies\n http-request deny\n server s {at}\n\
+         backend rejects\n tcp-request content reject\n server s {at}\n\
+         backend b\n retry-on empty-response\n server s {at}\n"
+    );
+    let daemon = Daemon::start(&config);
+    for target in ["/denies", "/rejects", "/hang", "/empty"] {
+        let mut client = Wire::to(port);
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        client.answer("GET");
+    }
+    let count = |proxy, row, column| daemon.admin().count(proxy, row, column);
+    assert_eq!(count("f", "FRONTEND", "dreq"), 2);
+    assert_eq!(count("denies", "BACKEND", "dreq"), 1);
+    assert_eq!(count("rejects", "BACKEND", "dreq"), 0);
+    assert_eq!(count("b", "s", "srv_abrt"), 1);
+    // The body that stayed away, and the connection that ended without an answer.
+    assert_eq!(count("b", "s", "eresp"), 2);
+    assert!(count("b", "s", "wretr") >= 1);
+}

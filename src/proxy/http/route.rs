@@ -528,14 +528,21 @@ impl Session {
             self.choose(t, local, io);
             return;
         }
-        let cells = local.cells();
-        cells.backends[id.index()].retries.inc();
-        if let Some(server) = self.server {
-            cells.servers[server.index()].retries.inc();
-        }
+        self.count_retry(local);
         self.enter(Stage::Retry, local.now);
         if timed_out {
             self.retry(t, local, io);
+        }
+    }
+
+    /// The same server is tried once more.
+    fn count_retry(&self, local: &Local) {
+        let cells = local.cells();
+        if let Some(backend) = self.backend {
+            cells.backends[backend.index()].retries.inc();
+        }
+        if let Some(server) = self.server {
+            cells.servers[server.index()].retries.inc();
         }
     }
 
@@ -605,6 +612,7 @@ impl Session {
         if self.go_elsewhere(t, local, retries) {
             self.choose(t, local, io);
         } else {
+            self.count_retry(local);
             self.reach(t, local, io);
         }
         true

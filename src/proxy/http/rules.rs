@@ -524,7 +524,7 @@ impl Session {
         let in_back = t.cursor.list > list::ROUTE;
         match stop {
             Stop::Deny(answer) => {
-                self.count_denied(local, in_back);
+                self.count_denied(t, local);
                 self.note_cookie(t, local);
                 t.cause = Some((Cause::Proxy, StageReached::Request));
                 self.answer(t, local, io, answer);
@@ -536,7 +536,7 @@ impl Session {
             Stop::Tarpit(answer) => {
                 // As in haproxy's line: all of it counts as time in a queue.
                 t.head_at = None;
-                self.count_denied(local, in_back);
+                self.count_denied(t, local);
                 self.note_cookie(t, local);
                 t.cause = Some((Cause::Proxy, StageReached::Tarpit));
                 let http = self.back(local).unwrap_or_else(|| self.front(local));
@@ -562,18 +562,19 @@ impl Session {
                     io.silence(self.client);
                 }
                 t.head_at = None;
-                self.count_denied(local, in_back);
+                self.count_denied(t, local);
                 self.end(t, local, io, Cause::Proxy, StageReached::Request);
                 self.over = true;
             }
         }
     }
 
-    fn count_denied(&self, local: &Local, in_back: bool) {
+    /// As in haproxy: the frontend counts what its backends deny as well, and alone what their content rules do.
+    fn count_denied(&self, t: &Txn, local: &Local) {
         let cells = local.cells();
-        match self.backend.filter(|_| in_back) {
-            Some(backend) => cells.backends[backend.index()].denied_requests.inc(),
-            None => cells.frontends[self.frontend.index()].denied_requests.inc(),
+        cells.frontends[self.frontend.index()].denied_requests.inc();
+        if let Some(backend) = self.backend.filter(|_| t.cursor.list > list::BACK_TCP) {
+            cells.backends[backend.index()].denied_requests.inc();
         }
     }
 

@@ -198,7 +198,11 @@ impl Session {
         if t.head_sent {
             match cause {
                 Cause::ClientTimeout => self.count_client_abort(t, local),
-                _ => self.count_server_abort(local),
+                // Both, as in haproxy.
+                _ => {
+                    self.count_server_abort(local);
+                    self.count_response_error(local);
+                }
             }
             self.drop_server(io, true);
             self.end(t, local, io, cause, StageReached::Data);
