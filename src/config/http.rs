@@ -47,7 +47,6 @@ pub struct Http {
     // connections
     pub connection: Connection,
     pub reuse: Reuse,
-    pub pool_max_conn: Option<u32>,
     /// `option http-no-delay`, `http-buffer-request`, `http-ignore-probes`, `prefer-last-server`, `http-use-proxy-header`,
     /// `http-pretend-keepalive`.
     pub no_delay: bool,

@@ -1,5 +1,6 @@
 //! The end of a transaction: log line, counters, the server's connection, and what becomes of the client's.
 
+use super::exchange::server_keeps;
 use super::subject::View;
 use super::*;
 use crate::backend::persist;
@@ -77,15 +78,10 @@ impl Session {
             && t.down.excess.is_none()
             && !t.framing.insecure
             && t.answer.body != Body::Tunnel;
-        let wanted = match self.back(local) {
-            Some(back) => {
-                use crate::config::http::Connection;
-                let front = self.front(local);
-                front.connection == Connection::KeepAlive
-                    && back.connection == Connection::KeepAlive
-            }
-            None => false,
-        };
+        let front = self.front(local);
+        let wanted = self
+            .back(local)
+            .is_some_and(|back| server_keeps(front, back));
         if whole && wanted && self.park(local, io, sock) {
             self.server_sock = None;
             self.server_reading = false;

@@ -70,19 +70,9 @@ impl Session {
         if !t.framing.connect {
             h1::hold_framing(&mut t.request, t.framing.body);
         }
-        let keep = self.server_keeps(front, back) || back.pretend_keep_alive;
+        let keep = server_keeps(front, back) || back.pretend_keep_alive;
         h1::set_connection(&mut t.request, Peer::Server, keep && !t.framing.insecure);
         h1::write_request(out, &t.request);
-    }
-
-    /// Whether the configuration lets the server's connection serve more than this request.
-    fn server_keeps(
-        &self,
-        front: &crate::config::http::Http,
-        back: &crate::config::http::Http,
-    ) -> bool {
-        use crate::config::http::Connection;
-        front.connection == Connection::KeepAlive && back.connection == Connection::KeepAlive
     }
 
     /// The part of the body that came already.
@@ -391,7 +381,6 @@ impl Session {
     fn begin_response(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, buf: Buf) {
         t.responded = Some(local.now);
         (t.status, t.server_status) = (t.response.status, t.response.status);
-        let _back = self.back(local).expect("routed before");
         if self.try_again(t, local, io, Failure::Status(t.status)) {
             io.give_buf(buf);
             return;
@@ -665,7 +654,6 @@ impl Session {
 
     /// The connection ended without a response.
     fn no_response(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
-        let _back = self.back(local).expect("routed before");
         let nothing = t.partial.is_empty();
         // A kept connection may have been closed just before the request came: nobody's fault, and where the
         // request can be sent again without harm, nobody notices.
@@ -963,6 +951,15 @@ impl Session {
             self.complete(t, local, io);
         }
     }
+}
+
+/// Whether the configuration lets the server's connection serve more than one request.
+pub(super) fn server_keeps(
+    front: &crate::config::http::Http,
+    back: &crate::config::http::Http,
+) -> bool {
+    use crate::config::http::Connection;
+    front.connection == Connection::KeepAlive && back.connection == Connection::KeepAlive
 }
 
 /// `bytes` in a buffer of the pool, or in one of their own if they are too many for it.
