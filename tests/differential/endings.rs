@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::{Side, same};
 use crate::support::client::{closed_within, hold, read_piece, reset};
 use crate::support::server::BlackHole;
-use crate::support::{Server, ask, connect, port, talk};
+use crate::support::{Server, ask, connect, port, talk, within};
 
 const LOGGED: &str = " option tcplog\n";
 
@@ -257,6 +257,8 @@ fn half_closed_and_then_silent() {
             &to(&stubborn),
         );
         let mut client = connect(side.front);
+        // Before the server is reached it would be another ending.
+        within(Duration::from_secs(5), || stubborn.seen.accepted() == 1);
         client.shutdown(Shutdown::Write).unwrap();
         closed_within(Duration::from_secs(5), &mut client);
         drop(client);
