@@ -65,6 +65,9 @@ pub trait Io {
     fn drop_fd(&mut self, fd: RawFd);
     /// Who owns the socket from now on.
     fn set_owner(&mut self, sock: SockKey, owner: u64);
+    /// Nothing lies in its receive queue, neither bytes nor the end: asks the kernel. An idle connection to a server
+    /// that is not quiet must not be given a request: what it said would be taken for the answer.
+    fn is_quiet(&mut self, sock: SockKey) -> bool;
     /// Who owns it now: a completion names who did when it came about.
     fn owner(&self, sock: SockKey) -> Option<u64>;
     fn peer_address(&mut self, sock: SockKey) -> Option<SocketAddr>;
@@ -799,7 +802,7 @@ impl<K: Kernel> Io for Engine<K> {
         let entry = self.socks.get(sock.0)?;
         let waits = matches!((&entry.rx, &entry.tx), (Rx::Recv, Tx::Idle));
         // Readable, or its completion not yet seen: whoever owns it now has to look at that first.
-        if !waits || entry.ready & ready::READ != 0 || entry.queued || entry.starved {
+        if !waits || entry.queued || entry.starved || !self.kernel.is_quiet(entry.fd) {
             return None;
         }
         let entry = self.socks.remove(sock.0)?;
@@ -813,6 +816,10 @@ impl<K: Kernel> Io for Engine<K> {
         self.kernel.close(fd);
     }
 
+    fn is_quiet(&mut self, sock: SockKey) -> bool {
+        let fd = self.socks.get(sock.0).map(|entry| entry.fd);
+        fd.is_some_and(|fd| self.kernel.is_quiet(fd))
+    }
     fn owner(&self, sock: SockKey) -> Option<u64> {
         self.socks.get(sock.0).map(|entry| entry.owner)
     }

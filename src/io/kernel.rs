@@ -118,6 +118,10 @@ pub trait Kernel {
     fn recv(&mut self, fd: RawFd, space: &mut [u8]) -> Result<usize, Errno> {
         net::recv(fd, space)
     }
+    /// Whether a receive would find nothing.
+    fn is_quiet(&mut self, fd: RawFd) -> bool {
+        net::is_quiet(fd)
+    }
     fn send(&mut self, fd: RawFd, bytes: &[u8]) -> Result<usize, Errno> {
         net::send(fd, bytes)
     }

@@ -391,6 +391,11 @@ impl Net {
         }
     }
 
+    fn is_quiet(&self, fd: RawFd) -> bool {
+        let sock = self.socks.get(&fd);
+        sock.is_some_and(|s| s.received.is_empty() && !s.eof && !s.reset)
+    }
+
     /// How much of `wanted` fits now; may be short at will.
     fn room(&mut self, fd: RawFd, wanted: usize) -> Result<usize, Errno> {
         let sock = self.socks.get(&fd).ok_or(Errno(libc::EBADF))?;
@@ -630,6 +635,9 @@ impl Kernel for SimKernel {
     }
     fn recv(&mut self, fd: RawFd, space: &mut [u8]) -> Result<usize, Errno> {
         self.net.borrow_mut().recv(fd, space)
+    }
+    fn is_quiet(&mut self, fd: RawFd) -> bool {
+        self.net.borrow().is_quiet(fd)
     }
     fn send(&mut self, fd: RawFd, bytes: &[u8]) -> Result<usize, Errno> {
         self.net.borrow_mut().send(fd, bytes)

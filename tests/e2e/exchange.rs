@@ -1,6 +1,10 @@
 //! HTTP exchanges that go wrong, or nearly: what is kept of a body, whose connection is whose, who is told what.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use crate::support::http::{Message, Origin, Wire, ok};
 use crate::support::{Daemon, Server, UdpLog, port};
@@ -179,4 +183,43 @@ fn denials_timeouts_and_retries_are_counted_where_haproxy_counts_them() {
     // The body that stayed away, and the connection that ended without an answer.
     assert_eq!(count("b", "s", "eresp"), 2);
     assert!(count("b", "s", "wretr") >= 1);
+}
+
+/// A server speaks on an idle connection just as a request is about to take it: the two are seen in one turn.
+#[test]
+fn bytes_nobody_asked_for_are_no_answer_to_the_next_request() {
+    for reuse in ["never", "always"] {
+        let speak = Arc::new(AtomicBool::new(false));
+        let server = Server::new({
+            let speak = Arc::clone(&speak);
+            move |stream, _| {
+                let mut wire = Wire::new(stream);
+                let mut first = !speak.load(Ordering::Acquire);
+                while wire.request().is_some() {
+                    wire.send(ok("", "asked"));
+                    while std::mem::take(&mut first) {
+                        while !speak.load(Ordering::Acquire) {
+                            pause(5);
+                        }
+                        wire.send(ok("", "unasked"));
+                    }
+                }
+            }
+        });
+        let (daemon, port) = listen(&format!(
+            " http-reuse {reuse}\n server s {}\n",
+            server.addr()
+        ));
+        let mut client = Wire::to(port);
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(client.last_answer("GET").body, "asked");
+        pause(50);
+        daemon.signal(Signal::SIGSTOP);
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        pause(20);
+        speak.store(true, Ordering::Release);
+        pause(50);
+        daemon.signal(Signal::SIGCONT);
+        assert_eq!(client.last_answer("GET").body, "asked", "{reuse}");
+    }
 }

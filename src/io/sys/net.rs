@@ -84,6 +84,15 @@ pub fn recv(fd: RawFd, space: &mut [u8]) -> Result<usize, Errno> {
     }
 }
 
+/// Whether a receive would block: no bytes, no end, no error.
+pub fn is_quiet(fd: RawFd) -> bool {
+    let mut byte = 0u8;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_PEEK;
+    // SAFETY: `byte` is one exclusively borrowed byte, alive during the call.
+    let n = unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, flags) };
+    count(n).is_err_and(Errno::would_block)
+}
+
 /// Non-blocking send without SIGPIPE.
 pub fn send(fd: RawFd, bytes: &[u8]) -> Result<usize, Errno> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;

@@ -50,7 +50,8 @@ impl Session {
         server: ServerId,
     ) -> bool {
         if let Some((of, sock, link)) = self.kept.take() {
-            if of == server && link.identity == self.identity(t, local) {
+            let alike = of == server && link.identity == self.identity(t, local);
+            if alike && io.is_quiet(sock) {
                 self.use_link(t, local, io, sock, link);
                 return true;
             }
@@ -62,8 +63,16 @@ impl Session {
             reuse: self.back(local).map_or(Reuse::Never, |b| b.reuse),
             first: self.requests <= 1,
         };
-        let Some(idle) = local.pool.take(&local.shared, &wish) else {
-            return false;
+        // Bytes that nobody asked for would be taken for the answer to this request.
+        let idle = loop {
+            match local.pool.take(&local.shared, &wish) {
+                Some(idle) if io.is_quiet(idle.conn) => break idle,
+                Some(idle) => io.push(Op::Close {
+                    sock: idle.conn,
+                    reset: false,
+                }),
+                None => return false,
+            }
         };
         io.set_owner(idle.conn, Owner::Http(self.key).pack());
         let link = Link {
