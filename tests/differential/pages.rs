@@ -122,9 +122,8 @@ fn with_answers_made_for_each_request() {
     let text = folder.write("text", "HTTP/1.1 404 Yes\n");
     let group = format!("http-errors group\n errorfile 200 {file}\n");
     answers(
-        &" errorloc 503 /a\n http-error status 503 default-errorfiles\n \
-             http-error status 200 errorfiles group\n"
-            .to_string(),
+        " errorloc 503 /a\n http-error status 503 default-errorfiles\n \
+             http-error status 200 errorfiles group\n",
         &group,
     );
     answers(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::support::http::{Message, Origin, Wire, ok};
-use crate::support::{Daemon, Server, UdpLog, port};
+use crate::support::{Daemon, Server, UdpLog, port, within};
 
 const HTTP: &str = "global\n nbthread 1\n stats socket @DIR@/admin mode 600 level admin\ndefaults\n mode http\n \
     balance roundrobin\n timeout connect 2s\n timeout client 20s\n timeout server 20s\n";
@@ -189,9 +189,9 @@ fn denials_timeouts_and_retries_are_counted_where_haproxy_counts_them() {
 #[test]
 fn bytes_nobody_asked_for_are_no_answer_to_the_next_request() {
     for reuse in ["never", "always"] {
-        let speak = Arc::new(AtomicBool::new(false));
+        let (speak, spoke) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
         let server = Server::new({
-            let speak = Arc::clone(&speak);
+            let (speak, spoke) = (Arc::clone(&speak), Arc::clone(&spoke));
             move |stream, _| {
                 let mut wire = Wire::new(stream);
                 let mut first = !speak.load(Ordering::Acquire);
@@ -202,6 +202,7 @@ fn bytes_nobody_asked_for_are_no_answer_to_the_next_request() {
                             pause(5);
                         }
                         wire.send(ok("", "unasked"));
+                        spoke.store(true, Ordering::Release);
                     }
                 }
             }
@@ -218,7 +219,8 @@ fn bytes_nobody_asked_for_are_no_answer_to_the_next_request() {
         client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         pause(20);
         speak.store(true, Ordering::Release);
-        pause(50);
+        // Later than the request it would be an answer like any other.
+        within(Duration::from_secs(5), || spoke.load(Ordering::Acquire));
         daemon.signal(Signal::SIGCONT);
         assert_eq!(client.last_answer("GET").body, "asked", "{reuse}");
     }

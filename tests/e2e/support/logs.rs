@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::ports::patiently;
 use super::{PATIENCE, port, within};
 
 /// Datagrams received so far, oldest first, each as text.
@@ -93,7 +94,7 @@ impl UdpLog {
     }
 
     pub(crate) fn on(port: u16) -> Self {
-        let socket = UdpSocket::bind(("127.0.0.1", port)).expect("bind the log port");
+        let socket = patiently(|| UdpSocket::bind(("127.0.0.1", port))).expect("bind the log port");
         socket
             .set_read_timeout(Some(Duration::from_millis(50)))
             .unwrap();

@@ -6,8 +6,10 @@
 //! connections covers these ports, no connection of somebody else is given one of them.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -68,4 +70,18 @@ fn lock(port: u16) -> Option<Held> {
         _file: file,
         _socket: socket,
     })
+}
+
+/// Opens a socket on a port that was given out. A process that another test has just forked holds a copy of every
+/// socket until it executes its program, so a port that is free may be busy for a moment.
+pub(crate) fn patiently<T>(mut open: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    let until = Instant::now() + Duration::from_secs(5);
+    loop {
+        match open() {
+            Err(e) if e.kind() == ErrorKind::AddrInUse && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            result => return result,
+        }
+    }
 }

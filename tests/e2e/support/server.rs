@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::port;
+use super::ports::patiently;
 
 type Talk = Arc<dyn Fn(TcpStream, &Seen) + Send + Sync>;
 
@@ -195,11 +196,13 @@ impl Drop for Server {
 
 /// A listening socket that does not wait for TIME_WAIT.
 pub(crate) fn listen(addr: SocketAddr, backlog: i32) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&addr.into())?;
-    socket.listen(backlog)?;
-    Ok(socket.into())
+    patiently(|| {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(backlog)?;
+        Ok(socket.into())
+    })
 }
 
 fn accept_until(listener: &TcpListener, stop: &AtomicBool, seen: &Arc<Seen>, talk: &Talk) {
