@@ -106,7 +106,12 @@ impl<C> Pool<C> {
             .pool_max
             .is_some_and(|most| idle_everywhere(shared, server) >= u64::from(most));
         let gone = !super::server::serves_queue(shared.server(server));
-        if worn || full || gone || spec.pool_purge_ms == 0 {
+        self.note_use(shared, server);
+        let lane = &self.lanes[server.index()];
+        // As haproxy does: no more than there were streams at once of late, however many come and go.
+        let needed = lane.used.max(lane.needed).max(1) as usize;
+        let enough = lane.idle.len() >= needed;
+        if worn || full || gone || enough || spec.pool_purge_ms == 0 {
             return Err(conn);
         }
         let idle = Idle {
@@ -117,7 +122,6 @@ impl<C> Pool<C> {
             since: now,
         };
         let key = self.slots.insert(idle).map_err(|idle| idle.conn)?;
-        self.note_use(shared, server);
         let lane = &mut self.lanes[server.index()];
         if lane.idle.is_empty() {
             lane.purge = now + u64::from(spec.pool_purge_ms);
@@ -251,6 +255,11 @@ mod tests {
     const S: ServerId = ServerId(0);
     const ME: Identity = Identity(1);
 
+    /// Four streams at once, so that as many connections are worth keeping.
+    fn busy(shared: &Shared) {
+        shared.shards[0].server_row[0].store(4, Relaxed);
+    }
+
     fn world(change: impl Fn(&mut Server), shards: usize) -> (Shared, Vec<Pool<u32>>) {
         let mut servers = weighted(&[1, 1]);
         servers.iter_mut().for_each(change);
@@ -268,8 +277,21 @@ mod tests {
     }
 
     #[test]
+    fn no_more_are_kept_than_there_were_streams_at_once() {
+        let (shared, mut pools) = world(|_| {}, 1);
+        assert!(pools[0].give(&shared, S, ME, 1, 1, Tick(0)).is_ok());
+        assert_eq!(pools[0].give(&shared, S, ME, 1, 2, Tick(0)), Err(2));
+        busy(&shared);
+        for conn in 3..6 {
+            assert!(pools[0].give(&shared, S, ME, 1, conn, Tick(0)).is_ok());
+        }
+        assert_eq!(pools[0].give(&shared, S, ME, 1, 6, Tick(0)), Err(6));
+    }
+
+    #[test]
     fn the_youngest_connection_of_the_same_kind_is_used_again() {
         let (shared, mut pools) = world(|_| {}, 1);
+        busy(&shared);
         let pool = &mut pools[0];
         for (conn, identity) in [(1, ME), (2, ME), (3, Identity(2))] {
             pool.give(&shared, S, identity, 1, conn, Tick(0)).unwrap();
@@ -361,6 +383,7 @@ mod tests {
     #[test]
     fn connections_end_with_their_server_or_by_themselves() {
         let (shared, mut pools) = world(|_| {}, 2);
+        busy(&shared);
         let key = pools[0].give(&shared, S, ME, 1, 1, Tick(0)).unwrap();
         pools[0].give(&shared, S, ME, 1, 2, Tick(0)).unwrap();
         pools[0]

@@ -121,6 +121,8 @@ pub struct Local {
     pub probes: Vec<Probe>,
     /// Panics still to be injected by the test command.
     pub panics_wanted: u32,
+    /// Some time went by between two turns: until here, what came meanwhile may not have been told in whole.
+    pub lull_over: Tick,
     /// Gave a place of the process or a frontend back while somebody waits for one.
     pub room_freed: bool,
 }
@@ -173,6 +175,7 @@ impl Local {
                 .collect(),
             probes: Vec::new(),
             panics_wanted: 0,
+            lull_over: now,
             room_freed: false,
             config,
             shared,

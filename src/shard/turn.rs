@@ -39,6 +39,9 @@ pub struct Shard<K: Kernel> {
     second: Second,
 }
 
+/// Time between two turns from which on the first ones may begin before all that waited was told.
+const LULL_MS: u64 = 2;
+
 /// State of the once-a-second work.
 #[derive(Debug, Default)]
 struct Second {
@@ -64,7 +67,11 @@ impl<K: Kernel> Shard<K> {
         let wait = self.wait();
         self.engine.begin_turn(wait);
         self.local.cells().asleep.store(false, Relaxed);
+        let before = self.local.now;
         self.local.now = self.engine.now();
+        if self.local.now - before >= LULL_MS {
+            self.local.lull_over = self.local.now + LULL_MS;
+        }
         self.local.panics_wanted = self.claim_panics();
         self.drive();
         self.drive_streams();
