@@ -15,9 +15,7 @@ mod tests;
 pub use chunk::{
     ChunkDecoder, Run, SIZE_LINE_MAX, Step, check_chunks, write_chunk_header, write_last_chunk,
 };
-pub use encode::{
-    Peer, set_connection, standard_reason, strip_connection, write_request, write_response,
-};
+pub use encode::{Peer, set_connection, strip_connection, write_request, write_response};
 pub use framing::{
     Body, RequestFraming, ResponseFraming, ResponseTo, hold_framing, request_framing,
     response_framing,

@@ -116,12 +116,14 @@ pub fn page_or_500(status: u16) -> &'static Page {
     page(status).unwrap_or(&PAGES[16])
 }
 
-/// What haproxy writes behind a status that a rule chose (`return status …`, `set-status …`).
+/// haproxy's text for a status, for an answer that brings none (`return status …`, `set-status …`); that of its class
+/// for one without its own.
 #[rustfmt::skip]
 pub fn reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",
         101 => "Switching Protocols",
+        102 => "Processing",
         200 => "OK",
         201 => "Created",
         202 => "Accepted",

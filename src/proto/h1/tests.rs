@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::proto::http::Version;
+use crate::proto::page;
 
 fn limits() -> Limits {
     Limits::default()
@@ -562,10 +563,12 @@ fn connection_options_are_those_haproxy_sends_in_each_version_and_mode() {
 
 #[test]
 fn a_status_has_haproxys_reason_or_that_of_its_class() {
-    assert_eq!(standard_reason(302), "Moved Temporarily");
-    assert_eq!(standard_reason(299), "Success");
-    assert_eq!(standard_reason(599), "Server Error");
-    assert_eq!(standard_reason(700), "Other");
+    assert_eq!(page::reason(102), "Processing");
+    assert_eq!(page::reason(103), "Informational");
+    assert_eq!(page::reason(302), "Moved Temporarily");
+    assert_eq!(page::reason(299), "Success");
+    assert_eq!(page::reason(599), "Server Error");
+    assert_eq!(page::reason(700), "Other");
 }
 
 /// Bytes that are likely to mean something.
