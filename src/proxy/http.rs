@@ -674,7 +674,7 @@ pub fn kill(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause) {
         return;
     };
     let mut s = place.borrow_mut();
-    s.run(local, io, |s, t, local, io| s.kill(t, local, io, cause));
+    s.run(local, io, |s, t, local, _| s.kill(t, local, cause));
 }
 
 /// The server that a stream of it is connected to, or connects to.

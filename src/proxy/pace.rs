@@ -52,7 +52,7 @@ impl Pace {
             (self.splicing, self.streak) = (true, 0);
         }
     }
-    /// The receiver does not keep up. Whether that is news.
+    /// The receiver does not keep up.
     pub fn block(&mut self) {
         self.blocked = true;
     }
@@ -69,8 +69,8 @@ impl Pace {
         };
         self.blocked = false;
     }
-    /// The pipe of `size` bytes is empty again. `true`: the direction keeps it.
-    pub fn drained(&mut self, size: u32) -> bool {
+    /// The pipe of `size` bytes is empty again; afterwards [`pipe`](Self::pipe) says whether the direction keeps it.
+    pub fn drained(&mut self, size: u32) {
         self.limit = if self.blocked {
             (self.limit / 2).max(PIPE_START)
         } else {
@@ -78,9 +78,7 @@ impl Pace {
         };
         if self.mode == Splice::Earned && self.streak >= LOSE {
             self.copy();
-            return false;
         }
-        true
     }
     /// Back to copying: no pipe was to be had, or it does not pay.
     pub fn copy(&mut self) {

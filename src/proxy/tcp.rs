@@ -4,9 +4,8 @@
 //! `Pause` (before a retry on the same server) · `Relay`. Then it is finished, in one function.
 //!
 //! While relaying each direction is a [`Half`] that is either reading or writing, so what it holds
-//! is one buffer or one pipe. It starts by copying, earns a pipe by two full reads in a row, and
-//! gives it up after three small splices (design: splicing pays from about 32 KB on). A half-close
-//! is passed on once everything before it was delivered; the other direction goes on.
+//! is one buffer or one pipe; its `Pace` decides which. A half-close is passed on once everything
+//! before it was delivered; the other direction goes on.
 //!
 //! The type and its opening are here; then, in order of life: `header`, `reach` (choose, wait, connect),
 //! `half` (relay), `time` (deadlines), `ending`.
@@ -27,6 +26,7 @@ use super::connect::{self, Ends};
 use super::gate::{Entered, Held};
 use super::local::{Local, Owner, Timer};
 use super::outcome::{Cause, StageReached, letters};
+use super::pace::Pace;
 use crate::backend::{self, Ask, Choice, Queue, Taken, Ticket};
 use crate::base::slots::Key;
 use crate::base::tick::Tick;
@@ -47,19 +47,12 @@ use half::*;
 use header::*;
 use reach::*;
 pub(super) use reach::{
-    count_attempt, count_backend, count_reached, may_redispatch, proxy_bytes, slide,
+    count_again, count_attempt, count_backend, count_reached, may_redispatch, proxy_bytes, slide,
 };
 pub use reach::{note_position, on_admitted};
 pub use time::on_timer;
 use time::*;
 
-/// Full reads in a row that earn a pipe, and small splices in a row that lose it.
-const EARN: u8 = 2;
-const LOSE: u8 = 3;
-/// A splice below this is small.
-const SMALL_SPLICE: u32 = 8192;
-/// What a direction may hold in a pipe at first; doubles while the receiver keeps up.
-const PIPE_START: u32 = 65_536;
 /// Longest pause before a retry on the same server.
 const RETRY_PAUSE_MS: u32 = 1000;
 /// Counters of a long stream are brought up to date after this many bytes.
@@ -94,15 +87,9 @@ enum Flow {
 #[derive(Debug)]
 struct Half {
     flow: Flow,
-    splicing: bool,
-    /// Full reads (copying) or small splices (splicing) in a row.
-    streak: u8,
-    /// The receiver blocked since the last fill.
-    blocked: bool,
     /// End of stream was read; passed on when what came before is delivered.
     eof: bool,
-    splice: Splice,
-    pipe_limit: u32,
+    pace: Pace,
     bytes: u64,
     counted: u64,
     /// Read before the other side was connected.
@@ -115,12 +102,8 @@ impl Half {
     fn new(splice: Splice) -> Self {
         Self {
             flow: Flow::Idle,
-            splicing: splice == Splice::Always,
-            streak: 0,
-            blocked: false,
             eof: false,
-            splice,
-            pipe_limit: PIPE_START,
+            pace: Pace::new(splice),
             bytes: 0,
             counted: 0,
             early: None,

@@ -180,7 +180,7 @@ impl Session {
         t.status = status;
         if silent {
             let (cause, reached) = t.cause.unwrap_or((Cause::Local, StageReached::Request));
-            self.end(t, local, io, cause, reached);
+            self.end(t, local, cause, reached);
             self.over = true;
             return;
         }

@@ -34,7 +34,7 @@ impl Session {
         let (cause, reached) = t.cause.unwrap_or((Cause::Normal, StageReached::End));
         let keep = t.keep && !self.eof && t.up.ended;
         self.settle_server(t, local, io);
-        self.end(t, local, io, cause, reached);
+        self.end(t, local, cause, reached);
         if keep {
             self.again(t, local, io);
             return;
@@ -96,11 +96,9 @@ impl Session {
         &mut self,
         t: &mut Txn,
         local: &mut Local,
-        io: &mut dyn Io,
         cause: Cause,
         reached: StageReached,
     ) {
-        let _ = io;
         t.cause = Some((cause, reached));
         self.flush_bytes(t, local);
         if let Some(ticket) = self.ticket {
@@ -119,10 +117,10 @@ impl Session {
         }
     }
 
-    pub(super) fn kill(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, cause: Cause) {
+    pub(super) fn kill(&mut self, t: &mut Txn, local: &mut Local, cause: Cause) {
         let reached = self.reached(t);
         if !matches!(self.stage, Stage::Idle | Stage::Header | Stage::Linger) {
-            self.end(t, local, io, cause, reached);
+            self.end(t, local, cause, reached);
         }
         self.over = true;
     }

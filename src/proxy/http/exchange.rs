@@ -222,7 +222,7 @@ impl Session {
         cells.listeners[self.bind.index()].request_errors.inc();
         self.drop_server(io, true);
         if t.head_sent {
-            self.end(t, local, io, Cause::Client, StageReached::Data);
+            self.end(t, local, Cause::Client, StageReached::Data);
             self.over = true;
             return;
         }
@@ -237,7 +237,7 @@ impl Session {
         self.count_client_abort(t, local);
         if t.head_sent {
             self.drop_server(io, true);
-            self.end(t, local, io, Cause::Client, reached);
+            self.end(t, local, Cause::Client, reached);
             self.over = true;
             return;
         }
@@ -249,7 +249,7 @@ impl Session {
             // The request itself is cut: nobody is there to be answered.
             self.drop_server(io, true);
             t.status = 0;
-            self.end(t, local, io, Cause::Client, StageReached::Last);
+            self.end(t, local, Cause::Client, StageReached::Last);
             self.over = true;
             return;
         }
@@ -258,7 +258,7 @@ impl Session {
         t.cause = Some((Cause::Client, reached));
         if queued {
             t.status = 503;
-            self.end(t, local, io, Cause::Client, reached);
+            self.end(t, local, Cause::Client, reached);
             self.over = true;
         } else {
             self.answer_page(t, local, io, 400);
@@ -544,7 +544,7 @@ impl Session {
             }
             Stop::Reject | Stop::Silent | Stop::Stats => {
                 self.count_denied_response(local);
-                self.end(t, local, io, Cause::Proxy, StageReached::Headers);
+                self.end(t, local, Cause::Proxy, StageReached::Headers);
                 self.over = true;
             }
         }
@@ -680,7 +680,7 @@ impl Session {
         if reused {
             // As haproxy: the client tries again on a new connection when its kept one just ends.
             t.status = 502;
-            self.end(t, local, io, Cause::Server, StageReached::Headers);
+            self.end(t, local, Cause::Server, StageReached::Headers);
             self.over = true;
             return;
         }
@@ -697,7 +697,7 @@ impl Session {
             cells.servers[server.index()].server_aborts.inc();
         }
         self.drop_server(io, true);
-        self.end(t, local, io, cause, StageReached::Data);
+        self.end(t, local, cause, StageReached::Data);
         self.over = true;
     }
 
@@ -883,7 +883,7 @@ impl Session {
             t.sending = false;
         }
         let flow = if to_client { &mut t.down } else { &mut t.up };
-        let keeps = flow.pace.drained(pipe.size);
+        flow.pace.drained(pipe.size);
         if flow.pace.unblock() {
             if to_client {
                 self.server_rx = local.now;
@@ -892,9 +892,7 @@ impl Session {
             }
         }
         let flow = if to_client { &mut t.down } else { &mut t.up };
-        let max = flow
-            .pipe()
-            .filter(|_| keeps && !flow.ended && !t.eof_behind);
+        let max = flow.pipe().filter(|_| !flow.ended && !t.eof_behind);
         let source = if to_client {
             self.server_sock
         } else {

@@ -318,7 +318,7 @@ impl Session {
             Stage::Idle | Stage::Request => {
                 self.count_refused(t, local);
                 t.status = 400;
-                self.end(t, local, io, Cause::Client, StageReached::Request);
+                self.end(t, local, Cause::Client, StageReached::Request);
                 self.over = true;
             }
             _ if !t.head_sent
@@ -342,7 +342,7 @@ impl Session {
                 self.drop_server(io, true);
                 // An answer of ours that cannot be delivered ends as what made it.
                 let (cause, reached) = t.cause.unwrap_or((Cause::Client, reached));
-                self.end(t, local, io, cause, reached);
+                self.end(t, local, cause, reached);
                 self.over = true;
             }
         }

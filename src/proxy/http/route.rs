@@ -352,19 +352,8 @@ impl Session {
     /// Place and row of `server` are taken: reach it.
     fn assigned(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, server: ServerId) {
         t.dequeued = Some(local.now);
-        let cells = local.cells();
-        let backend = &cells.backends[self.backend.expect("routed before").index()];
-        match t.last_server.filter(|_| t.retries > 0) {
-            Some(last) if last != server => {
-                t.redispatched = true;
-                cells.servers[last.index()].redispatches.inc();
-                backend.redispatches.inc();
-            }
-            Some(last) => {
-                cells.servers[last.index()].retries.inc();
-                backend.retries.inc();
-            }
-            None => {}
+        if let Some(last) = t.last_server.filter(|_| t.retries > 0) {
+            t.redispatched |= tcp::count_again(local, last, server);
         }
         self.server = Some(server);
         t.last_server = Some(server);

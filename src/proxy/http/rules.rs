@@ -563,7 +563,7 @@ impl Session {
                 }
                 t.head_at = None;
                 self.count_denied(t, local);
-                self.end(t, local, io, Cause::Proxy, StageReached::Request);
+                self.end(t, local, Cause::Proxy, StageReached::Request);
                 self.over = true;
             }
         }

@@ -186,7 +186,7 @@ impl Session {
             Stage::Borrow => self.reconnect(t, local, io),
             Stage::Retry => self.retry(t, local, io),
             Stage::Answer => {
-                self.end(t, local, io, Cause::ClientTimeout, StageReached::Data);
+                self.end(t, local, Cause::ClientTimeout, StageReached::Data);
                 self.over = true;
             }
             Stage::Exchange => self.exchange_timeout(t, local, io, cause),
@@ -205,7 +205,7 @@ impl Session {
                 }
             }
             self.drop_server(io, true);
-            self.end(t, local, io, cause, StageReached::Data);
+            self.end(t, local, cause, StageReached::Data);
             self.over = true;
             return;
         }

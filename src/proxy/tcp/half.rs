@@ -11,14 +11,13 @@ pub(super) fn start_reading(half: &mut Half, io: &mut dyn Io, sock: SockKey) {
     if half.holds {
         return;
     }
-    if half.splicing {
-        io.push(Op::Fill {
+    match half.pace.pipe() {
+        Some(max) => io.push(Op::Fill {
             sock,
             pipe: None,
-            max: half.pipe_limit,
-        });
-    } else {
-        io.push(Op::Recv { sock });
+            max,
+        }),
+        None => io.push(Op::Recv { sock }),
     }
 }
 
@@ -34,11 +33,7 @@ pub(super) fn on_received(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir
     let half = relay.half(dir);
     half.holds = false;
     half.bytes += buf.len() as u64;
-    half.streak = if full {
-        half.streak.saturating_add(1)
-    } else {
-        0
-    };
+    half.pace.received(full);
     let flush = half.bytes - half.counted >= FLUSH_BYTES;
     if relay.stage == Stage::Inspect && dir == Dir::Up {
         inspect::on_bytes(local, io, key, buf);
@@ -113,7 +108,7 @@ pub(super) fn on_sent(
     }
     if left > 0 {
         // It blocks: from here on the receiver's clock runs.
-        relay.half(dir).blocked = true;
+        relay.half(dir).pace.block();
         rearm(local, key);
         return;
     }
@@ -142,11 +137,8 @@ pub(super) fn on_sent(
         maybe_over(local, io, key);
         return;
     }
-    if half.splice == Splice::Earned && !half.splicing && half.streak >= EARN {
-        half.splicing = true;
-        half.streak = 0;
-    }
-    let was_blocked = std::mem::take(&mut half.blocked);
+    half.pace.sent();
+    let was_blocked = half.pace.unblock();
     start_reading(
         half,
         io,
@@ -191,15 +183,10 @@ pub(super) fn on_filled(
     let half = relay.half(dir);
     half.bytes += u64::from(bytes);
     half.eof |= eof;
-    half.streak = if bytes < SMALL_SPLICE {
-        half.streak.saturating_add(1)
-    } else {
-        0
-    };
+    half.pace.filled(bytes);
     let flush = half.bytes - half.counted >= FLUSH_BYTES;
     if pipe.held > 0 {
         half.flow = Flow::Writing;
-        half.blocked = false;
         relay.write_begins(dir, now);
         io.push(Op::Drain { sock: sink, pipe });
     } else {
@@ -216,9 +203,8 @@ pub(super) fn on_no_pipe(local: &mut Local, io: &mut dyn Io, key: Key, dir: Dir)
     let relay = local.relays.get_mut(key).expect("looked up by on_done");
     let source = relay.source(dir).expect("it was read from");
     let half = relay.half(dir);
-    half.splicing = false;
     // Not at once again: the next full reads earn the next try.
-    half.streak = 0;
+    half.pace.copy();
     start_reading(half, io, source);
 }
 
@@ -239,17 +225,15 @@ pub(super) fn on_drained(
     }
     let (source, sink) = (relay.source(dir), relay.sink(dir));
     let half = relay.half(dir);
-    half.blocked |= blocked;
+    if blocked {
+        half.pace.block();
+    }
     let Some(pipe) = pipe else {
         rearm(local, key);
         return;
     };
-    if half.blocked {
-        half.pipe_limit = (half.pipe_limit / 2).max(PIPE_START);
-    } else {
-        half.pipe_limit = (half.pipe_limit * 2).min(pipe.size.max(PIPE_START));
-    }
-    let was_blocked = std::mem::take(&mut half.blocked);
+    half.pace.drained(pipe.size);
+    let was_blocked = half.pace.unblock();
     if half.eof {
         io.give_pipe(pipe);
         half.flow = Flow::Done;
@@ -260,19 +244,16 @@ pub(super) fn on_drained(
         return;
     }
     let source = source.expect("it was read from");
-    if half.splice == Splice::Earned && half.streak >= LOSE {
-        half.splicing = false;
-        half.streak = 0;
-        half.pipe_limit = PIPE_START;
-        io.give_pipe(pipe);
-        start_reading(half, io, source);
-    } else {
+    if let Some(max) = half.pace.pipe() {
         half.flow = Flow::Reading;
         io.push(Op::Fill {
             sock: source,
             pipe: Some(pipe),
-            max: half.pipe_limit,
+            max,
         });
+    } else {
+        io.give_pipe(pipe);
+        start_reading(half, io, source);
     }
     if was_blocked {
         read_again(local, key, dir);

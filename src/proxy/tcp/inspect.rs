@@ -73,8 +73,6 @@ pub(super) fn on_complete(local: &mut Local, io: &mut dyn Io, key: Key) {
 }
 
 fn go_on(local: &mut Local, io: &mut dyn Io, key: Key) {
-    let relay = local.relays.get_mut(key).expect("driven while alive");
-    let proxy = relay.inspected.expect("set with the stage");
     match evaluate(local, io, key, List::Request) {
         Gate::Wait => {
             let relay = local.relays.get_mut(key).expect("driven while alive");
@@ -98,7 +96,6 @@ fn go_on(local: &mut Local, io: &mut dyn Io, key: Key) {
                 io.push(Op::Recv { sock: relay.client });
             }
             relay.stage = Stage::Connect;
-            let _ = proxy;
             choose(local, io, key);
         }
         gate => refuse_content(local, io, key, gate),

@@ -28,8 +28,7 @@ pub(super) fn switch(local: &mut Local, key: Key) {
     relay.backend = backend;
     // Nothing has flowed on: as if they had begun so.
     for (half, splice) in [(&mut relay.up, up), (&mut relay.down, down)] {
-        half.splice = splice;
-        half.splicing = splice == Splice::Always;
+        half.pace = Pace::new(splice);
     }
 }
 
@@ -305,23 +304,30 @@ pub fn on_admitted(local: &mut Local, io: &mut dyn Io, key: Key, server: ServerI
 pub(super) fn assigned(local: &mut Local, io: &mut dyn Io, key: Key, server: ServerId) {
     let relay = local.relays.get_mut(key).expect("driven while alive");
     relay.dequeued = Some(local.now);
-    let cells = &local.shared.shards[local.shard];
-    let backend = &cells.backends[local.config.server(server).backend.index()];
-    match relay.last_server.filter(|_| relay.retries > 0) {
-        Some(last) if last != server => {
-            relay.redispatched = true;
-            cells.servers[last.index()].redispatches.inc();
-            backend.redispatches.inc();
-        }
-        Some(last) => {
-            cells.servers[last.index()].retries.inc();
-            backend.retries.inc();
-        }
-        None => {}
+    let last = relay.last_server.filter(|_| relay.retries > 0);
+    if last.is_some_and(|last| count_again(local, last, server)) {
+        let relay = local.relays.get_mut(key).expect("driven while alive");
+        relay.redispatched = true;
     }
+    let relay = local.relays.get_mut(key).expect("driven while alive");
     relay.server = Some(server);
     relay.last_server = Some(server);
     connect_server(local, io, key);
+}
+
+/// Counts another attempt after one on `last` failed: a retry, or a redispatch if it goes elsewhere. Whether it does.
+pub(in crate::proxy) fn count_again(local: &Local, last: ServerId, server: ServerId) -> bool {
+    let cells = local.cells();
+    let backend = &cells.backends[local.config.server(server).backend.index()];
+    let elsewhere = last != server;
+    if elsewhere {
+        cells.servers[last.index()].redispatches.inc();
+        backend.redispatches.inc();
+    } else {
+        cells.servers[last.index()].retries.inc();
+        backend.retries.inc();
+    }
+    elsewhere
 }
 
 /// Counts a session of the server, as haproxy does with each attempt; that it was chosen was counted
