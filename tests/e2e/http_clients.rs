@@ -1,4 +1,4 @@
-//! Clients of others: curl, ab, Python's http.client, a WebSocket.
+//! Clients of others: curl, ab, wrk, Python's http.client, a WebSocket from a script and from a browser.
 
 use std::process::Command;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::client::connect_to;
 use crate::support::component::{Component, run};
 use crate::support::http::{Message, Origin, ok};
-use crate::support::{Daemon, TempDir, port, until};
+use crate::support::{Daemon, PATIENCE, TempDir, port, until, within};
 
 /// A balancer before `server`, and its port.
 fn before(server: &str) -> (Daemon, u16) {
@@ -202,6 +202,24 @@ fn ab_runs_with_and_without_keep_alive() {
 }
 
 #[test]
+fn wrk_finds_nothing_to_complain_of() {
+    let dir = TempDir::new();
+    let (_nginx, server) = nginx(&dir);
+    let (_daemon, port) = before(&format!("127.0.0.1:{server}"));
+    let url = format!("http://127.0.0.1:{port}/numbers");
+    let mut wrk = Command::new("wrk");
+    let said = run(&dir, wrk.args(["-t1", "-c20", "-d2s", &url]));
+    // It names what went wrong only where something did.
+    assert!(
+        !said.contains("Socket errors") && !said.contains("Non-2xx"),
+        "{said}"
+    );
+    let count = said.lines().find_map(|l| l.split_once(" requests in"));
+    let count: u32 = count.map_or(0, |(n, _)| n.trim().parse().unwrap_or(0));
+    assert!(count >= 20, "{said}");
+}
+
+#[test]
 fn pythons_client_does_all_on_one_connection() {
     let (dir, origin) = (TempDir::new(), origin());
     let (_daemon, port) = before(&origin.addr());
@@ -212,23 +230,64 @@ fn pythons_client_does_all_on_one_connection() {
     assert_eq!(said, "well\n");
 }
 
+/// A server that sends back what it gets by WebSocket, and its port.
+fn websocket_echo(dir: &TempDir) -> (Component, u16) {
+    let (script, port) = (script("websocket.py"), port());
+    let mut command = Command::new("python3");
+    let args = [&script, "server", &port.to_string()];
+    let echo = Component::start(dir, "echo.out", command.args(args));
+    let addr = ([127, 0, 0, 1], port).into();
+    until("it listens", || connect_to(addr).is_ok());
+    (echo, port)
+}
+
 #[test]
 fn a_websocket_echoes_through_it() {
-    let (dir, server) = (TempDir::new(), port());
-    let echo = script("websocket.py");
-    let mut command = Command::new("python3");
-    let _echo = Component::start(
-        &dir,
-        "echo.out",
-        command.args([&echo, "server", &server.to_string()]),
-    );
-    until("it listens", || {
-        connect_to(([127, 0, 0, 1], server).into()).is_ok()
-    });
+    let dir = TempDir::new();
+    let (_echo, server) = websocket_echo(&dir);
     let (_daemon, port) = before(&format!("127.0.0.1:{server}"));
     let said = run(
         &dir,
-        Command::new("python3").args([&echo, "client", &port.to_string(), "200"]),
+        Command::new("python3").args([&script("websocket.py"), "client", &port.to_string(), "200"]),
     );
     assert_eq!(said, "200 echoed\n");
+}
+
+#[test]
+fn a_page_in_a_browser_talks_by_websocket_through_it() {
+    let (dir, port) = (TempDir::new(), port());
+    let (_echo, server) = websocket_echo(&dir);
+    let page = std::fs::read_to_string(script("websocket.html")).unwrap();
+    let pages = Origin::new(move |asked: &Message| match asked.target() {
+        "/page" => ok("Content-Type: text/html\r\n", &page),
+        "/report" => ok("", ""),
+        _ => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
+    });
+    let _daemon = Daemon::start(&format!(
+        "defaults\n mode http\n timeout connect 2s\n timeout client 10s\n timeout server 10s\n timeout tunnel 1m\n\
+         frontend f\n bind 127.0.0.1:{port}\n option forwardfor\n use_backend chat if {{ hdr(Upgrade) -i websocket }}\n \
+         default_backend pages\n\
+         backend pages\n server p {}\nbackend chat\n server c 127.0.0.1:{server}\n",
+        pages.addr()
+    ));
+    let profile = format!("--user-data-dir={}", dir.subdir("profile"));
+    let url = format!("http://127.0.0.1:{port}/page");
+    let mut command = Command::new("chromium");
+    command.args(["--headless", "--no-sandbox", "--disable-gpu"]);
+    command.args(["--disable-dev-shm-usage", "--no-first-run"]);
+    // Nothing but the page's own traffic, and that without a proxy.
+    command.args(["--disable-background-networking", "--no-proxy-server"]);
+    command.args(["--remote-debugging-port=0", &profile, &url]);
+    let mut browser = Component::start(&dir, "browser.out", &mut command);
+    let report = || {
+        let asked = pages.asked();
+        asked.into_iter().find(|m| m.target() == "/report")
+    };
+    // A browser starts slowly where much else runs.
+    let came = within(3 * PATIENCE, || report().is_some());
+    assert!(came, "no report came from the page");
+    browser.stop();
+    let report = report().expect("seen just now");
+    assert_eq!(report.body, "60 echoed, code 1000, clean true");
+    assert_eq!(report.get("X-Forwarded-For"), Some("127.0.0.1"));
 }

@@ -1,4 +1,4 @@
-"""A WebSocket server that sends back what it gets, and a client that checks it does; RFC 6455, text frames only.
+"""A WebSocket server that sends back what it gets, and a client that checks it does; RFC 6455, no extensions.
 
 server PORT | client PORT COUNT
 """
@@ -11,6 +11,8 @@ import sys
 import threading
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+# Whole messages: FIN and opcode.
+TEXT, CLOSE = 0x81, 0x88
 
 
 def accept_of(key):
@@ -29,10 +31,11 @@ def head(file):
 
 
 def read_frame(file):
+    """First byte (FIN and opcode) and content: parts of a message stay parts."""
     start = file.read(2)
     if len(start) < 2:
         return None, b""
-    opcode, masked, length = start[0] & 15, start[1] & 128, start[1] & 127
+    opcode, masked, length = start[0], start[1] & 128, start[1] & 127
     if length == 126:
         (length,) = struct.unpack(">H", file.read(2))
     elif length == 127:
@@ -43,7 +46,7 @@ def read_frame(file):
 
 
 def frame(opcode, data, masked):
-    out = bytes([128 | opcode])
+    out = bytes([opcode])
     bit = 128 if masked else 0
     if len(data) < 126:
         out += bytes([bit | len(data)])
@@ -72,7 +75,7 @@ def serve_one(conn):
         if opcode is None:
             return
         conn.sendall(frame(opcode, data, False))
-        if opcode == 8:
+        if opcode == CLOSE:
             conn.close()
             return
 
@@ -99,11 +102,11 @@ def client(port, count):
     assert fields["sec-websocket-accept"] == accept_of(key), fields
     for n in range(count):
         text = f"message {n} ".encode() * (1 + n * n % 3000)
-        conn.sendall(frame(1, text, True))
+        conn.sendall(frame(TEXT, text, True))
         opcode, data = read_frame(file)
-        assert (opcode, data) == (1, text), (n, opcode, len(data))
-    conn.sendall(frame(8, b"", True))
-    assert read_frame(file)[0] == 8
+        assert (opcode, data) == (TEXT, text), (n, opcode, len(data))
+    conn.sendall(frame(CLOSE, b"", True))
+    assert read_frame(file)[0] == CLOSE
     assert file.read() == b"", "the connection ends"
     print(f"{count} echoed")
 
