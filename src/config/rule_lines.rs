@@ -380,6 +380,10 @@ pub(super) fn push(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>, set: RuleSet, 
         RuleSet::HttpResponse => &mut http.response,
         RuleSet::HttpAfterResponse => &mut http.after_response,
     };
+    if matches!(rule.action, Action::SetNice(_)) {
+        let text = "'set-nice' has no effect here: streams of a core are served in turn, none before others.";
+        args.cx.notice(args.head, text);
+    }
     if set.is_http() && list.last().is_some_and(Rule::is_final) {
         let text = format!(
             "previous '{}' action is final and has no condition attached, further entries are NOOP.",
