@@ -19,6 +19,7 @@ mod exchange;
 mod flow;
 mod head;
 mod idle;
+mod respond;
 mod route;
 mod rules;
 mod subject;
@@ -295,6 +296,8 @@ pub struct Txn {
     eof_behind: bool,
     /// 100 was sent by us.
     continued: bool,
+    /// A response's body that rules look at, or wait for.
+    held: Option<Box<respond::Held>>,
     /// What came of a body that rules wait for, as it came; how much of it they want.
     raw: Vec<u8>,
     body_wanted: u64,
@@ -311,6 +314,10 @@ pub(super) enum LogLevel {
 }
 
 impl Txn {
+    /// What was just evaluated asked for a password that is not verified yet: its result is void.
+    fn asks_password(&self) -> bool {
+        self.asked.borrow().is_some()
+    }
     /// Whom a response is written for.
     fn client(&self) -> Peer {
         Peer::Client(if self.old {

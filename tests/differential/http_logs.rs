@@ -69,7 +69,7 @@ fn lines(side: &Side, daemon: &Daemon, n: usize) -> Vec<String> {
 }
 
 /// The bytes of an answer that no server gave.
-fn without_own_bytes(line: &str) -> String {
+pub(super) fn without_own_bytes(line: &str) -> String {
     let mut words: Vec<_> = line.split(' ').map(str::to_owned).collect();
     let timers = words
         .iter()

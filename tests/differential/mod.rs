@@ -5,6 +5,7 @@
 //! means "never got that far"). Known differences between 2.6 and the 3.4 that Ringway stands for
 //! are replaced one by one where they occur, with the reason beside.
 
+mod bodies;
 mod choices;
 mod endings;
 mod http;

@@ -335,6 +335,41 @@ fn passwords_of_every_kind() {
     });
 }
 
+/// Verifying these takes long, so whatever asks waits for it; each request brings words not seen before it.
+#[test]
+fn a_slow_password_decides_wherever_it_is_asked_for() {
+    same(|side: &Side| {
+        let body = " http-request set-var(txn.known) http_auth(people)\n \
+                    http-request set-header x-known %[http_auth(people)] if { path /header }\n \
+                    http-request add-header x-known %[http_auth(people)] if { path /header }\n \
+                    http-request deny if { path /denied } { http_auth(people) }\n \
+                    http-request return status 200 hdr x-var %[var(txn.known)] if { path /var }\n \
+                    http-request return status 200 hdr x-known %[req.fhdr(x-known)] if { path /header }\n \
+                    redirect location /other if { path /redirect } !{ http_auth(people) }\n \
+                    redirect location /known if { path /redirect }\n \
+                    use_backend one if { path /either } or { http_auth(people) }\n \
+                    use_backend two if { path /two }\n\
+                    backend one\n http-request return status 201\n\
+                    backend two\n http-request return status 202\n\
+                    userlist people\n \
+                    user sha5 password $5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5\n";
+        let (right, wrong) = ("c2hhNTpIZWxsbyB3b3JsZCE=", "c2hhNTp3cm9uZw==");
+        let paths = "/var /header /denied /redirect /either /two /other";
+        let mut said = Vec::new();
+        for path in paths.split(' ') {
+            for words in [right, wrong] {
+                // What was verified once is remembered: a fresh one for each.
+                let _daemon = side.start(HTTP, body);
+                let request = format!(
+                    "GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {words}\r\nConnection: close\r\n\r\n"
+                );
+                said.push(format!("{path} {words}: {}", answer(side.front, &request)));
+            }
+        }
+        said
+    });
+}
+
 /// The bytes of an answer of its own are counted by 2.6 and not by 3.4.
 fn without_bytes(line: &str) -> String {
     let mut words: Vec<&str> = line.split(' ').collect();

@@ -39,7 +39,9 @@ static CONFIGS: LazyLock<Vec<Arc<Config>>> = LazyLock::new(|| {
         "listen l\n bind :1000 accept-proxy\n option http-buffer-request\n option httpclose
  cookie S prefix\n http-request set-header a %[req.hdr(b),lower]\n http-request deny if { path_beg /d }
  http-request redirect location /x if { path_end /r }\n http-response replace-header c (.*) x\\1
- http-request wait-for-body time 1s at-least 20\n server s 127.0.0.1:2000 cookie s0\n",
+ http-request wait-for-body time 1s at-least 20
+ http-response wait-for-body time 1s at-least 30 if { capture.req.uri -m beg /w }\n http-response pause 10ms if { capture.req.uri -m beg /w }
+ http-response set-header l %[res.body_len]\n server s 127.0.0.1:2000 cookie s0\n",
         "listen l\n bind :1000\n option accept-invalid-http-request\n option accept-invalid-http-response
  option http-server-close\n option splice-request\n option splice-response\n cookie S rewrite
  monitor-uri /m\n stats uri /s\n http-request replace-path /a(.*) /b\\1\n http-request normalize-uri path-merge-slashes

@@ -1402,10 +1402,10 @@ impl Settings {
             [3, 20, 10_000][r.below(3)]
         };
         add(format!("global\n maxconn {maxconn}\ndefaults\n mode http"));
-        let (long, short) = if calm {
-            (600_000, 600_000)
+        let (long, short, patience) = if calm {
+            (600_000, 600_000, 600_000)
         } else {
-            (9000, 3000)
+            (9000, 3000, 500)
         };
         add(format!(
             " timeout connect 2s\n timeout client {long}ms\n timeout server {long}ms"
@@ -1464,10 +1464,20 @@ impl Settings {
             add(" option forwardfor".into());
         }
         if r.chance(15) {
-            add(" http-request wait-for-body time 500ms".into());
+            add(format!(" http-request wait-for-body time {patience}ms"));
         }
         if r.chance(20) {
             add(" http-response set-header x-b %[status]".into());
+        }
+        match r.below(12) {
+            0 => add(format!(" http-response wait-for-body time {patience}ms")),
+            1 => add(format!(
+                " http-response wait-for-body time {patience}ms at-least 100"
+            )),
+            2 => add(
+                " http-response pause 30ms\n http-response set-header x-l %[res.body_len]".into(),
+            ),
+            _ => {}
         }
         add(" default_backend b\nbackend b".into());
         add(format!(

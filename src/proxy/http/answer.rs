@@ -187,7 +187,7 @@ impl Session {
         t.response = head;
         let mut made = t.response.status;
         let arena = std::mem::take(&mut local.arena);
-        let stop = self.response_rules(t, local, &arena, true);
+        let stop = self.after_rules(t, local, &arena);
         local.give_arena(arena);
         if let Some(Stop::Deny(other) | Stop::Answer(other)) = stop {
             (t.status, made) = (other.status, other.head.status);
@@ -328,7 +328,7 @@ impl Session {
         t.status = 200;
         t.responded = Some(local.now);
         let arena = std::mem::take(&mut local.arena);
-        let _ = self.response_rules(t, local, &arena, true);
+        let _ = self.after_rules(t, local, &arena);
         local.give_arena(arena);
         let chunked = !t.old;
         t.keep = t.keep && chunked && t.up.ended && self.client_keeps(t, local);
@@ -495,7 +495,7 @@ impl Session {
         let Body::Length(announced) = t.framing.body else {
             return false;
         };
-        let most = u64::from(local.config.global.tune.bufsize);
+        let most = local.config.global.tune.head_max() as u64;
         let wanted = if t.body_wanted == 0 {
             announced
         } else {
@@ -507,7 +507,7 @@ impl Session {
 
     /// Decodes what came, on a decoder of its own: what is sent on later starts from the beginning again.
     fn look_at_body(&self, t: &mut Txn, local: &Local) {
-        let most = local.config.global.tune.bufsize as usize;
+        let most = local.config.global.tune.head_max();
         let mut look = Flow::new(t.framing.body, Splice::Never);
         look.wire = Wire::Bare;
         let decoded = look.pass(Buf::of(&t.raw));

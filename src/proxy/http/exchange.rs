@@ -1,9 +1,7 @@
 //! Request out, response in: heads rewritten, bodies passed on in both directions, each on its own.
 
 use super::flow::{Framed, Wire};
-use super::rules::Stop;
 use super::*;
-use crate::backend::persist::{self, Answering};
 use crate::backend::retry::{Failure, keeps_requests};
 use crate::io::pipe::Pipe;
 use crate::proto::h1::{self, Body, Parse, Peer};
@@ -128,6 +126,7 @@ impl Session {
         t.up.payload = payload;
         t.partial.clear();
         t.response.clear();
+        t.held = None;
         t.connected = None;
         t.sent = None;
     }
@@ -280,6 +279,8 @@ impl Session {
         }
         if t.head_sent {
             self.pass_down(t, local, io, buf);
+        } else if t.held.is_some() {
+            self.on_held(t, local, io, buf);
         } else {
             self.take_response(t, local, io, buf);
         }
@@ -366,7 +367,7 @@ impl Session {
     }
 
     /// A response that is none.
-    fn bad_response(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+    pub(super) fn bad_response(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         if self.try_again(t, local, io, Failure::Junk) {
             return;
         }
@@ -377,74 +378,8 @@ impl Session {
         self.answer_page(t, local, io, 502);
     }
 
-    /// The final head is there: rules, cookies, and off to the client with what of the body came with it.
-    fn begin_response(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, buf: Buf) {
-        t.responded = Some(local.now);
-        (t.status, t.server_status) = (t.response.status, t.response.status);
-        if self.try_again(t, local, io, Failure::Status(t.status)) {
-            io.give_buf(buf);
-            return;
-        }
-        self.count_server_status(t, local);
-        self.capture_response(t, local);
-        let arena = std::mem::take(&mut local.arena);
-        let mut stop = self.response_rules(t, local, &arena, false);
-        if stop.is_none() {
-            self.treat_cookie(t, local);
-            stop = self.response_rules(t, local, &arena, true);
-        }
-        local.give_arena(arena);
-        if let Some(stop) = stop {
-            io.give_buf(buf);
-            self.stop_response(t, local, io, stop);
-            return;
-        }
-        if t.status == 101 || t.answer.body == Body::Tunnel {
-            t.keep = false;
-        }
-        self.count_response_time(t, local);
-        let (_, splice) = self.splice(local);
-        t.down = Flow::new(t.answer.body, splice);
-        t.down.drop_trailers = self.front(local).drop_response_trailers;
-        self.frame_down(t);
-        let mut out = std::mem::take(&mut local.scratch);
-        out.clear();
-        self.write_response_head(t, local, &mut out);
-        if t.answer.body == Body::Tunnel {
-            self.open_tunnel(t, local, io);
-        }
-        if !buf.is_empty() {
-            let full = buf.len() == buf.capacity();
-            t.down.pace.received(full);
-            match t.down.pass(buf) {
-                Ok(Some(body)) => {
-                    out.extend_from_slice(body.bytes());
-                    io.give_buf(body);
-                }
-                Ok(None) => {}
-                Err(_) => {
-                    local.scratch = out;
-                    t.responded = None;
-                    t.status = 502;
-                    self.bad_response(t, local, io);
-                    return;
-                }
-            }
-        } else {
-            io.give_buf(buf);
-        }
-        let buf = to_buf(io, &out);
-        local.scratch = out;
-        t.head_sent = true;
-        self.log_asap(t, local);
-        t.down.state = Move::Writing;
-        self.client_tx = local.now;
-        // An interim answer may still be on its way: the response waits for it.
-        self.say(t, io, buf);
-    }
-
     /// In which form the body goes to the client.
-    fn frame_down(&self, t: &mut Txn) {
+    pub(super) fn frame_down(&self, t: &mut Txn) {
         let old = t.old;
         if t.answer.insecure {
             t.keep = false;
@@ -472,7 +407,7 @@ impl Session {
         }
     }
 
-    fn write_response_head(&self, t: &mut Txn, local: &Local, out: &mut Vec<u8>) {
+    pub(super) fn write_response_head(&self, t: &mut Txn, local: &Local, out: &mut Vec<u8>) {
         t.keep = t.keep && self.client_keeps(t, local);
         let to = t.client();
         if t.answer.body == Body::Tunnel && t.status != 101 {
@@ -493,65 +428,8 @@ impl Session {
             && !t.bad
     }
 
-    fn capture_response(&self, t: &mut Txn, local: &Local) {
-        let http = self.front(local);
-        for (index, capture) in http.response_captures.iter().enumerate() {
-            let Some(name) = &capture.name else { continue };
-            if let Some(value) = t.response.values(name).next_back() {
-                let value = value[..value.len().min(capture.len as usize)].into();
-                t.captures[1][index] = Some(value);
-            }
-        }
-        if let Some((name, len)) = &http.cookie_capture {
-            let cookie = head::cookie_starting(&t.response, b"set-cookie", name);
-            t.cookies[1] = cookie.map(|c| c[..c.len().min(*len as usize)].into());
-        }
-    }
-
-    /// The backend's cookie: inserted, rewritten, prefixed, or left alone.
-    fn treat_cookie(&self, t: &mut Txn, local: &Local) {
-        let Some(cookie) = &self.back(local).expect("routed before").cookie else {
-            return;
-        };
-        let Some(server) = self.server else { return };
-        let answering = Answering {
-            cookie,
-            asked: &t.found.asked,
-            server: local.config.server(server).cookie.as_deref(),
-            method: t.request.method(),
-            now_s: (local.shared.wall_us(local.now) / 1_000_000) as u32,
-        };
-        let mut scratch = Vec::new();
-        let letter = persist::treat_response(&mut t.response, &answering, &mut scratch);
-        if persist::is_tracked(cookie) {
-            t.letters[1] = letter as u8;
-        }
-    }
-
-    /// A rule stopped the response.
-    fn stop_response(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, stop: Stop) {
-        self.drop_server(io, true);
-        t.responded = None;
-        match stop {
-            Stop::Deny(answer) | Stop::Tarpit(answer) | Stop::Auth(answer) => {
-                self.count_denied_response(local);
-                t.cause = Some((Cause::Proxy, StageReached::Headers));
-                self.answer(t, local, io, answer);
-            }
-            Stop::Answer(answer) => {
-                t.cause = Some((Cause::Local, StageReached::Headers));
-                self.answer(t, local, io, answer);
-            }
-            Stop::Reject | Stop::Silent | Stop::Stats => {
-                self.count_denied_response(local);
-                self.end(t, local, Cause::Proxy, StageReached::Headers);
-                self.over = true;
-            }
-        }
-    }
-
     /// Both directions become streams of bytes.
-    fn open_tunnel(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+    pub(super) fn open_tunnel(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         let (up, _) = self.splice(local);
         let busy = t.up.state == Move::Writing;
         let payload = t.up.payload;
@@ -627,6 +505,14 @@ impl Session {
         if self.stage != Stage::Exchange {
             self.drop_server(io, false);
             return;
+        }
+        if t.held.is_some() {
+            // What it cut short shows behind the rules.
+            self.on_held_eof(t, local, io, broke);
+            if self.stage != Stage::Exchange || !t.head_sent {
+                self.drop_server(io, false);
+                return;
+            }
         }
         if !t.head_sent {
             self.no_response(t, local, io);

@@ -45,20 +45,27 @@ impl Txn {
 }
 
 impl Session {
-    /// Chooses the backend. `false`: there is none.
+    /// Chooses the backend. `false`: there is none, or a password is to be verified first.
     pub(super) fn route(&mut self, t: &mut Txn, local: &mut Local) -> bool {
         let arena = std::mem::take(&mut local.arena);
         let backend = self.preset.or_else(|| self.switch(t, local, &arena));
         local.give_arena(arena);
-        self.backend = backend;
-        let Some(id) = backend else {
-            t.cause = Some((Cause::Server, StageReached::Connect));
-            // As haproxy logs it: no stage was timed.
-            t.head_at = None;
+        if t.asks_password() {
             return false;
-        };
-        tcp::count_backend(local, id);
-        true
+        }
+        self.backend = backend;
+        if let Some(id) = backend {
+            tcp::count_backend(local, id);
+        }
+        backend.is_some()
+    }
+
+    /// No rule names a backend, and there is no default one.
+    pub(super) fn no_backend(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        t.cause = Some((Cause::Server, StageReached::Connect));
+        // As haproxy logs it: no stage was timed.
+        t.head_at = None;
+        self.answer_page(t, local, io, 503);
     }
 
     fn switch(&self, t: &Txn, local: &Local, arena: &Arena) -> Option<BackendId> {
@@ -70,7 +77,17 @@ impl Session {
             t,
             ended: false,
         };
-        if let First::Holds(at) = local.switches[self.frontend.index()].first(&view, arena) {
+        let chosen = match local.switches[self.frontend.index()].first(&view, arena) {
+            First::Holds(at) => Some(at),
+            First::None => None,
+            First::Later(_) if t.asks_password() => return None,
+            // Nothing more will come that could decide it: it does not hold, one of those behind it may.
+            First::Later(at) => (at + 1..rules.len())
+                .find(|&at| self.holds(t, local, arena, rules[at].when.as_ref()) == Verdict::Holds),
+        };
+        // Asked for, but not needed to decide.
+        t.asked.take();
+        if let Some(at) = chosen {
             match &rules[at].to {
                 SwitchTo::Backend(id) => return Some(*id),
                 SwitchTo::Format(format) => {
@@ -103,7 +120,14 @@ impl Session {
         }
         let arena = std::mem::take(&mut local.arena);
         t.persist = self.persist_rules(t, local, &arena);
-        self.find_server(t, local, &arena);
+        self.name_server(t, local, &arena);
+        if t.asks_password() {
+            local.give_arena(arena);
+            t.cursor.list = u16::MAX;
+            self.wait_password(t, local);
+            return;
+        }
+        self.read_cookie(t, local, self.backend.expect("routed before"));
         self.finish_request(t, local, &arena);
         local.give_arena(arena);
         self.choose(t, local, io);
@@ -124,8 +148,8 @@ impl Session {
         }
     }
 
-    /// `use-server` rules, then the cookie: who it was before.
-    fn find_server(&self, t: &mut Txn, local: &Local, arena: &Arena) {
+    /// `use-server` rules.
+    fn name_server(&self, t: &mut Txn, local: &Local, arena: &Arena) {
         let id = self.backend.expect("routed before");
         let http = self.back(local).expect("routed before");
         let stays = |server: ServerId, persist: Persist| {
@@ -133,6 +157,7 @@ impl Session {
                 || http.persist
                 || backend::server::serves_queue(local.shared.server(server))
         };
+        t.found.server = None;
         for rule in &http.use_server {
             if self.holds(t, local, arena, rule.when.as_ref()) != Verdict::Holds {
                 continue;
@@ -160,7 +185,6 @@ impl Session {
                 break;
             }
         }
-        self.read_cookie(t, local, id);
     }
 
     /// Who the request's cookie says it was, which a rule that stops it does not hide from the log.

@@ -75,8 +75,15 @@ impl Session {
     pub(super) fn evaluate(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         while t.cursor.list < list::DONE {
             if t.cursor.list == list::ROUTE {
-                if !self.route(t, local) {
-                    self.answer_page(t, local, io, 503);
+                let routed = self.route(t, local);
+                if t.asks_password() {
+                    if self.wait_password(t, local) {
+                        return;
+                    }
+                    continue;
+                }
+                if !routed {
+                    self.no_backend(t, local, io);
                     return;
                 }
                 let same = self.same_proxy(local);
@@ -133,14 +140,19 @@ impl Session {
         }
     }
 
-    fn redirects(&self, t: &Txn, local: &Local, arena: &Arena, http: &Http) -> Step {
-        for (redirect, when) in &http.redirects {
-            if self.holds(t, local, arena, when.as_ref()) != Verdict::Holds {
-                continue;
+    fn redirects(&self, t: &mut Txn, local: &Local, arena: &Arena, http: &Http) -> Step {
+        while let Some((redirect, when)) = http.redirects.get(t.cursor.rule as usize) {
+            let verdict = self.holds(t, local, arena, when.as_ref());
+            let answer = (verdict == Verdict::Holds)
+                .then(|| self.prepare_redirect(t, local, arena, redirect))
+                .flatten();
+            if t.asks_password() {
+                return Step::Wait(Wait::Password);
             }
-            if let Some(answer) = self.prepare_redirect(t, local, arena, redirect) {
+            if let Some(answer) = answer {
                 return Step::Stop(Stop::Answer(answer));
             }
+            t.cursor.rule += 1;
         }
         Step::Next
     }
@@ -183,17 +195,22 @@ impl Session {
         while let Some(rule) = rules.get(t.cursor.rule as usize) {
             let verdict = self.holds(t, local, arena, rule.when.as_ref());
             self.keep_changes(t);
-            match verdict {
-                Verdict::Fails => {
-                    t.cursor.rule += 1;
-                    continue;
-                }
-                Verdict::Later => return Step::Wait(Wait::Password),
-                Verdict::Holds => {}
+            if verdict == Verdict::Later && t.asks_password() {
+                return Step::Wait(Wait::Password);
             }
-            t.cursor.rule += 1;
+            // Asked for, but not needed to decide.
+            t.asked.take();
+            if verdict != Verdict::Holds {
+                t.cursor.rule += 1;
+                continue;
+            }
             let done = self.act(t, local, arena, rule, false);
+            if t.asks_password() {
+                // What it did, it does again, then for good.
+                return Step::Wait(Wait::Password);
+            }
             self.keep_changes(t);
+            t.cursor.rule += 1;
             match done {
                 Done::On => {}
                 Done::Wait(wait) => return Step::Wait(wait),
@@ -210,49 +227,66 @@ impl Session {
         Step::Next
     }
 
-    /// Rules of a response, which never wait.
-    pub(super) fn response_rules(
+    /// Backend, if it is another proxy, and frontend: in this order their rules treat a response.
+    fn answering<'l>(&self, local: &'l Local) -> [Option<&'l Http>; 2] {
+        let front = self.front(local);
+        let back = self.back(local).filter(|back| !std::ptr::eq(*back, front));
+        [back, Some(front)]
+    }
+
+    /// The lists of a server's response from the cursor on.
+    pub(super) fn response_rules(&mut self, t: &mut Txn, local: &Local, arena: &Arena) -> Step {
+        let lists = self.answering(local).into_iter().flatten();
+        let lists = lists.flat_map(|http| [&http.tcp_response, &http.response]);
+        for rules in lists.skip(usize::from(t.cursor.list)) {
+            match self.response_list(t, local, arena, rules) {
+                Step::Next => {
+                    t.cursor.list += 1;
+                    t.cursor.rule = 0;
+                }
+                other => return other,
+            }
+        }
+        Step::Next
+    }
+
+    /// `http-after-response`, for answers of our own as well. They never wait.
+    pub(super) fn after_rules(
         &mut self,
         t: &mut Txn,
         local: &Local,
         arena: &Arena,
-        after: bool,
     ) -> Option<Stop> {
-        if !after {
-            // The request is through, and its variables with it.
-            t.vars.retain(|(id, _)| id.scope != Scope::Req);
-        }
-        let front = self.front(local);
-        let back = self.back(local);
-        let same = back.is_none_or(|b| std::ptr::eq(b, front));
-        let proxies = [back.filter(|_| !same), Some(front)];
-        for http in proxies.into_iter().flatten() {
-            let lists: &[&Vec<Rule>] = if after {
-                &[&http.after_response]
-            } else {
-                &[&http.tcp_response, &http.response]
-            };
-            for rules in lists {
-                for rule in *rules {
-                    let verdict = self.holds(t, local, arena, rule.when.as_ref());
-                    self.keep_changes(t);
-                    if verdict != Verdict::Holds {
-                        continue;
-                    }
-                    let done = self.act(t, local, arena, rule, true);
-                    self.keep_changes(t);
-                    match done {
-                        Done::On | Done::Wait(_) => {}
-                        Done::Pass => break,
-                        Done::Stop(stop) => {
-                            t.last_rule = Some(rule.span);
-                            return Some(stop);
-                        }
-                    }
-                }
+        for http in self.answering(local).into_iter().flatten() {
+            t.cursor.rule = 0;
+            if let Step::Stop(stop) = self.response_list(t, local, arena, &http.after_response) {
+                return Some(stop);
             }
         }
         None
+    }
+
+    fn response_list(&mut self, t: &mut Txn, local: &Local, arena: &Arena, rules: &[Rule]) -> Step {
+        while let Some(rule) = rules.get(t.cursor.rule as usize) {
+            t.cursor.rule += 1;
+            let verdict = self.holds(t, local, arena, rule.when.as_ref());
+            self.keep_changes(t);
+            if verdict != Verdict::Holds {
+                continue;
+            }
+            let done = self.act(t, local, arena, rule, true);
+            self.keep_changes(t);
+            match done {
+                Done::On => {}
+                Done::Wait(wait) => return Step::Wait(wait),
+                Done::Pass => break,
+                Done::Stop(stop) => {
+                    t.last_rule = Some(rule.span);
+                    return Step::Stop(stop);
+                }
+            }
+        }
+        Step::Next
     }
 
     /// Takes one action.
@@ -435,6 +469,9 @@ impl Session {
             };
             action.work_out(&view, arena)
         };
+        if t.asks_password() {
+            return Done::On;
+        }
         let head = if response {
             &mut t.response
         } else {
@@ -503,20 +540,25 @@ impl Session {
                 self.enter(Stage::Pause, local.now);
             }
             Wait::Password => {
-                let Some(job) = t.asked.take() else {
-                    // Nothing that could come later: the rule does not apply.
-                    t.cursor.rule += 1;
-                    return;
-                };
-                if passwords::verify(&local.shared, job) {
-                    self.enter(Stage::Password, local.now);
-                } else {
-                    // Taken for wrong, the right word would be remembered so.
-                    t.wait_until = local.now + PASSWORD_PAUSE_MS;
-                    self.enter(Stage::Pause, local.now);
-                }
+                self.wait_password(t, local);
             }
         }
+    }
+
+    /// Has the password verified that was asked for; until then the request stands where its cursor is. `false`: none
+    /// was.
+    pub(super) fn wait_password(&mut self, t: &mut Txn, local: &mut Local) -> bool {
+        let Some(job) = t.asked.take() else {
+            return false;
+        };
+        if passwords::verify(&local.shared, job) {
+            self.enter(Stage::Password, local.now);
+        } else {
+            // Taken for wrong, the right word would be remembered so.
+            t.wait_until = local.now + PASSWORD_PAUSE_MS;
+            self.enter(Stage::Pause, local.now);
+        }
+        true
     }
 
     /// A final rule stopped the request.

@@ -83,6 +83,17 @@ impl Subject for View<'_> {
             announced,
         })
     }
+    fn response_body(&self) -> Option<Bytes<'_>> {
+        let held = self.t.held.as_ref()?;
+        Some(Bytes {
+            bytes: &held.body,
+            complete: held.whole,
+            announced: match self.t.answer.body {
+                crate::proto::h1::Body::Length(n) => Some(n),
+                _ => None,
+            },
+        })
+    }
     fn src(&self) -> Option<SocketAddr> {
         self.s.src
     }

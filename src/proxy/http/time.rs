@@ -121,12 +121,17 @@ impl Session {
         let down_writes = t.down.state == Move::Writing;
         consider(down_writes, self.client_tx, client, Cause::ClientTimeout);
         // While the request is not whole the server owes nothing yet.
-        let waits = !t.head_sent && t.up.state == Move::Done;
+        let held = t.held.as_ref().and_then(|held| held.deadline());
+        let paused = held.is_some_and(|(_, bytes)| !bytes);
+        let waits = !t.head_sent && t.up.state == Move::Done && !paused;
         let reads = waits || t.down.state == Move::Reading;
         consider(reads, self.server_rx, server, Cause::ServerTimeout);
         let up_writes = t.up.state == Move::Writing;
         consider(up_writes, self.server_tx, server, Cause::ServerTimeout);
-        best
+        match held {
+            Some((until, _)) if until < best.0 => (until, Cause::ServerTimeout),
+            _ => best,
+        }
     }
 
     /// Moves the timer forward if the deadline came nearer. A later deadline costs nothing until the
@@ -163,8 +168,10 @@ impl Session {
                 self.refuse_request(t, local, io, 408, Cause::ClientTimeout);
             }
             Stage::Body => {
-                self.body_ready(t, io, local.now);
-                self.resume(t, local, io);
+                // As in haproxy: whoever keeps a rule waiting for its body too long is not answered otherwise.
+                (t.head_at, t.keep) = (None, false);
+                t.cause = Some((Cause::ClientTimeout, StageReached::Request));
+                self.answer_page(t, local, io, 408);
             }
             // The rule asks once more for a password whose answer stays away.
             Stage::Pause | Stage::Password => self.resume(t, local, io),
@@ -195,6 +202,11 @@ impl Session {
     }
 
     fn exchange_timeout(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, cause: Cause) {
+        let held = t.held.as_ref().and_then(|held| held.deadline());
+        if held.is_some_and(|(until, _)| until <= local.now) {
+            self.held_too_long(t, local, io);
+            return;
+        }
         if t.head_sent {
             match cause {
                 Cause::ClientTimeout => self.count_client_abort(t, local),
