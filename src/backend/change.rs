@@ -110,8 +110,7 @@ pub fn set_ready(shared: &Shared, id: ServerId, now: Tick) -> Change {
     c.change
 }
 
-/// A state that an operator gives a server on the statistics page, in place of what its checks say; the next check
-/// may change it again.
+/// A state that an operator gives a server in place of what its checks say; the next check may change it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forced {
     Up,
@@ -120,8 +119,15 @@ pub enum Forced {
     Down,
 }
 
-/// `Health: force …` of the statistics page. `None`: it tracks another, whose state it follows.
-pub fn force(shared: &Shared, id: ServerId, state: Forced, now: Tick) -> Option<Change> {
+/// Through what an operator asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    Page,
+    Cli,
+}
+
+/// `set server health`, `Health: force …` of the statistics page. `None`: it tracks another, whose state it follows.
+pub fn force(shared: &Shared, id: ServerId, state: Forced, by: Means, now: Tick) -> Option<Change> {
     let server = shared.config.server(id);
     if server.track.is_some() {
         return None;
@@ -134,9 +140,9 @@ pub fn force(shared: &Shared, id: ServerId, state: Forced, now: Tick) -> Option<
     cell.health.store(health, Release);
     if cell.admin() & admin::MAINT == 0 {
         match state {
-            Forced::Up => c.come_up(id, Why::Page),
-            Forced::Nolb => c.stop(id, Why::Page),
-            Forced::Down => c.go_down(id, Why::Page),
+            Forced::Up => c.come_up(id, Why::Operator(by)),
+            Forced::Nolb => c.stop(id, Why::Operator(by)),
+            Forced::Down => c.go_down(id, Why::Operator(by)),
         }
     }
     Some(c.change)
@@ -294,8 +300,8 @@ enum Why<'a> {
     /// The server that it tracks did.
     Tracked,
     Check(&'a CheckResult),
-    /// An operator said so on the statistics page.
-    Page,
+    /// An operator said so.
+    Operator(Means),
 }
 
 /// A change under way: the lock, the time, and the lines so far.
@@ -686,7 +692,8 @@ impl<'a> Changing<'a> {
                 format!(", {}", result.reason())
             }
             Why::Check(_) => String::new(),
-            Why::Page => ", changed from Web interface".to_owned(),
+            Why::Operator(Means::Page) => ", changed from Web interface".to_owned(),
+            Why::Operator(Means::Cli) => ", changed from CLI".to_owned(),
             Why::Tracked => self.via(id),
         }
     }

@@ -18,7 +18,7 @@ use super::ControlSetup;
 use super::executor::Executor;
 use super::rates;
 use crate::backend::change::Change;
-use crate::config::CliLevel;
+use crate::config::{CliLevel, Level, Proxy};
 use crate::io::sys::{localtime, net};
 use crate::observe::cli::admin::Tell;
 use crate::observe::cli::{Cli, Next, World};
@@ -108,6 +108,19 @@ impl Tell for Teller {
             let (label, text) = line.on_stderr(&self.shared.config);
             logs.console(label, &text);
         }
+    }
+
+    fn warn(&self, proxy: &Proxy, text: &str) {
+        let config = &self.shared.config;
+        let (targets, tag) = match (proxy.frontend, proxy.backend) {
+            (Some(f), _) => (&config.frontend(f).log, &config.frontend(f).log_tag),
+            (None, Some(b)) => (&config.backend(b).log, &config.backend(b).log_tag),
+            (None, None) => return,
+        };
+        let (tag, now) = (tag.as_deref(), localtime::wall_us());
+        let mut logs = self.logs.borrow_mut();
+        logs.push(targets, Level::Warning, tag, now, text.as_bytes());
+        logs.console("WARNING", text);
     }
 }
 

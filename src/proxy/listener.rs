@@ -25,7 +25,7 @@ use crate::io::kernel::{AcceptMode, Errno};
 use crate::io::op::{Op, SockKey};
 use crate::lang::acl::Condition;
 use crate::lang::expr::Needs;
-use crate::shared::Message;
+use crate::shared::{Door, Message, Phase};
 
 /// Pause after the kernel ran out of descriptors or memory.
 const EXHAUSTED_PAUSE_MS: u64 = 100;
@@ -280,6 +280,7 @@ fn arm(local: &mut Local, index: u32, at: Tick) {
 /// The pause is over, or the next turn of a busy listener has come.
 pub fn on_timer(local: &mut Local, io: &mut dyn Io, index: u32) {
     local.listeners[index as usize].timer = None;
+    leave_in_time(local, io, index);
     retry(local, io, index);
 }
 
@@ -522,10 +523,11 @@ pub fn pause(local: &mut Local, io: &mut dyn Io, index: u32) {
     io.pause_listener(sock);
 }
 
-/// SIGTTIN: takes connections again.
+/// SIGTTIN: takes connections again, unless an operator closed its frontend.
 pub fn resume(local: &mut Local, io: &mut dyn Io, index: u32) {
     let listener = &local.listeners[index as usize];
-    if !listener.paused {
+    let door = local.shared.frontend(listener.frontend).door();
+    if !listener.paused || door != Door::Open || listener.leaving != Leaving::No {
         return;
     }
     if io.resume_listener(listener.sock, listener.backlog).is_ok() {
@@ -533,9 +535,29 @@ pub fn resume(local: &mut Local, io: &mut dyn Io, index: u32) {
     }
 }
 
+/// `disable`, `enable` and `shutdown frontend`: does what the frontend's door asks for and was not done yet.
+pub fn follow_door(local: &mut Local, io: &mut dyn Io, index: u32) {
+    let listener = &local.listeners[index as usize];
+    match local.shared.frontend(listener.frontend).door() {
+        Door::Open if listener.paused && local.shared.phase() == Phase::Running => {
+            resume(local, io, index);
+        }
+        Door::Open => {}
+        Door::Paused => pause(local, io, index),
+        Door::Shut if listener.leaving == Leaving::No => {
+            refuse_new(local, io, index);
+            arm(local, index, local.now + LEAVE_AFTER_MS);
+        }
+        Door::Shut => {}
+    }
+}
+
 /// Soft stop: a listener whose frontend has `grace` serves that long, every other one begins to leave.
 pub fn stop(local: &mut Local, io: &mut dyn Io, index: u32) {
     let listener = &mut local.listeners[index as usize];
+    if matches!(listener.leaving, Leaving::Refusing(_) | Leaving::Gone) {
+        return;
+    }
     let grace_ms = local.config.frontend(listener.frontend).grace_ms;
     match grace_ms {
         Some(ms) if ms > 0 && listener.open => {

@@ -218,6 +218,7 @@ impl<K: Kernel> Shard<K> {
                     listener::on_placed(&mut self.local, &mut self.engine, bind, fd, peer);
                 }
                 Message::Room => self.retry_listeners(),
+                Message::Doors => self.each_listener(listener::follow_door),
                 // What these speak of is looked at once a turn anyway.
                 Message::Place(_) | Message::State | Message::Phase => {}
                 Message::Kill => self.kill_all(),
@@ -379,8 +380,9 @@ impl<K: Kernel> Shard<K> {
             check::tell(&mut self.local, &change);
         }
         http::purge(&mut self.local, &mut self.engine);
-        // A hint about room may have met a full mailbox.
+        // A hint about room, or about a frontend, may have met a full mailbox.
         self.retry_listeners();
+        self.each_listener(listener::follow_door);
         self.local.timers.arm(now + 1000, Timer::Second);
     }
 

@@ -26,6 +26,8 @@ pub enum Message {
     State,
     /// Connections of the process or of a frontend may be accepted again.
     Room,
+    /// An operator opened or closed a frontend.
+    Doors,
     /// The phase of the process changed (pause, resume, soft stop, stop).
     Phase,
     /// End all sessions of the shard (`-st`, hard stop).

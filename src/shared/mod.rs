@@ -17,4 +17,4 @@ pub use counters::{
 };
 pub use mailbox::{Mailbox, Message};
 pub use server_cell::ServerCell;
-pub use state::{BackendShared, FrontendShared, Phase, ProcessShared, ShardShared, Shared};
+pub use state::{BackendShared, Door, FrontendShared, Phase, ProcessShared, ShardShared, Shared};

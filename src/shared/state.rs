@@ -30,6 +30,17 @@ pub enum Phase {
     Stop = 3,
 }
 
+/// Whether the sockets of a frontend take connections, as an operator wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Door {
+    Open = 0,
+    /// `disable frontend`: closed to new connections, still bound.
+    Paused = 1,
+    /// `shutdown frontend`: given up for the life of the process.
+    Shut = 2,
+}
+
 /// Everything shared by the shards and the control thread of one worker.
 #[derive(Debug)]
 pub struct Shared {
@@ -95,6 +106,7 @@ pub struct FrontendShared {
     pub connections: CachePadded<AtomicU32>,
     pub connections_max: AtomicU32,
     pub maxconn: AtomicU32,
+    door: AtomicU8,
     /// `rate-limit sessions` over all shards: second and count packed (second << 32 | count).
     pub limited_rate: AtomicU64,
     pub session_rate_max: AtomicU64,
@@ -216,6 +228,7 @@ impl Shared {
             connections: CachePadded::default(),
             connections_max: AtomicU32::new(0),
             maxconn: AtomicU32::new(config.frontends[i].maxconn),
+            door: AtomicU8::new(Door::Open as u8),
             limited_rate: AtomicU64::new(0),
             session_rate_max: AtomicU64::new(0),
             connection_rate_max: AtomicU64::new(0),
@@ -338,6 +351,20 @@ impl Shared {
 
     pub fn phase(&self) -> Phase {
         self.process.phase()
+    }
+}
+
+impl FrontendShared {
+    pub fn door(&self) -> Door {
+        match self.door.load(Acquire) {
+            0 => Door::Open,
+            1 => Door::Paused,
+            _ => Door::Shut,
+        }
+    }
+    /// Shards follow at the next `Message::Doors`, within a second at most.
+    pub fn set_door(&self, door: Door) {
+        self.door.store(door as u8, Release);
     }
 }
 

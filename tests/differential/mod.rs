@@ -7,6 +7,7 @@
 
 mod bodies;
 mod choices;
+mod commands;
 mod endings;
 mod http;
 mod http_logs;

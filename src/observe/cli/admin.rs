@@ -5,15 +5,16 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Answer, World};
-use crate::backend::change::{self, Change};
+use crate::backend::change::{self, Change, Forced, Means};
 use crate::backend::server;
-use crate::config::{BackendId, Config, ServerId};
-use crate::observe::stats::stat::find_proxy;
-use crate::shared::{Counter, Message};
+use crate::config::{BackendId, Config, FrontendId, Proxy, ServerId};
+use crate::shared::{Counter, Door, Message};
 
 /// Says what a change has to say, in the logs and on the console.
 pub trait Tell: std::fmt::Debug {
     fn tell(&self, change: &Change);
+    /// A warning about a proxy, for its logs and the console.
+    fn warn(&self, proxy: &Proxy, text: &str);
 }
 
 /// Administrative state that an operator asks for.
@@ -49,15 +50,52 @@ fn set_server_to(server: ServerId, words: &[String], world: &World<'_>) -> Answe
             };
             go_to(server, state, world)
         }
+        Some("health") => set_health(server, value, world),
         Some(
             what @ ("addr" | "agent" | "agent-addr" | "agent-port" | "agent-send" | "check-addr"
-            | "check-port" | "fqdn" | "health" | "ssl"),
+            | "check-port" | "fqdn" | "ssl"),
         ) => Answer::error(format!("'set server <srv> {what}' is not supported yet.")),
         _ => Answer::error(
             "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port | agent-send \
              | check-addr | check-port | fqdn | health | ssl | state | weight",
         ),
     }
+}
+
+/// Without checks of its own a server takes the new state, too, and keeps it.
+fn set_health(server: ServerId, value: Option<&str>, world: &World<'_>) -> Answer {
+    let (shared, now) = (world.view.shared, world.view.now);
+    if shared.config.server(server).track.is_some() {
+        return Answer::error("cannot change health on a tracking server.");
+    }
+    let state = match value {
+        Some("up") => Forced::Up,
+        Some("stopping") => Forced::Nolb,
+        Some("down") => Forced::Down,
+        _ => {
+            return Answer::error("'set server <srv> health' expects 'up', 'stopping', or 'down'.");
+        }
+    };
+    if let Some(change) = change::force(shared, server, state, Means::Cli, now) {
+        world.tell.tell(&change);
+    }
+    Answer::done()
+}
+
+pub(super) fn enable_health(words: &[String], world: &World<'_>) -> Answer {
+    with_server(words, world, |server, _| {
+        match change::set_checks(world.view.shared, server, true) {
+            Some(_) => Answer::done(),
+            None => Answer::error("Health check was not configured on this server, cannot enable."),
+        }
+    })
+}
+
+pub(super) fn disable_health(words: &[String], world: &World<'_>) -> Answer {
+    with_server(words, world, |server, _| {
+        change::set_checks(world.view.shared, server, false);
+        Answer::done()
+    })
 }
 
 pub(super) fn enable_server(words: &[String], world: &World<'_>) -> Answer {
@@ -114,14 +152,96 @@ fn change_weight(server: ServerId, wanted: Option<&str>, world: &World<'_>) -> A
     }
 }
 
+/// The frontend that the first word names.
+fn frontend_of<'a>(words: &[String], world: &World<'a>) -> Result<(FrontendId, &'a Proxy), Answer> {
+    let config = &world.view.shared.config;
+    let Some(name) = words.first() else {
+        return Err(Answer::error("A frontend name is expected."));
+    };
+    let number = name.strip_prefix('#').and_then(|n| n.parse::<u32>().ok());
+    let fronts = config.proxies.iter().filter(|p| p.frontend.is_some());
+    let named = fronts.clone().find(|p| p.name == *name);
+    named
+        .or_else(|| fronts.clone().find(|p| Some(p.iid) == number))
+        .and_then(|proxy| Some((proxy.frontend?, proxy)))
+        .ok_or_else(|| Answer::error("No such frontend."))
+}
+
+/// What haproxy calls a section with a frontend in its messages.
+fn kind(proxy: &Proxy) -> &'static str {
+    if proxy.backend.is_some() {
+        "proxy"
+    } else {
+        "frontend"
+    }
+}
+
+pub(super) fn disable_frontend(words: &[String], world: &World<'_>) -> Answer {
+    open_or_close(words, world, Door::Paused)
+}
+
+pub(super) fn enable_frontend(words: &[String], world: &World<'_>) -> Answer {
+    open_or_close(words, world, Door::Open)
+}
+
+fn open_or_close(words: &[String], world: &World<'_>, wanted: Door) -> Answer {
+    let (front, proxy) = match frontend_of(words, world) {
+        Ok(found) => found,
+        Err(answer) => return answer,
+    };
+    let shared = world.view.shared;
+    let (verb, state, done) = match wanted {
+        Door::Open => ("enable", "enabled", "Resumed"),
+        Door::Paused | Door::Shut => ("disable", "disabled", "Paused"),
+    };
+    match shared.frontend(front).door() {
+        Door::Shut => {
+            return Answer::error(format!("Frontend was previously shut down, cannot {verb}."));
+        }
+        now if now == wanted => {
+            return Answer::error(format!("All sockets are already {state}."));
+        }
+        Door::Open | Door::Paused => {}
+    }
+    set_door(front, wanted, world);
+    let text = format!("{done} {} {}.", kind(proxy), proxy.name);
+    world.tell.warn(proxy, &text);
+    Answer::done()
+}
+
+/// Its listening sockets close for good; connections that are open live on.
+pub(super) fn shutdown_frontend(words: &[String], world: &World<'_>) -> Answer {
+    let (front, proxy) = match frontend_of(words, world) {
+        Ok(found) => found,
+        Err(answer) => return answer,
+    };
+    let shared = world.view.shared;
+    if shared.frontend(front).door() == Door::Shut {
+        return Answer::error("Frontend was already shut down.");
+    }
+    set_door(front, Door::Shut, world);
+    let text = format!(
+        "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
+        proxy.name,
+        shared.sum(|s| &s.frontends[front.index()].connections),
+        proxy
+            .backend
+            .map_or(0, |b| shared.sum(|s| &s.backends[b.index()].sessions)),
+    );
+    world.tell.warn(proxy, &text);
+    Answer::done()
+}
+
+fn set_door(front: FrontendId, door: Door, world: &World<'_>) {
+    world.view.shared.frontend(front).set_door(door);
+    world.view.shared.hint_all(|| Message::Doors);
+}
+
 pub(super) fn set_maxconn_frontend(words: &[String], world: &World<'_>) -> Answer {
     let shared = world.view.shared;
-    let Some(name) = words.first() else {
-        return Answer::error("A frontend name is expected.");
-    };
-    let proxy = find_proxy(&shared.config, name);
-    let Some(front) = proxy.and_then(|id| shared.config.proxy(id).frontend) else {
-        return Answer::error("No such frontend.");
+    let front = match frontend_of(words, world) {
+        Ok((front, _)) => front,
+        Err(answer) => return answer,
     };
     match limit(words.get(1), u32::MAX) {
         Ok(limit) => {

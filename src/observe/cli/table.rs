@@ -43,8 +43,12 @@ macro_rules! commands {
 const COMMANDS: &[Item] = commands! {
     ["clear" "counters"] "" Operator "let maxima of the statistics start again" => Run::Do(admin::clear_maxima);
     ["debug" "dev" "panic"] "[n]" Admin "" => Run::Do(admin::inject_panics);
+    ["disable" "frontend"] "<frontend>" Admin "close a frontend to new connections, for a while" => Run::Do(admin::disable_frontend);
+    ["disable" "health"] "<bk>/<srv>" Admin "stop the health checks of a server" => Run::Do(admin::disable_health);
     ["disable" "server"] "<bk>/<srv>" Admin "put a server into maintenance" => Run::Do(admin::disable_server);
     ["echo"] "[text]" User "answer with the text" => Run::Do(show::echo);
+    ["enable" "frontend"] "<frontend>" Admin "open a frontend again" => Run::Do(admin::enable_frontend);
+    ["enable" "health"] "<bk>/<srv>" Admin "start the health checks of a server again" => Run::Do(admin::enable_health);
     ["enable" "server"] "<bk>/<srv>" Admin "take a server out of maintenance and drain" => Run::Do(admin::enable_server);
     ["get" "weight"] "<bk>/<srv>" User "weight of a server, now and as configured" => Run::Do(admin::get_weight);
     ["operator"] "" Operator "lower this connection's level to operator" => Run::Lower(CliLevel::Operator);
@@ -66,6 +70,7 @@ const COMMANDS: &[Item] = commands! {
     ["show" "startup-logs"] "" Operator "what was said while starting" => Run::Do(show::startup_logs);
     ["show" "stat"] "[json|no-maint|typed|up]*" User "counters of proxies and servers" => Run::Do(show::stat);
     ["show" "version"] "" User "version of the process" => Run::Do(show::version);
+    ["shutdown" "frontend"] "<frontend>" Admin "give the sockets of a frontend up, for good" => Run::Do(admin::shutdown_frontend);
     ["user"] "" User "lower this connection's level to user" => Run::Lower(CliLevel::User);
     ["help"] "[<command>]" User "this list, or the part of it that fits" => Run::Help;
     ["prompt"] "[help|n|i|p|timed]" User "stay open and ask for commands, or no longer" => Run::Do(show::prompt);
@@ -106,14 +111,10 @@ const NOT_YET: &[&str] = &[
     "del ssl crt-list",
     "disable agent",
     "disable dynamic-cookie backend",
-    "disable frontend",
-    "disable health",
     "dump ssl cert",
     "dump stats-file",
     "enable agent",
     "enable dynamic-cookie backend",
-    "enable frontend",
-    "enable health",
     "experimental-mode",
     "expert-mode",
     "get acl",
@@ -173,7 +174,6 @@ const NOT_YET: &[&str] = &[
     "show threads",
     "show tls-keys",
     "show trace",
-    "shutdown frontend",
     "shutdown session",
     "shutdown sessions server",
     "trace",

@@ -5,6 +5,7 @@ use proptest::strategy::Strategy;
 
 use super::*;
 use crate::backend::change::Change;
+use crate::config::Proxy;
 use crate::observe::stats::fixture;
 use crate::shared::server_cell::admin;
 
@@ -17,6 +18,9 @@ impl Tell for Told {
         self.0
             .borrow_mut()
             .extend(change.lines.iter().map(|line| line.text.clone()));
+    }
+    fn warn(&self, _: &Proxy, text: &str) {
+        self.0.borrow_mut().push(text.to_owned());
     }
 }
 

@@ -16,7 +16,7 @@ use crate::shared::counters::Counter;
 use crate::shared::server_cell::{LastCheck, OpState, ServerCell, admin};
 use crate::shared::state::ShardShared;
 use crate::shared::{
-    BackendCounters, FreqCounter, FrontendCounters, ListenerCounters, Phase, ServerCounters,
+    BackendCounters, Door, FreqCounter, FrontendCounters, ListenerCounters, Phase, ServerCounters,
 };
 
 /// What a row is about; the number is its `type`.
@@ -227,7 +227,10 @@ pub fn frontend<'a>(view: &View<'a>, id: FrontendId) -> Row<'a> {
         (Col::H3Req, 0),
     ]);
     row.set_bytes(sum(|c| &c.bytes_in), sum(|c| &c.bytes_out));
-    row.set(Col::Status, Value::text(frontend_status(shared.phase())));
+    row.set(
+        Col::Status,
+        Value::text(frontend_status(shared.phase(), state.door())),
+    );
     let session_rate = rate(|c| &c.session_rate);
     let connection_rate = rate(|c| &c.connection_rate);
     row.set(Col::Rate, Value::small(session_rate));
@@ -265,11 +268,11 @@ pub fn frontend<'a>(view: &View<'a>, id: FrontendId) -> Row<'a> {
     row
 }
 
-fn frontend_status(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Running => "OPEN",
-        Phase::Paused => "PAUSED",
-        Phase::SoftStop | Phase::Stop => "STOP",
+fn frontend_status(phase: Phase, door: Door) -> &'static str {
+    match (phase, door) {
+        (Phase::SoftStop | Phase::Stop, _) | (_, Door::Shut) => "STOP",
+        (Phase::Paused, _) | (_, Door::Paused) => "PAUSED",
+        (Phase::Running, Door::Open) => "OPEN",
     }
 }
 
@@ -301,7 +304,10 @@ pub fn listener<'a>(view: &View<'a>, id: BindId) -> Row<'a> {
         (Col::DSes, sum(|c| &c.denied_sessions)),
     ]);
     row.set_bytes(sum(|c| &c.bytes_in), sum(|c| &c.bytes_out));
-    row.set(Col::Status, Value::text(frontend_status(shared.phase())));
+    row.set(
+        Col::Status,
+        Value::text(frontend_status(shared.phase(), Door::Open)),
+    );
     let (address, protocol): (Cow<'a, str>, _) = match &bind.address {
         BindAddress::Ip(address) => (address.to_string().into(), "tcp"),
         BindAddress::Fd(fd) => (format!("fd@{fd}").into(), "tcp"),

@@ -181,7 +181,8 @@ fn check_numbers(server: &Server, cell: &ServerCell) -> (u8, u8, i32, u8) {
         "L7OKC" => 4,
         _ => 2,
     };
-    (number, result, health, 6)
+    let state = if cell.checks_off.load(Relaxed) { 2 } else { 6 };
+    (number, result, health, state)
 }
 
 fn push_connections_header(view: &View<'_>, out: &mut Vec<u8>) {

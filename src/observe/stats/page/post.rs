@@ -1,7 +1,7 @@
 //! Actions of the statistics page: a form `b=<backend>&s=<server>…&action=<word>` (configuration.txt 4.2, `stats admin`).
 
 use super::Outcome;
-use crate::backend::change::{self, Change, Flag, Forced};
+use crate::backend::change::{self, Change, Flag, Forced, Means};
 use crate::base::tick::Tick;
 use crate::config::{BackendId, Config, ServerId};
 use crate::proto::http::Head;
@@ -64,7 +64,7 @@ impl Action {
             Self::Drain => Some(change::set_drain(shared, id, now)),
             Self::Maint => Some(change::set_maint(shared, id, now)),
             Self::Checks(on) => change::set_checks(shared, id, on),
-            Self::Force(state) => change::force(shared, id, state, now),
+            Self::Force(state) => change::force(shared, id, state, Means::Page, now),
             Self::Agent => None,
             Self::Shutdown => {
                 shared.hint_all(|| Message::KillServer(id));
