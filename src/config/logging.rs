@@ -17,6 +17,7 @@ use crate::lang::expr::Fault;
 use crate::lang::fetch::Place;
 use crate::lang::lexer::Word;
 use crate::lang::logformat;
+use crate::lang::source::Span;
 use crate::lang::value;
 
 /// Of the frontend, and of defaults.
@@ -238,13 +239,17 @@ fn option(
         let text = format!("keyword '{name}' only supports option 'clf'.");
         return Err(args.fail(extra.span, text));
     }
-    let own = Word {
-        bytes: predefined(word).into(),
-        span: args.head,
-    };
-    let format = LOG.parse(&own, args.cx)?;
+    let format = LOG.parse(&own(word, args.head), args.cx)?;
     choose(proxy, args, word, format);
     Ok(())
+}
+
+/// The text of a format of haproxy's own, as if it stood at `span`.
+fn own(word: LogWord, span: Span) -> Word {
+    Word {
+        bytes: predefined(word).into(),
+        span,
+    }
 }
 
 fn unique_id_format(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
@@ -383,9 +388,13 @@ pub(super) fn resolve(section: &ProxyRaw, id: ProxyId, out: &mut Config, cx: &mu
     let chosen = set.log_format.as_ref();
     let simple = |word: LogWord| tcp && (word == LogWord::Tcp || word.is_http());
     // Lines of TCP sessions have a quick way of their own; one that becomes an HTTP session is written by its format.
-    http.log_format = chosen
-        .filter(|raw| !(tcp && raw.word.is_http()))
-        .map(|raw| Arc::clone(&raw.format));
+    http.log_format = match chosen {
+        Some(raw) if tcp && raw.word.is_http() => {
+            let word = own(LogWord::Tcp, section.span);
+            LOG.parse(&word, cx).ok().map(Arc::new)
+        }
+        chosen => chosen.map(|raw| Arc::clone(&raw.format)),
+    };
     out.frontends[frontend.index()].log_format = match chosen {
         None => LogFormat::Connect,
         Some(raw) if simple(raw.word) => LogFormat::Tcp,

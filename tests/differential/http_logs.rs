@@ -644,3 +644,28 @@ fn unique_ids_and_tags() {
     let body = " unique-id-format id-%[path]-%rt\n unique-id-header X-Unique\n log-format \"%ID %HM %HP %ST %tsc\"\n log-tag mine\n";
     logged("", body, &["/a", "/404"].map(get));
 }
+
+#[test]
+fn sessions_of_a_tcp_frontend_that_become_http() {
+    for format in ["httplog", "tcplog", "httplog clf"] {
+        same(|side| {
+            let origin = origin();
+            let body = format!(
+                " mode tcp\n option {format}\n option abortonclose\n tcp-request inspect-delay 1s\n tcp-request content accept if HTTP\n \
+                 use_backend web\nbackend web\n mode http\n server s {}\n",
+                origin.addr()
+            );
+            let daemon = side.start("", &body);
+            walk(
+                side,
+                &[
+                    get("/"),
+                    get("/404"),
+                    get("/cut"),
+                    "JUNK\r\n\r\n".to_owned(),
+                ],
+            );
+            lines(side, &daemon, 4)
+        });
+    }
+}
