@@ -1,7 +1,7 @@
 //! The rig: it drives one load through ringway and through haproxy, in turns, and compares what each paid.
 //!
 //! Everything runs on loopback of one machine: the balancer under test on its core(s), the load generator and
-//! the origin (a glommio executor) on another. Absolute figures say as much about the machine as about the
+//! the origin (a thread with an epoll) on another. Absolute figures say as much about the machine as about the
 //! balancer; what counts is the ratio to haproxy within one round, and the control (the same binary measured
 //! against itself) says how much of a ratio is noise. It shares no code with ringway: what measures must not
 //! share the mistakes of what is measured.

@@ -1,9 +1,9 @@
 //! The few calls that neither std nor socket2 offers. All `unsafe` of the rig is here.
-#![allow(unsafe_code)] // libc calls and two fd hand-overs, each argued below
+#![allow(unsafe_code)] // libc calls, each argued below
 
 use std::io;
-use std::net::{TcpListener, UdpSocket};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _};
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
@@ -127,42 +127,4 @@ pub(crate) fn die_with_us(command: &mut Command) {
     };
     // SAFETY: between fork and exec the hook makes one system call: it neither allocates nor takes a lock.
     unsafe { command.pre_exec(hook) };
-}
-
-/// A listening socket, served by the glommio executor of this thread.
-///
-/// glommio's own `bind` sets SO_REUSEPORT only and then collides with connections in TIME_WAIT.
-pub(crate) fn adopt_listener(listener: TcpListener) -> glommio::net::TcpListener {
-    let fd = listener.into_raw_fd();
-    // SAFETY: `fd` is an open listening socket, whose only owner gave it up in the line above.
-    unsafe { glommio::net::TcpListener::from_raw_fd(fd) }
-}
-
-/// This thread, as `kick` wants it.
-pub(crate) fn thread_id() -> i32 {
-    // SAFETY: gettid takes no pointer.
-    unsafe { libc::gettid() }
-}
-
-extern "C" fn nothing(_signal: libc::c_int) {}
-
-/// Lets kicks interrupt system calls of this process, and do nothing else.
-pub(crate) fn take_kicks() -> io::Result<()> {
-    // SAFETY: sigaction is a plain structure, for which all zeroes is a valid value (no flags, empty mask).
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
-    // SAFETY: `action` is valid and outlives the call; its handler does nothing, so it may run at any moment.
-    checked(unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()) })
-}
-
-/// Interrupts the system call in which a thread of this process waits.
-pub(crate) fn kick(thread: i32) -> io::Result<()> {
-    let process = std::process::id().cast_signed();
-    // SAFETY: tgkill takes no pointer, and reaches threads of this process only.
-    let result = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, libc::SIGUSR2) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
 }

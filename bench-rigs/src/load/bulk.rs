@@ -5,14 +5,14 @@
 
 use super::client::{CHUNK_BYTES, FirstFailure, Scratch, connect};
 use super::origin::Origin;
+use super::reactor::{Timer, spawn};
 use super::{Figures, STALL_LIMIT, START_LIMIT, all_move, cancel_all, within};
 use crate::Fallible;
 use crate::proc::{Meter, Reading};
 use crate::scenario::{BESIDE_STREAMS, Direction, Metric, Scale};
+use async_executor::Task;
 use futures_lite::future::yield_now;
 use futures_lite::io::AsyncWriteExt as _;
-use glommio::timer::Timer;
-use glommio::{Task, spawn_local};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -78,7 +78,7 @@ impl Clients {
         for place in 0..streams {
             let mut stream = connect(front).await?;
             let (moved, failure, scratch) = (Rc::clone(&moved), failure.clone(), scratch.clone());
-            tasks.push(spawn_local(async move {
+            tasks.push(spawn(async move {
                 let chunk = vec![
                     0x5a;
                     if direction == Direction::Up {

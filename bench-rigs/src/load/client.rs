@@ -1,12 +1,12 @@
 //! What the clients of all scenarios share: connecting, exchanging a message, reading bulk, reporting failure.
 
-use super::http;
+use super::net::TcpStream;
+use super::{http, within};
 use crate::Fallible;
 use crate::scenario::{MESSAGE_BYTES, Scenario};
 use futures_lite::AsyncRead as _;
 use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use glommio::net::TcpStream;
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -59,9 +59,11 @@ impl Scratch {
 }
 
 pub(super) async fn connect(to: SocketAddr) -> Fallible<TcpStream> {
-    let stream = TcpStream::connect_timeout(to, CONNECT_LIMIT)
-        .await
-        .map_err(|error| format!("connect {to}: {error}"))?;
+    let stream = within(CONNECT_LIMIT, "connecting", async {
+        let connected = TcpStream::connect(to).await;
+        connected.map_err(|error| format!("connect {to}: {error}"))
+    })
+    .await?;
     stream
         .set_nodelay(true)
         .map_err(|error| format!("TCP_NODELAY: {error}"))?;

@@ -1,12 +1,11 @@
 //! Connect, one message or request there and back, close: what a connection costs.
 
 use super::client::{Dialogue, FirstFailure, connect};
+use super::reactor::{Timer, spawn};
 use super::{Figures, STALL_LIMIT, all_move, cancel_all};
 use crate::Fallible;
 use crate::proc::Meter;
 use crate::scenario::{Metric, Scale};
-use glommio::spawn_local;
-use glommio::timer::Timer;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,7 +22,7 @@ pub(super) async fn measure(
     let mut tasks = Vec::with_capacity(scale.openers);
     for _ in 0..scale.openers {
         let (failure, done, dialogue) = (failure.clone(), Rc::clone(&done), dialogue.clone());
-        tasks.push(spawn_local(async move {
+        tasks.push(spawn(async move {
             while failure.note(visit(front, &dialogue).await).is_some() {
                 done.set(done.get() + 1);
             }

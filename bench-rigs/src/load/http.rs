@@ -2,14 +2,13 @@
 //! as long as Content-Length says. What is not of that form fails the measurement.
 
 use super::client::{Dialogue, FirstFailure, Scratch, connect};
+use super::net::TcpStream;
+use super::reactor::{Timer, spawn};
 use super::{Figures, STALL_LIMIT, START_LIMIT, all_move, cancel_all, within};
 use crate::Fallible;
 use crate::proc::Meter;
 use crate::scenario::{MEGABYTE_STREAMS, Metric, Page, Scale};
 use futures_lite::io::AsyncWriteExt as _;
-use glommio::net::TcpStream;
-use glommio::spawn_local;
-use glommio::timer::Timer;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -135,7 +134,7 @@ pub(super) async fn objects(
     for _ in 0..MEGABYTE_STREAMS {
         let mut stream = within(START_LIMIT, "opening the streams", connect(front)).await?;
         let (failure, moved, dialogue) = (failure.clone(), Rc::clone(&moved), dialogue.clone());
-        tasks.push(spawn_local(async move {
+        tasks.push(spawn(async move {
             while let Some(bytes) = failure.note(dialogue.exchange(&mut stream).await) {
                 moved.set(moved.get() + bytes);
             }

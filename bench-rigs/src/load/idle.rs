@@ -1,13 +1,12 @@
 //! Many sessions that said something once and then stay: memory for each.
 
 use super::client::{Dialogue, FirstFailure, connect};
+use super::net::TcpStream;
+use super::reactor::{Timer, spawn};
 use super::{Figures, within};
 use crate::Fallible;
 use crate::proc::{Meter, available_kib, own_rss_kib};
 use crate::scenario::{Metric, Scale};
-use glommio::net::TcpStream;
-use glommio::spawn_local;
-use glommio::timer::Timer;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -54,7 +53,7 @@ async fn open(
     for _ in 0..at_once {
         let (failure, left, held) = (failure.clone(), Rc::clone(&left), Rc::clone(&held));
         let dialogue = dialogue.clone();
-        tasks.push(spawn_local(async move {
+        tasks.push(spawn(async move {
             while let Some(fewer) = left.get().checked_sub(1) {
                 left.set(fewer);
                 let Some(stream) = failure.note(session(front, &dialogue).await) else {

@@ -1,4 +1,4 @@
-//! One measurement: generator and origin in a glommio executor of their own, beside a running balancer.
+//! One measurement: generator and origin on a thread of their own, beside a running balancer.
 //!
 //! An executor lives for one measurement, so that nothing of the last one (timers, buffers, half-closed
 //! sockets) weighs on the next. A failure of any client connection fails the measurement: figures of a load
@@ -9,18 +9,18 @@ mod client;
 mod connect;
 mod http;
 mod idle;
-mod nudge;
+mod net;
 mod origin;
 mod pingpong;
+mod reactor;
 
 use crate::proc::{Meter, Reading};
 use crate::scenario::{Metric, Scale, Scenario};
 use crate::{Fallible, sys};
+use async_executor::Task;
 use client::Dialogue;
-use glommio::timer::Timer;
-use glommio::{LocalExecutorBuilder, Placement, Task};
-use nudge::Nudge;
 use origin::Service;
+use reactor::Timer;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc;
@@ -61,14 +61,7 @@ const BESIDE_SHARE: u32 = 4;
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// Longest that a connection which wants to move may stand still.
 const STALL_LIMIT: Duration = Duration::from_secs(5);
-/// After a measurement: glommio closes descriptors through its ring, and leaves open what it did not get to.
-const CLOSING: Duration = Duration::from_millis(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// Of glommio's reactor. Small, since locked memory is scarce where rings are accounted against it.
-const RING_DEPTH: usize = 512;
-const RING_MEMORY: usize = 256 << 10;
-/// How long ready tasks may keep the reactor from looking at its completions. Not shorter: see `nudge`.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Runs the load of `job` and returns what it cost. Takes at most its window and some 30 s.
 pub(crate) fn run(job: Job) -> Fallible<Figures> {
@@ -85,7 +78,7 @@ pub(crate) fn run(job: Job) -> Fallible<Figures> {
     if let Some((direction, streams)) = scenario.bulk() {
         let service = Service::of_bulk(direction);
         return executor(core, Rank::Normal, limit, move || async move {
-            let origin = origin::serve(main.origin, service);
+            let origin = origin::serve(main.origin, service)?;
             let figures = bulk::measure(front, &origin, direction, streams, scale, &meter).await;
             origin.stop().await;
             figures
@@ -136,7 +129,7 @@ where
     Fut: Future<Output = Fallible<Figures>>,
 {
     executor(core, Rank::Normal, limit, move || async move {
-        let origin = origin::serve(main.origin, Service::of(scenario));
+        let origin = origin::serve(main.origin, Service::of(scenario))?;
         let figures = make().await;
         origin.stop().await;
         figures
@@ -158,7 +151,7 @@ fn beside_bulk(
 ) -> Fallible<Figures> {
     let bulk_meter = meter.clone();
     let bulk = executor(core, Rank::Yielding, limit, move || async move {
-        let origin = origin::serve(beside.origin, Service::Source);
+        let origin = origin::serve(beside.origin, Service::Source)?;
         let figures = bulk::beside(beside.front, &origin, scale, &bulk_meter).await;
         origin.stop().await;
         figures
@@ -221,19 +214,8 @@ where
         if rank == Rank::Yielding {
             sys::yield_to_all().map_err(|error| format!("sched_setscheduler: {error}"))?;
         }
-        let executor = LocalExecutorBuilder::new(Placement::Fixed(core))
-            .ring_depth(RING_DEPTH)
-            .io_memory(RING_MEMORY)
-            .preempt_timer(LOOK_EVERY)
-            .make()
-            .map_err(|error| format!("glommio (io_uring) does not start: {error}"))?;
-        executor.run(async move {
-            let nudge = Nudge::start(core)?;
-            let result = make().await;
-            Timer::new(CLOSING).await;
-            nudge.stop().await;
-            result
-        })
+        sys::pin_thread(&[core]).map_err(|error| format!("sched_setaffinity: {error}"))?;
+        reactor::run(async { make().await }).map_err(|error| format!("epoll: {error}"))?
     };
     thread::Builder::new()
         .name("load".to_owned())
@@ -259,7 +241,7 @@ async fn within<T>(
     futures_lite::future::or(work, late).await
 }
 
-/// Ends tasks and what they hold. Dropping an executor would not: their sockets would stay open.
+/// Ends tasks, and returns when what they hold is gone: their sockets are closed.
 async fn cancel_all(tasks: impl IntoIterator<Item = Task<()>>) {
     for task in tasks {
         task.cancel().await;

@@ -6,14 +6,14 @@
 use super::cancel_all;
 use super::client::{CHUNK_BYTES, Scratch};
 use super::http::head_end;
+use super::net::{TcpListener, TcpStream};
+use super::reactor::spawn;
+use crate::Fallible;
 use crate::scenario::{Direction, MEGABYTE, MEGABYTE_PATH, MESSAGE_BYTES, Scenario};
-use crate::sys;
+use async_executor::Task;
 use futures_lite::future::yield_now;
 use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use glommio::net::TcpStream;
-use glommio::{Task, spawn_local};
 use std::cell::{Cell, RefCell};
-use std::net::TcpListener;
 use std::rc::Rc;
 
 /// What the origin does with a connection.
@@ -62,16 +62,16 @@ impl Origin {
 }
 
 /// Accepts on `listener` from now on.
-pub(super) fn serve(listener: TcpListener, service: Service) -> Origin {
+pub(super) fn serve(listener: std::net::TcpListener, service: Service) -> Fallible<Origin> {
+    let listener = TcpListener::adopt(listener).map_err(|error| format!("origin: {error}"))?;
     let swallowed = Rc::new(Cell::new(0));
     let scratch = Scratch::new();
     let serving = Rc::new(RefCell::new(Vec::new()));
     let (count, served) = (Rc::clone(&swallowed), Rc::clone(&serving));
-    let accepting = spawn_local(async move {
-        let listener = sys::adopt_listener(listener);
+    let accepting = spawn(async move {
         while let Ok(stream) = listener.accept().await {
             let (scratch, count) = (scratch.clone(), Rc::clone(&count));
-            let task = spawn_local(async move {
+            let task = spawn(async move {
                 let _ended_by_the_client = match service {
                     Service::Echo => echo(stream).await,
                     Service::Http => answer(stream).await,
@@ -82,16 +82,16 @@ pub(super) fn serve(listener: TcpListener, service: Service) -> Origin {
             served.borrow_mut().push(task);
         }
     });
-    Origin {
+    Ok(Origin {
         swallowed,
         accepting,
         serving,
-    }
+    })
 }
 
 async fn echo(mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    // More than one message, so that a read is short and glommio waits for the next at once.
+    // More than one message, so that a read is short and the next one waits without asking.
     let mut message = [0; 4 * MESSAGE_BYTES];
     loop {
         let got = stream.read(&mut message).await?;

@@ -1,13 +1,13 @@
 //! Small messages there and back: what a message costs, and how long it takes.
 
 use super::client::{Dialogue, FirstFailure, connect};
+use super::net::TcpStream;
+use super::reactor::{Timer, spawn};
 use super::{Figures, STALL_LIMIT, START_LIMIT, all_move, cancel_all, within};
 use crate::Fallible;
 use crate::proc::{Meter, Reading};
 use crate::scenario::{Metric, Scale};
-use glommio::net::TcpStream;
-use glommio::timer::Timer;
-use glommio::{Task, spawn_local};
+use async_executor::Task;
 use hdrhistogram::Histogram;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -40,7 +40,7 @@ pub(super) async fn closed_loop(
     .enumerate()
     {
         let (failure, done, dialogue) = (failure.clone(), Rc::clone(&done), dialogue.clone());
-        tasks.push(spawn_local(async move {
+        tasks.push(spawn(async move {
             while failure.note(dialogue.exchange(&mut stream).await).is_some() {
                 done[place].set(done[place].get() + 1);
             }
@@ -89,7 +89,7 @@ pub(super) async fn open_loop(
         let (failure, times, dialogue) = (failure.clone(), Rc::clone(&times), dialogue.clone());
         // Spread over the period, so that the messages of all connections come evenly.
         let offset = plan.period.mul_f64(place as f64 / scale.talkers as f64);
-        tasks.push(spawn_local(async move {
+        tasks.push(spawn(async move {
             let talked = talk(&mut stream, &dialogue, plan, offset, &times).await;
             failure.note(talked);
         }));
@@ -193,10 +193,7 @@ async fn talkers(front: SocketAddr, scale: Scale) -> Fallible<Vec<TcpStream>> {
 }
 
 async fn until(moment: Instant) {
-    let left = moment.saturating_duration_since(Instant::now());
-    if !left.is_zero() {
-        Timer::new(left).await;
-    }
+    Timer::at(moment).await;
 }
 
 fn costs(before: Reading, after: Reading, trips: u64) -> Figures {
