@@ -8,13 +8,14 @@
 //! Changes are rare and made one at a time under a lock of the process; nobody waits for it on the way
 //! of traffic.
 
+use std::net::IpAddr;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::*;
 
 use super::health::CheckResult;
 use super::server;
 use crate::base::tick::Tick;
-use crate::config::{Backend, BackendId, Balance, Config, HashMethod, Level, ServerId};
+use crate::config::{Backend, BackendId, Balance, Config, HashMethod, Level, ServerId, ServerPort};
 use crate::shared::server_cell::{OpState, admin};
 use crate::shared::{ServerCell, Shared};
 
@@ -154,6 +155,34 @@ pub fn set_checks(shared: &Shared, id: ServerId, on: bool) -> Option<Change> {
     server.check.as_ref()?;
     shared.server(id).checks_off.store(!on, Release);
     Some(Change::default())
+}
+
+/// `set server addr`: connections from now on go there. A server whose name was not resolved leaves that
+/// maintenance.
+pub fn set_address(
+    shared: &Shared,
+    id: ServerId,
+    ip: IpAddr,
+    port: ServerPort,
+    now: Tick,
+) -> Change {
+    let mut c = Changing::begin(shared, now);
+    shared.server(id).place.set(ip, port);
+    c.leave_maint(id, admin::RMAINT);
+    shared.bump(shared.config.server(id).backend);
+    c.change
+}
+
+/// `set server check-addr`, `check-port`: where the next checks go.
+pub fn set_check_place(shared: &Shared, id: ServerId, ip: Option<IpAddr>, port: Option<u16>) {
+    let _one_at_a_time = Changing::begin(shared, Tick(0));
+    let cell = shared.server(id);
+    if let Some(ip) = ip {
+        cell.check_place.set(ip, ServerPort::Fixed(0));
+    }
+    if let Some(port) = port {
+        cell.check_port.store(port, Relaxed);
+    }
 }
 
 /// The older actions of the statistics page, one administrative flag at a time.

@@ -4,11 +4,12 @@
 //! Functions of the shared cell and of the configuration; nothing is kept here.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering::*;
 
 use super::change::full_name;
 use crate::base::tick::Tick;
-use crate::config::{BackendId, Check, Config, ServerId};
+use crate::config::{BackendId, Check, Config, ServerAddress, ServerId, ServerPort};
 use crate::shared::server_cell::{OpState, admin};
 use crate::shared::{ServerCell, Shared};
 
@@ -70,6 +71,27 @@ pub fn checked_by(config: &Config, id: ServerId) -> ServerId {
 pub fn check(shared: &Shared, id: ServerId) -> Option<&Check> {
     let check = shared.config.server(id).check.as_ref();
     check.filter(|_| !shared.server(id).checks_off.load(Relaxed))
+}
+
+/// Where the file or an operator sends its checks: an address unless it is the server's own, and the port.
+pub fn probed(shared: &Shared, id: ServerId, check: &Check) -> (Option<IpAddr>, u16) {
+    let cell = shared.server(id);
+    let addr = cell.check_place.get().map(|(ip, _)| ip).or(check.addr);
+    let port = match cell.check_port.load(Relaxed) {
+        // Checks of the server's own port follow it.
+        0 => match (&shared.config.server(id).address, cell.place.get()) {
+            (
+                ServerAddress::Ip {
+                    port: ServerPort::Fixed(own),
+                    ..
+                },
+                Some((_, ServerPort::Fixed(moved))),
+            ) if *own == check.port => moved,
+            _ => check.port,
+        },
+        port => port,
+    };
+    (addr, port)
 }
 
 /// What colours a server on the statistics page.

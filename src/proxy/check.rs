@@ -12,6 +12,7 @@ use super::local::{Local, Owner, Timer};
 use super::tcp::drop_payload;
 use crate::backend::change::Change;
 use crate::backend::health::{self, CheckResult, Health};
+use crate::backend::server;
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
 use crate::config::{CheckKind, ProxyProtocol, ServerAddress, ServerId};
@@ -135,19 +136,15 @@ fn target(local: &Local, id: ServerId) -> Option<Connect> {
     let server = local.config.server(id);
     let backend = local.config.backend(server.backend);
     let check = server.check.as_ref()?;
-    let to = match &server.address {
-        ServerAddress::Ip { ip, .. } => {
-            Target::Ip(SocketAddr::new(check.addr.unwrap_or(*ip), check.port))
+    let (addr, port) = server::probed(&local.shared, id, check);
+    let own = local.shared.server(id).place.or(&server.address);
+    let to = match &*own {
+        ServerAddress::Ip { ip, .. } => Target::Ip(SocketAddr::new(addr.unwrap_or(*ip), port)),
+        ServerAddress::Unresolved { .. } => Target::Ip(SocketAddr::new(addr?, port)),
+        ServerAddress::Unix(_) | ServerAddress::Abns(_) if port == 0 && addr.is_none() => {
+            return connect::to_server(&local.shared, id, Ends::default());
         }
-        ServerAddress::Unresolved { .. } => Target::Ip(SocketAddr::new(check.addr?, check.port)),
-        ServerAddress::Unix(_) | ServerAddress::Abns(_)
-            if check.port == 0 && check.addr.is_none() =>
-        {
-            return connect::to_server(&local.config, id, Ends::default());
-        }
-        ServerAddress::Unix(_) | ServerAddress::Abns(_) => {
-            Target::Ip(SocketAddr::new(check.addr?, check.port))
-        }
+        ServerAddress::Unix(_) | ServerAddress::Abns(_) => Target::Ip(SocketAddr::new(addr?, port)),
     };
     let mut spec = Connect::plain(to);
     if let Some(source) = server.source.as_ref().or(backend.source.as_ref()) {

@@ -3,10 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::{
-    self, Backend, Config, Server, ServerAddress, ServerId, ServerPort, Source, UseSrc,
-};
+use crate::config::{self, Backend, Config, ServerAddress, ServerId, ServerPort, Source, UseSrc};
 use crate::io::op::{Connect, KeepAlive, Target};
+use crate::shared::Shared;
 
 /// The two ends of a client's connection, as far as they are known and internet addresses.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,10 +17,12 @@ pub struct Ends {
 }
 
 /// The connection to `server`. `None`: its address is not known (unresolved).
-pub fn to_server(config: &Config, id: ServerId, ends: Ends) -> Option<Connect> {
+pub fn to_server(shared: &Shared, id: ServerId, ends: Ends) -> Option<Connect> {
+    let config = &shared.config;
+    let address = shared.server(id).place.or(&config.server(id).address);
     let server = config.server(id);
     let backend = config.backend(server.backend);
-    let mut spec = Connect::plain(target(server, ends.local)?);
+    let mut spec = Connect::plain(target(&address, ends.local)?);
     dress(
         &mut spec,
         config,
@@ -73,8 +74,8 @@ pub fn from_source(spec: &mut Connect, source: &Source, ends: Ends) {
     }
 }
 
-fn target(server: &Server, local: Option<SocketAddr>) -> Option<Target> {
-    match &server.address {
+fn target(address: &ServerAddress, local: Option<SocketAddr>) -> Option<Target> {
+    match address {
         ServerAddress::Ip { ip, port } => {
             let port = match port {
                 ServerPort::Fixed(port) => *port,
@@ -132,7 +133,7 @@ mod tests {
         };
         let config = load(&inputs).config.expect("a correct configuration");
         target(
-            config.server(ServerId(0)),
+            &config.server(ServerId(0)).address,
             local.map(|a| a.parse().unwrap()),
         )
     }

@@ -9,6 +9,7 @@
 pub mod counters;
 pub mod errors;
 pub mod mailbox;
+pub mod place;
 pub mod server_cell;
 pub mod state;
 

@@ -1,10 +1,13 @@
 //! What all shards know of one server: state, weight, places.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::*,
+};
 
 use crossbeam::utils::CachePadded;
 
+use super::place::Place;
 use crate::config::Server;
 
 /// Operational state, haproxy's numbers in `show servers state`.
@@ -67,6 +70,11 @@ pub struct ServerCell {
     pub checks_failed: AtomicU64,
     pub downs: AtomicU64,
     pub last_check: Mutex<LastCheck>,
+    /// Address, and address of the checks (whose port is in `check_port`), where an operator changed them.
+    pub place: Place,
+    pub check_place: Place,
+    /// Port of the checks as an operator wants it; 0: as without one.
+    pub check_port: AtomicU16,
     /// An operator switched its checks off.
     pub checks_off: AtomicBool,
     /// `maxconn` as set by the operator or the file; 0: no limit. Counts only for servers that the
@@ -117,6 +125,9 @@ impl ServerCell {
             checks_failed: AtomicU64::new(0),
             downs: AtomicU64::new(0),
             last_check: Mutex::default(),
+            place: Place::default(),
+            check_place: Place::default(),
+            check_port: AtomicU16::new(0),
             checks_off: AtomicBool::new(false),
             maxconn: AtomicU32::new(server.maxconn),
             places: CachePadded::new(AtomicU32::new(0)),

@@ -163,3 +163,100 @@ fn an_operator_says_how_a_server_is() {
         seen
     });
 }
+
+/// Answers about addresses; an empty line ends each of ours, which haproxy leaves out behind some errors.
+fn trimmed(lines: Vec<String>) -> Vec<String> {
+    lines
+        .into_iter()
+        .map(|line| line.replace("\\n", ""))
+        .collect()
+}
+
+/// The columns of `show servers state` that both versions fill alike.
+fn states(daemon: &Daemon) -> Vec<String> {
+    let text = daemon.admin().run("show servers state");
+    let lines = text.lines().skip(2).filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let cells: Vec<_> = line.split(' ').collect();
+            // Name, address, states, weights; check state; port, check port, check address.
+            [3, 4, 5, 6, 7, 8, 13, 18, 21, 22]
+                .map(|at| cells[at])
+                .join(" ")
+        })
+        .collect()
+}
+
+// H17
+#[test]
+fn a_server_is_sent_elsewhere() {
+    let (a, b) = (Server::named("A"), Server::named("B"));
+    same(|side| {
+        let (here, there) = (a.port, b.port);
+        let body = format!(
+            "listen l\n bind 127.0.0.1:FRONT\n server s 127.0.0.1:{here} check inter 60s\n server plain 127.0.0.1:{here} disabled\n \
+             server path /tmp/nobody disabled\n server mapped 127.0.0.1:+1 disabled\n server own 127.0.0.1:{here} check port {here} addr 127.0.0.3 inter 60s disabled\n"
+        );
+        let daemon = start(side, &body);
+        let mut seen = vec![met(side.front)];
+        let wanted = format!("set server l/s addr 127.0.0.1 port {there}");
+        seen.extend(answers(&daemon, &[&wanted]).into_iter().map(|line| {
+            line.replace(&here.to_string(), "HERE")
+                .replace(&there.to_string(), "THERE")
+        }));
+        seen.push(met(side.front));
+        seen.extend(trimmed(answers(
+            &daemon,
+            &[
+                "set server l/s addr",
+                "set server l/s addr localhost",
+                "set server l/s addr 127.0.0.1:80",
+                "set server l/s addr 127.0.0.1",
+                "set server l/plain addr 127.0.0.2 port x",
+                "set server l/plain addr 127.0.0.2 port",
+                "set server l/plain addr 127.0.0.2 port 81",
+                "set server l/plain addr 127.0.0.2 port 81",
+                "set server l/plain addr 127.0.0.2 port +1",
+                "set server l/plain addr 127.0.0.4 foo",
+                "set server l/plain addr [::1] port 7",
+                "set server l/path addr 127.0.0.1",
+                "set server l/path addr foo",
+                "set server l/mapped addr 127.0.0.1 port 80",
+                "set server l/mapped addr 127.0.0.2 port +2",
+                "set server l/s check-addr",
+                "set server l/s check-addr foo",
+                "set server l/s check-addr 127.0.0.6 port x",
+                "set server l/s check-addr 127.0.0.6 port 70000",
+                "set server l/s check-addr 127.0.0.6 port 99",
+                "set server l/plain check-addr 127.0.0.6",
+                "set server l/s check-port",
+                "set server l/s check-port x",
+                "set server l/s check-port 70000",
+                "set server l/own check-port 98",
+                "set server l/own check-addr 127.0.0.7",
+                "set server l/plain check-port 5",
+                "set server l/s fqdn",
+                "set server l/s fqdn a.example",
+                "set server l/s agent",
+                "set server l/s agent up",
+                "set server l/s agent-addr",
+                "set server l/s agent-addr 127.0.0.1",
+                "set server l/s agent-port",
+                "set server l/s agent-port 1",
+                "set server l/s agent-send",
+                "set server l/s agent-send x",
+                "set server l/s ssl",
+                "set server l/s ssl on",
+                "disable agent l/s",
+                "enable agent l/s",
+                "set server l/s nothing",
+            ],
+        )));
+        let masked = states(&daemon).into_iter().map(|line| {
+            line.replace(&here.to_string(), "HERE")
+                .replace(&there.to_string(), "THERE")
+        });
+        seen.extend(masked);
+        seen
+    });
+}

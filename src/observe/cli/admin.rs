@@ -4,7 +4,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Answer, World};
+use super::{Answer, World, moves};
 use crate::backend::change::{self, Change, Forced, Means};
 use crate::backend::server;
 use crate::config::{BackendId, Config, FrontendId, Proxy, ServerId};
@@ -51,10 +51,16 @@ fn set_server_to(server: ServerId, words: &[String], world: &World<'_>) -> Answe
             go_to(server, state, world)
         }
         Some("health") => set_health(server, value, world),
-        Some(
-            what @ ("addr" | "agent" | "agent-addr" | "agent-port" | "agent-send" | "check-addr"
-            | "check-port" | "fqdn" | "ssl"),
-        ) => Answer::error(format!("'set server <srv> {what}' is not supported yet.")),
+        Some("addr") => moves::addr(server, &words[1..], world),
+        Some("check-addr") => moves::check_addr(server, &words[1..], world),
+        Some("check-port") => moves::check_port(server, &words[1..], world),
+        Some("fqdn") => moves::fqdn(&words[1..]),
+        Some(what @ ("agent" | "agent-addr" | "agent-port" | "agent-send")) => {
+            moves::without_agent(what, &words[1..])
+        }
+        Some("ssl") => Answer::error(
+            "'set server <srv> ssl' cannot be set.  default-server should define ssl settings",
+        ),
         _ => Answer::error(
             "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port | agent-send \
              | check-addr | check-port | fqdn | health | ssl | state | weight",
@@ -96,6 +102,17 @@ pub(super) fn disable_health(words: &[String], world: &World<'_>) -> Answer {
         change::set_checks(world.view.shared, server, false);
         Answer::done()
     })
+}
+
+/// There are no agent checks yet: none runs, so none has to be stopped.
+pub(super) fn enable_agent(words: &[String], world: &World<'_>) -> Answer {
+    with_server(words, world, |_, _| {
+        Answer::error("Agent was not configured on this server, cannot enable.")
+    })
+}
+
+pub(super) fn disable_agent(words: &[String], world: &World<'_>) -> Answer {
+    with_server(words, world, |_, _| Answer::done())
 }
 
 pub(super) fn enable_server(words: &[String], world: &World<'_>) -> Answer {

@@ -9,6 +9,7 @@
 //! Bounds: a line has [`LINE_BYTES`], a payload [`PAYLOAD_BYTES`].
 
 pub mod admin;
+mod moves;
 pub mod parse;
 pub mod show;
 pub mod table;

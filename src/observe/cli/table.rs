@@ -43,10 +43,12 @@ macro_rules! commands {
 const COMMANDS: &[Item] = commands! {
     ["clear" "counters"] "" Operator "let maxima of the statistics start again" => Run::Do(admin::clear_maxima);
     ["debug" "dev" "panic"] "[n]" Admin "" => Run::Do(admin::inject_panics);
+    ["disable" "agent"] "<bk>/<srv>" Admin "stop the agent checks of a server" => Run::Do(admin::disable_agent);
     ["disable" "frontend"] "<frontend>" Admin "close a frontend to new connections, for a while" => Run::Do(admin::disable_frontend);
     ["disable" "health"] "<bk>/<srv>" Admin "stop the health checks of a server" => Run::Do(admin::disable_health);
     ["disable" "server"] "<bk>/<srv>" Admin "put a server into maintenance" => Run::Do(admin::disable_server);
     ["echo"] "[text]" User "answer with the text" => Run::Do(show::echo);
+    ["enable" "agent"] "<bk>/<srv>" Admin "start the agent checks of a server again" => Run::Do(admin::enable_agent);
     ["enable" "frontend"] "<frontend>" Admin "open a frontend again" => Run::Do(admin::enable_frontend);
     ["enable" "health"] "<bk>/<srv>" Admin "start the health checks of a server again" => Run::Do(admin::enable_health);
     ["enable" "server"] "<bk>/<srv>" Admin "take a server out of maintenance and drain" => Run::Do(admin::enable_server);
@@ -55,7 +57,7 @@ const COMMANDS: &[Item] = commands! {
     ["set" "maxconn" "frontend"] "<frontend> <value>" Admin "limit of a frontend's connections" => Run::Do(admin::set_maxconn_frontend);
     ["set" "maxconn" "global"] "<value>" Admin "limit of the process' connections" => Run::Do(admin::set_maxconn_global);
     ["set" "maxconn" "server"] "<bk>/<srv> <value>" Admin "limit of a server's connections" => Run::Do(admin::set_maxconn_server);
-    ["set" "server"] "<bk>/<srv> [opts]" Admin "state, health or weight of a server" => Run::Do(admin::set_server);
+    ["set" "server"] "<bk>/<srv> [opts]" Admin "state, health, address, checks or weight of a server" => Run::Do(admin::set_server);
     ["set" "timeout" "cli"] "<delay>" User "how long this connection may be idle" => Run::Do(show::set_timeout);
     ["set" "weight"] "<bk>/<srv> <weight>[%]" Admin "weight of a server" => Run::Do(admin::set_weight);
     ["show" "activity"] "" User "what each shard did" => Run::Do(show::activity);
@@ -109,11 +111,9 @@ const NOT_YET: &[&str] = &[
     "del ssl cert",
     "del ssl crl-file",
     "del ssl crt-list",
-    "disable agent",
     "disable dynamic-cookie backend",
     "dump ssl cert",
     "dump stats-file",
-    "enable agent",
     "enable dynamic-cookie backend",
     "experimental-mode",
     "expert-mode",

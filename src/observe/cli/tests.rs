@@ -176,9 +176,30 @@ fn what_haproxy_has_and_we_have_not_is_named() {
         ask("clear counters all"),
         "'clear counters all' is not supported yet.\n\n"
     );
+}
+
+/// Where the file gives an address, connections have not learned where their clients connected to.
+#[test]
+fn what_needs_the_clients_own_address_is_refused_at_run_time() {
+    let world = fixture::world();
+    let said = |command: &str| {
+        let told = Told::default();
+        talk_at(CliLevel::Admin, &format!("{command}\n"), &told, &world).0
+    };
     assert_eq!(
-        ask("set server be/s1 addr 1.2.3.4"),
-        "'set server <srv> addr' is not supported yet.\n\n"
+        said("set server be/s1 addr 0.0.0.0"),
+        "Invalid addr '0.0.0.0': the unspecified address is not supported yet by 'stats socket command'\n\n"
+    );
+    said("set server be/s1 check-port 80");
+    assert_eq!(
+        said("set server be/s1 addr 127.0.0.1 port +1"),
+        "no need to change the addr, a port map is not supported yet where the file gives a port by \
+         'stats socket command'\n\n"
+    );
+    // haproxy takes the lowest 16 bits.
+    assert_eq!(
+        said("set server be/s1 addr 127.0.0.1 port 65537"),
+        "no need to change the addr, problem converting port '65537' to an int by 'stats socket command'\n\n"
     );
 }
 
@@ -423,7 +444,7 @@ fn servers_in_the_format_of_a_state_file() {
     );
     assert_eq!(
         lines[9],
-        "7 be 5 s5 - 0 5 1 1 93784 1 0 0 0 0 0 0 - 0 - 0 0 - - 0"
+        "7 be 5 s5 - 0 5 1 1 93784 1 0 0 8 0 0 0 - 0 - 0 0 - - 0"
     );
     assert_eq!(ask("show servers state q").lines().count(), 2 + 1 + 1);
     assert_eq!(ask("show servers state nope"), "Can't find backend.\n\n");

@@ -409,7 +409,7 @@ pub fn server<'a>(view: &View<'a>, id: ServerId) -> Row<'a> {
         }
     });
     set_check(&mut row, view, config, cell);
-    row.set(Col::Addr, server_address(config));
+    row.set(Col::Addr, server_address(&cell.place.or(&config.address)));
     if let Some(cookie) = &config.cookie {
         row.set(Col::Cookie, Value::text(String::from_utf8_lossy(cookie)));
     }
@@ -517,8 +517,8 @@ pub fn full_name(view: &View<'_>, id: ServerId) -> String {
 }
 
 /// `127.0.0.1:80`, `[::1]:80`, `unix`; nothing if the name is not resolved.
-fn server_address(server: &Server) -> Value<'static> {
-    let (ip, port) = match &server.address {
+fn server_address(address: &ServerAddress) -> Value<'static> {
+    let (ip, port) = match address {
         ServerAddress::Ip { ip, port } => (ip, port),
         ServerAddress::Unresolved { .. } => return Value::Empty,
         ServerAddress::Unix(_) | ServerAddress::Abns(_) => return Value::text("unix"),

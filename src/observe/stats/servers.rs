@@ -5,8 +5,10 @@ use std::io::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Dump, PIECE_BYTES, View};
+use crate::backend::server;
 use crate::config::{BackendId, Server, ServerAddress, ServerId, ServerPort};
 use crate::shared::ServerCell;
+use crate::shared::server_cell::admin;
 
 const STATE_HEADER: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state \
     srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health \
@@ -77,7 +79,7 @@ fn push_state(view: &View<'_>, id: ServerId, out: &mut Vec<u8>) {
     let (config, cell) = (view.shared.config.server(id), view.shared.server(id));
     let backend = view.shared.config.backend(config.backend);
     let iid = view.shared.config.proxy(backend.proxy).iid;
-    let (address, port) = address(config);
+    let (address, port) = address(config, cell);
     let since = view.since(cell.changed_ms.load(Relaxed)) / 1000;
     let (status, result, health, state) = check_numbers(config, cell);
     let name = match &config.address {
@@ -87,15 +89,17 @@ fn push_state(view: &View<'_>, id: ServerId, out: &mut Vec<u8>) {
         }
         _ => "-",
     };
-    let check_port = match (&config.check, port) {
-        (Some(check), port) if i32::from(check.port) != port => check.port,
-        _ => 0,
-    };
-    let check_addr = config
+    let (check_addr, check_port) = config
         .check
         .as_ref()
-        .and_then(|c| c.addr)
-        .map_or_else(|| "-".into(), |a| a.to_string());
+        .map_or((None, 0), |check| server::probed(view.shared, id, check));
+    let asked = cell.check_port.load(Relaxed);
+    let check_port = if i32::from(check_port) == port {
+        asked
+    } else {
+        check_port
+    };
+    let check_addr = check_addr.map_or_else(|| "-".into(), |a| a.to_string());
     let forced = u8::from(config.puid_is_forced(view));
     writeln!(
         out,
@@ -137,12 +141,12 @@ impl Server {
 }
 
 /// Address and port; `-` and 0 where there is none.
-fn address(server: &Server) -> (String, i32) {
+fn address(server: &Server, cell: &ServerCell) -> (String, i32) {
     let port = |port: &ServerPort| match port {
         ServerPort::Fixed(port) => i32::from(*port),
         ServerPort::Mapped(offset) => *offset,
     };
-    match &server.address {
+    match &*cell.place.or(&server.address) {
         ServerAddress::Ip { ip, port: p } => (ip.to_string(), port(p)),
         ServerAddress::Unresolved { port: p, .. } => ("-".into(), port(p)),
         ServerAddress::Unix(_) | ServerAddress::Abns(_) => ("-".into(), 0),
@@ -152,10 +156,15 @@ fn address(server: &Server) -> (String, i32) {
 /// haproxy's numbers for the last check: status, result, health, state.
 ///
 /// Status: 0 unknown, 1 initialising, 6 and up by layer. Result: 0 unknown, 2 failed, 3 passed.
-/// State: 2 enabled, 6 enabled and configured.
+/// State: 2 configured, 4 enabled, 8 paused by maintenance.
 fn check_numbers(server: &Server, cell: &ServerCell) -> (u8, u8, i32, u8) {
+    let paused = if cell.admin() & admin::MAINT == 0 {
+        0
+    } else {
+        8
+    };
     if server.check.is_none() {
-        return (1, 0, 0, 0);
+        return (1, 0, 0, paused);
     }
     let health = cell.health.load(Relaxed).max(0);
     let status = cell.last_check.lock().map_or("", |last| last.status);
@@ -182,7 +191,7 @@ fn check_numbers(server: &Server, cell: &ServerCell) -> (u8, u8, i32, u8) {
         _ => 2,
     };
     let state = if cell.checks_off.load(Relaxed) { 2 } else { 6 };
-    (number, result, health, state)
+    (number, result, health, state | paused)
 }
 
 fn push_connections_header(view: &View<'_>, out: &mut Vec<u8>) {
@@ -200,7 +209,7 @@ fn push_connections(view: &View<'_>, id: ServerId, out: &mut Vec<u8>) {
     let (config, cell) = (view.shared.config.server(id), view.shared.server(id));
     let backend = view.shared.config.backend(config.backend);
     let iid = view.shared.config.proxy(backend.proxy).iid;
-    let (address, port) = address(config);
+    let (address, port) = address(config, cell);
     let current = view.shared.server_connections(id);
     let most = cell.current_max.load(Relaxed);
     write!(

@@ -421,7 +421,11 @@ impl Session {
 
     /// Which connections of the server may take each other's place.
     pub(super) fn identity(&self, t: &Txn, local: &Local) -> u64 {
-        let packets = t.socket.identity();
+        let moves = self
+            .server
+            .map_or(0, |id| local.shared.server(id).place.moves());
+        // An idle connection to where the server was before is of no use.
+        let packets = t.socket.identity() ^ u64::from(moves).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         if !self.is_told_client(local) {
             return packets;
         }
@@ -441,7 +445,7 @@ impl Session {
     /// A new connection in place of one that had ended already.
     pub(super) fn reconnect(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         let server = self.server.expect("it had a connection");
-        match connect::to_server(&local.config, server, self.connect_ends()) {
+        match connect::to_server(&local.shared, server, self.connect_ends()) {
             Some(spec) => self.attempt(t, local, io, &spec),
             None => self.connect_failed(t, local, io, Cause::Server, false),
         }
@@ -454,7 +458,7 @@ impl Session {
         if self.take_idle(t, local, io, server) || self.borrow(t, local, server) {
             return;
         }
-        match connect::to_server(&local.config, server, self.connect_ends()) {
+        match connect::to_server(&local.shared, server, self.connect_ends()) {
             Some(spec) => self.attempt(t, local, io, &spec),
             None => self.connect_failed(t, local, io, Cause::Server, false),
         }
@@ -463,7 +467,7 @@ impl Session {
     /// Notes both ends of a connection that was there already, if anything asks for them.
     pub(super) fn note_ends(&self, t: &mut Txn, local: &Local, io: &mut dyn Io, server: ServerId) {
         if local.config.asked.has(Needs::SERVER_ENDS) {
-            let spec = connect::to_server(&local.config, server, self.connect_ends());
+            let spec = connect::to_server(&local.shared, server, self.connect_ends());
             let from = self.server_sock.and_then(|sock| io.local_address(sock));
             t.server_ends = (from, spec.as_ref().and_then(target));
         }

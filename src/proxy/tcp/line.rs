@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{Config, Level};
+use crate::config::Level;
 use crate::io::op::Target;
 use crate::lang::logformat::LogFormat as Format;
 use crate::lang::sample::Value;
 use crate::lang::subject::{Fact, LogCount, Subject, VarId};
 use crate::observe::log::line;
 use crate::proxy::place::Place;
+use crate::shared::Shared;
 
 /// A session when its line is written.
 struct View<'a> {
@@ -114,7 +115,7 @@ pub(super) fn write(
     let relay = local.relays.get(key).expect("driven while alive");
     let frontend = config.frontend(relay.frontend);
     let http = &config.proxy(frontend.proxy).http;
-    let ends = ends(&config, relay, io);
+    let ends = ends(&local.shared, relay, io);
     let arena = std::mem::take(&mut local.arena);
     let mut clock = local.clock.take();
     let mut message = std::mem::take(&mut local.scratch);
@@ -157,7 +158,7 @@ pub(super) fn write(
 }
 
 /// Where the client connected to, where the connection to the server comes from, and where it goes.
-fn ends(config: &Config, relay: &Relay, io: &mut dyn Io) -> [Option<SocketAddr>; 3] {
+fn ends(shared: &Shared, relay: &Relay, io: &mut dyn Io) -> [Option<SocketAddr>; 3] {
     let local = relay.local.or_else(|| io.local_address(relay.client));
     let from = relay.server_sock.and_then(|sock| io.local_address(sock));
     let to = relay.last_server.and_then(|server| {
@@ -165,7 +166,7 @@ fn ends(config: &Config, relay: &Relay, io: &mut dyn Io) -> [Option<SocketAddr>;
             local,
             ..relay.ends()
         };
-        match connect::to_server(config, server, ends)?.to {
+        match connect::to_server(shared, server, ends)?.to {
             Target::Ip(to) => Some(to),
             _ => None,
         }

@@ -344,7 +344,7 @@ pub(super) fn connect_server(local: &mut Local, io: &mut dyn Io, key: Key) {
     let relay = local.relays.get(key).expect("driven while alive");
     let server = relay.server.expect("assigned before");
     count_attempt(local, server);
-    match connect::to_server(&local.config, server, relay.ends()) {
+    match connect::to_server(&local.shared, server, relay.ends()) {
         Some(spec) => attempt(local, io, key, &spec),
         None => connect_failed(local, io, key, Cause::Server, false),
     }
