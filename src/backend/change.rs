@@ -323,6 +323,18 @@ pub(super) fn check_up(shared: &Shared, id: ServerId, result: &CheckResult, now:
     c.change
 }
 
+/// The check says that it is to take no new load.
+pub(super) fn check_stopping(
+    shared: &Shared,
+    id: ServerId,
+    result: &CheckResult,
+    now: Tick,
+) -> Change {
+    let mut c = Changing::begin(shared, now);
+    c.stop(id, Why::Check(result));
+    c.change
+}
+
 /// Why a server goes up or down.
 #[derive(Clone, Copy, Debug)]
 enum Why<'a> {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use crate::config::CheckKind;
 use crate::config::model::*;
 use crate::lang::source::{FileId, Span};
 use crate::shared::Shared;

@@ -19,6 +19,8 @@ use crate::shared::server_cell::{LastCheck, OpState, admin};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Passed,
+    /// Known connections live on, no new ones come.
+    Conditionally,
     Failed,
 }
 
@@ -38,10 +40,10 @@ pub struct CheckResult {
 impl CheckResult {
     pub fn new(answer: Answer, duration_ms: u64) -> Self {
         Self {
-            verdict: if answer.status.passed() {
-                Verdict::Passed
-            } else {
-                Verdict::Failed
+            verdict: match answer.status {
+                Status::L7Okc => Verdict::Conditionally,
+                status if status.passed() => Verdict::Passed,
+                _ => Verdict::Failed,
             },
             status: answer.status.name(),
             code: answer.code,
@@ -52,15 +54,16 @@ impl CheckResult {
 
     /// `reason: Layer4 connection problem, info: "…", check duration: 0ms`.
     pub(super) fn reason(&self) -> String {
-        let text = Status::named(self.status).map_or(self.status, Status::text);
-        let code = if self.code > 0 {
+        let status = Status::named(self.status);
+        let text = status.map_or(self.status, Status::text);
+        let code = if status.is_some_and(Status::has_code) {
             format!(", code: {}", self.code)
         } else {
             String::new()
         };
         let info = match self.description.as_str() {
             "" => String::new(),
-            said => format!(", info: \"{said}\""),
+            said => format!(", info: \"{}\"", said.replace('"', "<22>")),
         };
         format!(
             "reason: {text}{code}{info}, check duration: {}ms",
@@ -114,7 +117,9 @@ impl Health {
         }
         self.last = result.status;
         remember(shared, server, &result);
+        let conditional = result.verdict == Verdict::Conditionally;
         let moved = match (health >= rise, cell.op()) {
+            (true, _) if conditional => change::check_stopping(shared, server, &result, now),
             (true, OpState::Stopped | OpState::Stopping) => {
                 change::check_up(shared, server, &result, now)
             }
@@ -131,8 +136,8 @@ impl Health {
 fn next_health(before: i32, verdict: Verdict, rise: i32, fall: i32) -> i32 {
     let top = rise + fall - 1;
     match verdict {
-        Verdict::Passed if before + 1 >= rise => top,
-        Verdict::Passed => before + 1,
+        Verdict::Passed | Verdict::Conditionally if before + 1 >= rise => top,
+        Verdict::Passed | Verdict::Conditionally => before + 1,
         Verdict::Failed if before - 1 < rise => 0,
         Verdict::Failed => before - 1,
     }
@@ -143,6 +148,7 @@ fn check_line(shared: &Shared, id: ServerId, result: &CheckResult, health: i32) 
     let server = shared.config.server(id);
     let outcome = match result.verdict {
         Verdict::Passed => "succeeded",
+        Verdict::Conditionally => "conditionally succeeded",
         Verdict::Failed => "failed",
     };
     let (rise, fall) = server

@@ -19,6 +19,7 @@ pub mod pick;
 pub mod pool;
 pub mod queue;
 pub mod retry;
+pub mod sequence;
 pub mod server;
 
 pub use change::{Change, Line};

@@ -169,6 +169,38 @@ pub fn state_text(shared: &Shared, id: ServerId) -> Cow<'static, str> {
     word.into()
 }
 
+/// The server as `http-check send-state` tells it: `UP 2/3; address=…; port=…; name=b/s; node=…; weight=1/2;
+/// scur=13/22; qcur=0`. `node`: the host's name where `node` is not given.
+pub fn told_state(shared: &Shared, id: ServerId, now: Tick, hostname: &str) -> String {
+    let config = &shared.config;
+    let server = config.server(id);
+    let own = shared.server(id).place.or(&server.address);
+    let (address, port) = match &*own {
+        ServerAddress::Ip { ip, port } => {
+            let port = match port {
+                ServerPort::Fixed(port) => port.to_string(),
+                ServerPort::Mapped(_) => "0".to_owned(),
+            };
+            (ip.to_string(), port)
+        }
+        ServerAddress::Unresolved { .. } => (String::new(), "0".to_owned()),
+        ServerAddress::Unix(_) | ServerAddress::Abns(_) => ("unix".to_owned(), "unix".to_owned()),
+    };
+    let servers = &config.backend(server.backend).servers;
+    let usable = servers.iter().filter(|&&s| is_usable(shared.server(s)));
+    let total: u32 = usable.map(|&s| shown_weight(shared, s, now)).sum();
+    let all: u32 = servers.iter().map(|&s| shared.server_connections(s)).sum();
+    format!(
+        "{}; address={address}; port={port}; name={}; node={}; weight={}/{total}; scur={}/{all}; qcur={}",
+        state_text(shared, id),
+        full_name(config, id),
+        config.global.node.as_deref().unwrap_or(hostname),
+        shown_weight(shared, id, now),
+        shared.server_connections(id),
+        shared.server(id).queued.load(Relaxed),
+    )
+}
+
 /// Milliseconds it was down, up to `now` (`downtime`).
 pub fn down_ms(shared: &Shared, id: ServerId, now: Tick) -> u64 {
     let cell = shared.server(id);

@@ -240,7 +240,6 @@ pub(super) static PROXY: &[Known] = &[
     k("filter-sequence", 0, Any),
     k("force-be-switch", 0, Rules),
     k("guid", 0, Any),
-    k("http-check", 0, Rules),
     k("load-server-state-from-file", 0, Any),
     k("log-steps", 0, Any),
     k("max-keep-alive-queue", 0, HttpQuiet),
@@ -251,7 +250,6 @@ pub(super) static PROXY: &[Known] = &[
     k("ssl-f-use", 0, Any),
     k("stick", 0, Any),
     k("stick-table", 0, Any),
-    k("tcp-check", 0, Any),
     k("timeout client-hs", 0, Any),
     k("use-fcgi-app", 0, Http),
 ];
@@ -273,7 +271,6 @@ pub(super) static OPTIONS: &[Known] = &[
     k("option redis-check", 0, Any),
     k("option smtpchk", 0, Any),
     k("option spop-check", 0, Any),
-    k("option tcp-check", 0, Any),
     k("option use-small-buffers", 0, Any),
 ];
 

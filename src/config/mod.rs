@@ -8,6 +8,9 @@
 mod address;
 mod balance;
 mod bind;
+mod check_lines;
+mod check_raw;
+pub mod checks;
 mod global;
 pub mod http;
 mod http_options;
@@ -41,5 +44,6 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use checks::CheckKind;
 pub use load::{Host, Input, LoadInputs, Loaded, World, load};
 pub use model::*;

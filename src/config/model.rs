@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::checks::CheckKind;
 use super::http::{Switch, SwitchTo};
 use crate::lang::source::Span;
 
@@ -532,22 +533,6 @@ pub enum HashFunction {
 /// `option redispatch [interval]`: 0 off; -1 the last retry (plain form); N every N-th; -N the N-th from the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Redispatch(pub i32);
-
-/// How servers of a backend with `check` are probed.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub enum CheckKind {
-    #[default]
-    TcpConnect,
-    /// `option httpchk`: request line parts as sent; `host` only where given (3.4's fourth argument).
-    Http {
-        method: String,
-        uri: String,
-        version: String,
-        host: Option<String>,
-    },
-    /// `option ssl-hello-chk`.
-    SslHello,
-}
 
 /// `source` of a backend or server.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -92,14 +92,6 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         "does not log connections without data",
         set!(dontlognull),
     ),
-    opt(
-        "option httpchk",
-        BACK,
-        (0, 4),
-        "[<method>] [<uri>] [<version>] [<host>]",
-        "probes servers by HTTP",
-        httpchk,
-    ),
     flag(
         "option independent-streams",
         DFLB,
@@ -173,17 +165,6 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
             Ok(())
         },
     ),
-    opt(
-        "option ssl-hello-chk",
-        BACK,
-        NONE,
-        "",
-        "probes servers by a TLS hello",
-        |p, _| {
-            p.set.check = CheckKind::SslHello;
-            Ok(())
-        },
-    ),
     flag(
         "option tcp-smart-accept",
         FRONT,
@@ -215,44 +196,6 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         transparent,
     ),
 ];
-
-/// haproxy's request where `option httpchk` names none.
-const CHECK_METHOD: &str = "OPTIONS";
-const CHECK_URI: &str = "/";
-const CHECK_VERSION: &str = "HTTP/1.0";
-
-/// Forms: nothing; `<uri>`; `<method> <uri>`; `<method> <uri> <version>`; and 3.1's host after these.
-fn httpchk(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
-    let words: Vec<String> = args.rest().iter().map(|w| w.text().into_owned()).collect();
-    let (method, uri) = match words.as_slice() {
-        [] => (CHECK_METHOD, CHECK_URI),
-        [uri] => (CHECK_METHOD, uri.as_str()),
-        [method, uri, ..] => (method.as_str(), uri.as_str()),
-    };
-    let version = words.get(2).map_or(CHECK_VERSION, String::as_str);
-    if !is_one_word(version) {
-        let word = &args.rest()[2];
-        let text = format!(
-            "'option httpchk' : '{}' is more than an HTTP version such as HTTP/1.1.",
-            version.escape_default()
-        );
-        let help =
-            "hiding headers or a body at the end of the version string is gone since haproxy 2.7";
-        return Err(args.fail_help(word.span, text, help));
-    }
-    proxy.set.check = CheckKind::Http {
-        method: method.to_owned(),
-        uri: uri.to_owned(),
-        version: version.to_owned(),
-        host: words.get(3).cloned(),
-    };
-    Ok(())
-}
-
-/// haproxy takes any word; what may not be in it is a second line.
-fn is_one_word(text: &str) -> bool {
-    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
-}
 
 fn redispatch(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
     proxy.set.redispatch = match (args.on(), args.is_empty()) {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::check_raw::ChecksRaw;
 use super::keyword::Keyword;
 use super::model::*;
 use super::pages::{Group, PageLine};
@@ -177,7 +178,7 @@ pub(super) struct Settings {
     pub(super) default_backend: Option<Word>,
     pub(super) monitor_net: Option<ipnet::IpNet>,
     pub(super) grace_ms: Option<u32>,
-    pub(super) check: CheckKind,
+    pub(super) checks: ChecksRaw,
     pub(super) source: Option<Source>,
     pub(super) log: Vec<LogLine>,
     pub(super) log_tag: Option<String>,

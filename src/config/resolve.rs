@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::address;
 use super::balance;
+use super::check_raw;
 use super::http_options;
 use super::load::LoadInputs;
 use super::logging;
@@ -93,6 +94,7 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
         pages::settle(section, ProxyId(id), &mut out, cx);
         balance::resolve(section, ProxyId(id), &mut out, cx);
         rule_resolve::resolve(section, ProxyId(id), raw, &mut out, cx);
+        check_raw::resolve(section, ProxyId(id), &mut out, cx);
     }
     shared_addresses(&out, cx);
     out
@@ -624,7 +626,7 @@ fn backend(
         timeout_tunnel_ms: timeout.tunnel,
         timeout_queue_ms: timeout.queue.or(timeout.connect),
         timeout_check_ms: timeout.check,
-        check: set.check.clone(),
+        check: set.checks.kind(),
         source: set.source.clone(),
         tcpka: set.server_ka,
         independent_streams: set.options.independent_streams,

@@ -3,6 +3,7 @@
 use super::address;
 use super::balance;
 use super::bind;
+use super::check_lines;
 use super::global;
 use super::http_options;
 use super::keyword::{self, Keyword, Kind};
@@ -37,6 +38,7 @@ pub(super) static PROXY_TABLES: &[&[Keyword<ProxyRaw>]] = &[
     balance::TABLE,
     persistence::TABLE,
     reuse::TABLE,
+    check_lines::TABLE,
     logging::TABLE,
 ];
 
@@ -251,6 +253,7 @@ fn proxy_header(
     let set = from.map_or_else(Settings::default, |(at, _)| {
         let mut set = raw.sections[at].set.clone();
         set.http.bind(&raw.sections[at].acls);
+        set.checks.inherit();
         set
     });
     let mut proxy = ProxyRaw {

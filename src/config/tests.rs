@@ -280,35 +280,6 @@ fn consistent_hashing_is_avalanched_only_without_a_function() {
 }
 
 #[test]
-fn the_old_forms_of_httpchk_fill_in_what_they_leave_out() {
-    let of = |line: &str| match listen(line).backends[0].check.clone() {
-        CheckKind::Http {
-            method,
-            uri,
-            version,
-            host,
-        } => (format!("{method} {uri} {version}"), host),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(
-        of("option httpchk"),
-        ("OPTIONS / HTTP/1.0".to_owned(), None)
-    );
-    assert_eq!(
-        of("option httpchk /x"),
-        ("OPTIONS /x HTTP/1.0".to_owned(), None)
-    );
-    assert_eq!(
-        of("option httpchk HEAD /x"),
-        ("HEAD /x HTTP/1.0".to_owned(), None)
-    );
-    assert_eq!(
-        of("option httpchk HEAD /x HTTP/1.1 www"),
-        ("HEAD /x HTTP/1.1".to_owned(), Some("www".to_owned()))
-    );
-}
-
-#[test]
 fn splicing_is_earned_unless_asked_for_or_forbidden() {
     let of = |line: &str| {
         (

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use regex::bytes::{Regex, RegexSet};
 
 use super::fetch::unhex;
-pub(in crate::lang) mod pcre;
+pub mod pcre;
 
 use super::sample::{Arena, Kind, Value, cast};
 

@@ -1,9 +1,11 @@
-//! Codecs of health checks: what is sent, and what the answer means. Sans-IO; `backend::health` decides
-//! what follows, `proxy::check` connects and keeps the time.
+//! Codecs of health checks: what is sent, and what the answer means. Sans-IO; `backend::sequence` goes through the
+//! steps, `backend::health` decides what follows, `proxy::check` connects and keeps the time.
 //!
-//! Answers are fed as they arrive, whole from the first byte: `answer(bytes, ended)` is `None` while more
-//! is needed. Names and texts are haproxy's (`option httpchk`, `option ssl-hello-chk`; compared with
-//! 2.6.12). Longest answer looked at: [`ANSWER_MAX`].
+//! Answers are given as they arrive, whole from the first byte, and read again with more behind them until they say
+//! something. Names and texts are haproxy's (compared with 2.6.12). Longest answer looked at: [`ANSWER_MAX`].
+
+use super::h1::{ChunkDecoder, Limits, Step};
+use super::http::{Head, Version};
 
 /// Bytes of an answer after which it is invalid if it still says nothing.
 pub const ANSWER_MAX: usize = 16_384;
@@ -20,6 +22,8 @@ pub enum Status {
     L6Tout,
     L6Rsp,
     L7Ok,
+    /// Passed on a condition: known connections live on, no new ones come.
+    L7Okc,
     L7Tout,
     L7Rsp,
     L7Sts,
@@ -28,7 +32,7 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ini,
         Self::L4Ok,
         Self::L4Tout,
@@ -37,6 +41,7 @@ impl Status {
         Self::L6Tout,
         Self::L6Rsp,
         Self::L7Ok,
+        Self::L7Okc,
         Self::L7Tout,
         Self::L7Rsp,
         Self::L7Sts,
@@ -54,6 +59,7 @@ impl Status {
             Self::L6Tout => "L6TOUT",
             Self::L6Rsp => "L6RSP",
             Self::L7Ok => "L7OK",
+            Self::L7Okc => "L7OKC",
             Self::L7Tout => "L7TOUT",
             Self::L7Rsp => "L7RSP",
             Self::L7Sts => "L7STS",
@@ -72,6 +78,7 @@ impl Status {
             Self::L6Tout => "Layer6 timeout",
             Self::L6Rsp => "Layer6 invalid response",
             Self::L7Ok => "Layer7 check passed",
+            Self::L7Okc => "Layer7 check conditionally passed",
             Self::L7Tout => "Layer7 timeout",
             Self::L7Rsp => "Layer7 invalid response",
             Self::L7Sts => "Layer7 wrong status",
@@ -85,7 +92,12 @@ impl Status {
     }
 
     pub fn passed(self) -> bool {
-        matches!(self, Self::L4Ok | Self::L6Ok | Self::L7Ok)
+        matches!(self, Self::L4Ok | Self::L6Ok | Self::L7Ok | Self::L7Okc)
+    }
+
+    /// Comes with a code that is shown, 0 though it may be.
+    pub fn has_code(self) -> bool {
+        matches!(self, Self::L7Ok | Self::L7Okc | Self::L7Sts)
     }
 }
 
@@ -107,121 +119,108 @@ impl Answer {
             info: String::new(),
         }
     }
-
-    /// The connection could not be made.
-    pub fn connect_failed(errno: i32) -> Self {
-        Self {
-            status: Status::L4Con,
-            code: 0,
-            info: os_text(errno),
-        }
-    }
-
-    /// The connection broke while the answer was awaited.
-    pub fn broken(errno: i32) -> Self {
-        Self {
-            status: Status::SockErr,
-            code: 0,
-            info: os_text(errno),
-        }
-    }
 }
 
-/// What a probe says once it is connected, and how it reads the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialogue {
-    /// Connected is all it asks.
-    Connect,
-    Http,
-    SslHello,
-}
-
-impl Dialogue {
-    /// What it means that the time is over while the answer is awaited.
-    pub fn timeout(self) -> Answer {
-        Answer::plain(match self {
-            Self::Connect => Status::L4Tout,
-            Self::Http => Status::L7Tout,
-            Self::SslHello => Status::L6Tout,
-        })
-    }
-
-    /// The meaning of all bytes so far; `ended` once the server sends no more. `None`: not clear yet.
-    pub fn answer(self, bytes: &[u8], ended: bool) -> Option<Answer> {
-        match self {
-            Self::Connect => Some(Answer::plain(Status::L4Ok)),
-            Self::Http => http_answer(bytes, ended),
-            Self::SslHello => ssl_answer(bytes, ended),
-        }
-    }
-}
-
-/// The request of `option httpchk`. `host` only where the file names one; `connection: close` from
-/// HTTP/1.1 on, as haproxy sends it.
-pub fn http_request(method: &str, uri: &str, version: &str, host: Option<&str>) -> Vec<u8> {
-    let mut request = format!("{method} {uri} {version}\r\n");
-    if let Some(host) = host {
-        request.push_str(&format!("host: {host}\r\n"));
-    }
-    if version == "HTTP/1.1" {
-        request.push_str("connection: close\r\n");
-    }
-    request.push_str("\r\n");
-    request.into_bytes()
-}
-
-/// 2xx and 3xx pass. The whole header section is awaited and has to be one: haproxy fails a status line
-/// alone (L7RSP at the end of the stream, L7TOUT before it).
-fn http_answer(bytes: &[u8], ended: bool) -> Option<Answer> {
-    let invalid = || Some(Answer::plain(Status::L7Rsp));
+/// Reads the head of an answer as far as `bytes` go, and how many bytes it took; blank lines may come first. `None`:
+/// it is not whole yet. `last`: nothing more will come. Lax where haproxy's checks are: any number may be the status.
+///
+/// # Errors
+/// It is no head of HTTP, or ends early.
+pub fn http_head(bytes: &[u8], last: bool) -> Option<Result<(Head, usize), NoHttp>> {
     let start = bytes
         .iter()
         .position(|&b| b != b'\r' && b != b'\n')
         .unwrap_or(bytes.len());
-    let bytes = &bytes[start..];
+    let text = &bytes[start..];
     let protocol = b"HTTP/";
-    let seen = bytes.len().min(protocol.len());
-    if bytes[..seen] != protocol[..seen] {
-        return invalid();
+    let seen = text.len().min(protocol.len());
+    if text[..seen] != protocol[..seen] {
+        return Some(Err(NoHttp));
     }
-    let Some(head) = head(bytes) else {
-        return if ended || bytes.len() > ANSWER_MAX {
-            invalid()
-        } else {
-            None
-        };
+    let Some((lines, used)) = head(text) else {
+        return last.then_some(Err(NoHttp));
     };
-    let mut lines = head
-        .split(|&b| b == b'\n')
-        .map(|l| l.strip_suffix(b"\r").unwrap_or(l));
-    let Some((code, reason)) = lines.next().and_then(status_line) else {
-        return invalid();
-    };
-    // Folded lines continue the header before them.
-    if !lines.all(|l| l.first().is_some_and(|&b| b == b' ' || b == b'\t') || is_header(l)) {
-        return invalid();
-    }
-    Some(if (200..400).contains(&code) {
-        Answer {
-            status: Status::L7Ok,
-            code,
-            info: String::new(),
-        }
-    } else {
-        Answer {
-            status: Status::L7Sts,
-            code,
-            info: shown(reason),
-        }
-    })
+    Some(
+        read_head(lines)
+            .map(|head| (head, start + used))
+            .ok_or(NoHttp),
+    )
 }
 
-/// The header section up to its empty line, which is left out.
-fn head(bytes: &[u8]) -> Option<&[u8]> {
+/// What came is no answer of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoHttp;
+
+fn read_head(text: &[u8]) -> Option<Head> {
+    let mut lines = text
+        .split(|&b| b == b'\n')
+        .map(|l| l.strip_suffix(b"\r").unwrap_or(l));
+    let first = lines.next()?;
+    let (code, reason) = status_line(first)?;
+    let mut out = Head::default();
+    if first.get(5..8)? < b"1.1".as_slice() {
+        out.version = Version::Http10;
+    }
+    out.set_status(code, reason);
+    for line in lines {
+        if line.first().is_some_and(|&b| b == b' ' || b == b'\t') {
+            // A folded line continues the field before it.
+            let last = out.len().checked_sub(1)?;
+            let value = [out.field(last).1, b" ", line.trim_ascii()].concat();
+            out.set_value(last, &value);
+        } else if is_header(line) {
+            let colon = line.iter().position(|&b| b == b':')?;
+            out.push(&line[..colon], line[colon + 1..].trim_ascii());
+        } else {
+            return None;
+        }
+    }
+    Some(out)
+}
+
+/// Takes the body out of the bytes behind a head; whether that is all of it. `to_head`: the request was HEAD.
+pub fn http_body(head: &Head, to_head: bool, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    out.clear();
+    if to_head || head.status < 200 || matches!(head.status, 204 | 304) {
+        return true;
+    }
+    let chunked = head
+        .values(b"transfer-encoding")
+        .any(|v| v.to_ascii_lowercase().ends_with(b"chunked"));
+    if chunked {
+        return dechunked(bytes, out);
+    }
+    let length = head.first(b"content-length");
+    let length = length.and_then(|l| std::str::from_utf8(l).ok()?.parse::<usize>().ok());
+    let most = length.unwrap_or(usize::MAX).min(bytes.len());
+    out.extend_from_slice(&bytes[..most]);
+    length.is_some_and(|length| bytes.len() >= length)
+}
+
+/// Chunks as one; a mistake in them ends the body.
+fn dechunked(mut bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut decoder = ChunkDecoder::new(&Limits::default());
+    while !decoder.is_done() {
+        let used = match decoder.decode(bytes) {
+            Err(_) => return true,
+            Ok(Step::Partial) => return false,
+            Ok(Step::Data { used }) => {
+                out.extend_from_slice(&bytes[..used]);
+                used
+            }
+            Ok(Step::Chunk { used, .. } | Step::ChunkEnd { used } | Step::End { used, .. }) => used,
+        };
+        bytes = &bytes[used..];
+    }
+    true
+}
+
+/// The lines of the header section up to its empty line, which is left out, and the bytes of all of it.
+fn head(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let mut line_start = 0;
     for (at, _) in bytes.iter().enumerate().filter(|(_, b)| **b == b'\n') {
         if matches!(&bytes[line_start..at], b"" | b"\r") {
-            return Some(&bytes[..line_start.saturating_sub(1)]);
+            return Some((&bytes[..line_start.saturating_sub(1)], at + 1));
         }
         line_start = at + 1;
     }
@@ -257,7 +256,7 @@ fn is_header(line: &[u8]) -> bool {
 const INFO_MAX: usize = 127;
 
 /// A server's own words, fit for a log line: what is not printable ASCII, and quotes, as `<XX>`.
-fn shown(text: &[u8]) -> String {
+pub fn shown(text: &[u8]) -> String {
     let mut out = String::new();
     for &b in text {
         let piece = match b {
@@ -336,7 +335,7 @@ fn words(list: &[u16]) -> Vec<u8> {
 }
 
 /// A handshake or alert record is a TLS server; anything else is not. Five bytes make a record's header.
-fn ssl_answer(bytes: &[u8], ended: bool) -> Option<Answer> {
+pub fn ssl_answer(bytes: &[u8], ended: bool) -> Option<Answer> {
     const ALERT: u8 = 0x15;
     const HANDSHAKE: u8 = 0x16;
     if bytes.len() < 5 && !ended {
@@ -362,98 +361,9 @@ pub fn os_text(errno: i32) -> String {
 mod tests {
     use super::*;
 
-    fn http(text: &[u8], ended: bool) -> Option<(&'static str, u16, String)> {
-        Dialogue::Http
-            .answer(text, ended)
-            .map(|a| (a.status.name(), a.code, a.info))
-    }
-
-    fn ended(text: &[u8]) -> (&'static str, u16, String) {
-        http(text, true).unwrap()
-    }
-
-    /// Each line was put before haproxy 2.6.12.
-    #[test]
-    fn http_answers_mean_what_they_mean_to_haproxy() {
-        let none = String::new;
-        assert_eq!(ended(b"HTTP/1.0 200 OK\r\n\r\n"), ("L7OK", 200, none()));
-        assert_eq!(ended(b"HTTP/1.0 200 OK\n\n"), ("L7OK", 200, none()));
-        assert_eq!(ended(b"HTTP/1.0  200 OK\r\n\r\n"), ("L7OK", 200, none()));
-        assert_eq!(ended(b"HTTP/2.0 200 OK\r\n\r\n"), ("L7OK", 200, none()));
-        assert_eq!(ended(b"\r\nHTTP/1.0 200 OK\r\n\r\n"), ("L7OK", 200, none()));
-        assert_eq!(ended(b"HTTP/1.1 399 x\r\n\r\n"), ("L7OK", 399, none()));
-        assert_eq!(
-            ended(b"HTTP/1.1 500 Oh no\r\nX: y\r\n\r\nbody"),
-            ("L7STS", 500, "Oh no".into())
-        );
-        assert_eq!(ended(b"HTTP/1.1 404\r\n\r\n"), ("L7STS", 404, none()));
-        assert_eq!(
-            ended(b"HTTP/1.1 2000 OK\r\n\r\n"),
-            ("L7STS", 2000, "OK".into())
-        );
-        assert_eq!(ended(b"HTTP/1.1 099 x\r\n\r\n"), ("L7STS", 99, "x".into()));
-        let interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
-        assert_eq!(ended(interim), ("L7STS", 100, "Continue".into()));
-        assert_eq!(
-            ended(b"HTTP/1.0 500 a\tb\x01\"c\r\n\r\n"),
-            ("L7STS", 500, "a<09>b<01><22>c".into())
-        );
-        assert_eq!(
-            ended(b"HTTP/1.0 500 caf\xc3\xa9\r\n\r\n"),
-            ("L7STS", 500, "caf<C3><A9>".into())
-        );
-        let invalid: [&[u8]; 8] = [
-            b"HTTP/1.0 200 OK\r\n",
-            b"HTTP/1.0 200 OK",
-            b"http/1.1 200 ok\r\n\r\n",
-            b"ICY 200 OK\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n",
-            b"HTTP/1.0 20x OK\r\n\r\n",
-            b"HTTP/1.1 20",
-            b"",
-        ];
-        for text in invalid {
-            assert_eq!(ended(text), ("L7RSP", 0, none()), "{}", text.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn an_http_answer_is_awaited_until_its_empty_line_unless_it_is_none() {
-        assert_eq!(http(b"", false), None);
-        assert_eq!(http(b"HTT", false), None);
-        assert_eq!(http(b"HTTP/1.0 500 Err\r\n", false), None);
-        assert_eq!(http(b"HTTP/1.0 200 OK\r\nServer: x\r\n", false), None);
-        assert_eq!(http(b"SSH-2.0\r\n", false).unwrap().0, "L7RSP");
-        let endless = [b"HTTP/1.0 200 OK\r\n".as_slice(), &b"a: b\r\n".repeat(4000)].concat();
-        assert_eq!(http(&endless, false).unwrap().0, "L7RSP");
-    }
-
-    #[test]
-    fn a_servers_words_are_cut_to_fit_a_line() {
-        let long = [b"HTTP/1.0 503 ".as_slice(), &b"x".repeat(300), b"\r\n\r\n"].concat();
-        assert_eq!(ended(&long).2.len(), INFO_MAX);
-    }
-
-    #[test]
-    fn requests_are_haproxys() {
-        let plain = http_request("OPTIONS", "/", "HTTP/1.0", None);
-        assert_eq!(plain, b"OPTIONS / HTTP/1.0\r\n\r\n");
-        let close = http_request("GET", "/foo", "HTTP/1.1", None);
-        assert_eq!(close, b"GET /foo HTTP/1.1\r\nconnection: close\r\n\r\n");
-        let named = http_request("GET", "/", "HTTP/1.1", Some("a.b"));
-        assert_eq!(
-            named,
-            b"GET / HTTP/1.1\r\nhost: a.b\r\nconnection: close\r\n\r\n"
-        );
-    }
-
     #[test]
     fn a_tls_record_is_up_and_text_or_nothing_is_down() {
-        let ssl = |bytes: &[u8], ended| {
-            Dialogue::SslHello
-                .answer(bytes, ended)
-                .map(|a| a.status.name())
-        };
+        let ssl = |bytes: &[u8], ended| ssl_answer(bytes, ended).map(|a| a.status.name());
         assert_eq!(ssl(b"\x16\x03\x03\x00\x7a", false), Some("L6OK"));
         assert_eq!(ssl(b"\x15\x03\x01\x00\x02\x02\x28", false), Some("L6OK"));
         assert_eq!(ssl(b"\x15\x03\x01", true), Some("L6OK"));

@@ -1,47 +1,63 @@
 //! Probes of servers. Each server's probe runs in exactly one shard, through the same engine as the
-//! traffic, so that a server sees one probe an interval however many shards there are. What a result
-//! means is decided in `backend::health`; codecs are in `proto::check`.
+//! traffic, so that a server sees one probe an interval however many shards there are. What is said is decided by
+//! `backend::sequence`, what a result means by `backend::health`; codecs are in `proto::check`.
 //!
-//! Stages: idle until the timer · `Connecting` · `Talking` (request sent, answer awaited) · idle.
+//! Stages: idle until the timer · connecting, sending, listening as the sequence goes · idle.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
 
 use super::connect::{self, Ends};
 use super::local::{Local, Owner, Timer};
+use super::place::Place;
 use super::tcp::drop_payload;
 use crate::backend::change::Change;
 use crate::backend::health::{self, CheckResult, Health};
+use crate::backend::sequence::{Next, Run, Scene};
 use crate::backend::server;
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
-use crate::config::{CheckKind, ProxyProtocol, ServerAddress, ServerId};
+use crate::config::checks::{self, Sequence};
+use crate::config::{BindId, FrontendId, ProxyProtocol, ServerAddress, ServerId};
 use crate::io::buf::Buf;
 use crate::io::engine::Io;
 use crate::io::op::{Connect, Done, Op, SockKey, Target, What};
-use crate::proto::check::{ANSWER_MAX, Answer, Dialogue, Status, http_request, ssl_hello};
+use crate::lang::sample::Value;
+use crate::lang::subject::{Fact, LogCount, Subject, VarId};
+use crate::proto::check::{Answer, Status};
 use crate::proto::proxy_header::{self, Addresses, Checksum};
 use crate::shared::Phase;
+use crate::shared::server_cell::OpState;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Idle,
     Connecting,
-    Talking,
+    /// A PROXY header goes out before we listen.
+    Heading,
+    Sending,
+    Listening,
 }
 
 /// The probe of one server.
 #[derive(Debug)]
 pub struct Probe {
     server: ServerId,
-    dialogue: Dialogue,
+    sequence: Arc<Sequence>,
+    run: Run,
     stage: Stage,
     sock: Option<SockKey>,
+    /// The connection in hand ends by FIN.
+    linger: bool,
+    /// A PROXY header that is still to be sent.
+    header: Vec<u8>,
+    /// Which header the connection in hand opens with.
+    send_proxy: Option<ProxyProtocol>,
     /// Tells late completions of an earlier attempt from those of this one.
     attempt: u32,
     started: Tick,
     timer: Option<TimerId>,
-    answer: Vec<u8>,
     health: Health,
     random: u32,
 }
@@ -49,7 +65,7 @@ pub struct Probe {
 /// Arms the probes of this shard's servers, the first ones spread over their intervals.
 pub fn start(local: &mut Local) {
     let shards = local.shared.shards.len();
-    let config = std::sync::Arc::clone(&local.config);
+    let config = Arc::clone(&local.config);
     let firsts = health::first_checks(&config);
     let mine = config
         .servers
@@ -59,23 +75,21 @@ pub fn start(local: &mut Local) {
         .filter(|(_, s)| !config.backend(s.backend).disabled);
     for (i, server) in mine {
         let server_id = ServerId(i as u32);
-        let dialogue = match config.backend(server.backend).check {
-            CheckKind::TcpConnect => Dialogue::Connect,
-            CheckKind::Http { .. } => Dialogue::Http,
-            CheckKind::SslHello => Dialogue::SslHello,
-        };
         let index = local.probes.len() as u32;
         let first = local.now + firsts[i];
         let timer = Some(local.timers.arm(first, Timer::Probe(index)));
         local.probes.push(Probe {
             server: server_id,
-            dialogue,
+            sequence: config.backend(server.backend).check.sequence(),
+            run: Run::default(),
             stage: Stage::Idle,
             sock: None,
+            linger: false,
+            header: Vec::new(),
+            send_proxy: None,
             attempt: 0,
             started: local.now,
             timer,
-            answer: Vec::new(),
             health: Health::default(),
             random: i as u32 ^ 0x9e37_79b9,
         });
@@ -86,13 +100,11 @@ pub fn start(local: &mut Local) {
 pub fn on_timer(local: &mut Local, io: &mut dyn Io, index: u32) {
     let probe = &mut local.probes[index as usize];
     probe.timer = None;
-    match probe.stage {
-        Stage::Idle => begin(local, io, index),
-        Stage::Connecting => conclude(local, io, index, Answer::plain(Status::L4Tout)),
-        Stage::Talking => {
-            let answer = probe.dialogue.timeout();
-            conclude(local, io, index, answer);
-        }
+    if probe.stage == Stage::Idle {
+        begin(local, io, index);
+    } else {
+        let answer = probe.run.timeout(&probe.sequence);
+        conclude(local, io, index, answer);
     }
 }
 
@@ -109,34 +121,218 @@ fn begin(local: &mut Local, io: &mut dyn Io, index: u32) {
         rest(local, index);
         return;
     }
-    let attempt = probe.attempt;
     local.cells().activity.checks.inc();
-    let Some(spec) = target(local, id) else {
-        conclude(local, io, index, Answer::plain(Status::SockErr));
-        return;
-    };
-    match io.connect(&spec, Owner::Probe(index, attempt).pack()) {
-        Ok(sock) => {
-            let times = health::times(&local.config, id).expect("a checked server");
-            let timer = local
-                .timers
-                .arm(now + u64::from(times.connect_ms), Timer::Probe(index));
-            let probe = &mut local.probes[index as usize];
-            probe.stage = Stage::Connecting;
-            probe.sock = Some(sock);
-            probe.timer = Some(timer);
+    let times = health::times(&local.config, id).expect("a checked server");
+    rearm(local, index, times.connect_ms);
+    local.probes[index as usize].run = Run::default();
+    step(local, io, index);
+}
+
+/// Time from now on until the answer is that there is none.
+fn rearm(local: &mut Local, index: u32, ms: u32) {
+    let probe = &mut local.probes[index as usize];
+    if let Some(timer) = probe.timer.take() {
+        local.timers.cancel(timer);
+    }
+    let timer = local
+        .timers
+        .arm(local.now + u64::from(ms), Timer::Probe(index));
+    local.probes[index as usize].timer = Some(timer);
+}
+
+/// Goes on with the dialogue as far as it goes without waiting.
+fn step(local: &mut Local, io: &mut dyn Io, index: u32) {
+    let next = ask(local, io, index);
+    let probe = &mut local.probes[index as usize];
+    match (next, probe.sock) {
+        (Next::Connect(connect, port), _) => open(local, io, index, &connect, port),
+        (Next::Send(bytes), Some(sock)) => {
+            let mut all = std::mem::take(&mut probe.header);
+            all.extend(bytes);
+            if all.is_empty() {
+                probe.run.sent();
+                return step(local, io, index);
+            }
+            probe.stage = Stage::Sending;
+            let buf = Buf::of(&all);
+            io.push(Op::Send { sock, buf });
         }
-        Err(errno) => conclude(local, io, index, Answer::connect_failed(errno.0)),
+        (Next::Receive, Some(sock)) if probe.header.is_empty() => {
+            probe.stage = Stage::Listening;
+            io.push(Op::Recv { sock });
+        }
+        (Next::Receive, Some(sock)) => {
+            probe.stage = Stage::Heading;
+            let buf = Buf::of(&std::mem::take(&mut probe.header));
+            io.push(Op::Send { sock, buf });
+        }
+        (Next::Done(answer), sock) => {
+            let header = std::mem::take(&mut probe.header);
+            if let (Some(sock), false) = (sock, header.is_empty()) {
+                let buf = Buf::of(&header);
+                io.push(Op::Send { sock, buf });
+            }
+            conclude(local, io, index, answer);
+        }
+        // A sequence that speaks has a connection before it: the configuration sees to that.
+        (Next::Send(_) | Next::Receive, None) => {
+            conclude(local, io, index, Answer::plain(Status::SockErr));
+        }
     }
 }
 
-/// Where the probe goes: the server's address unless `addr` and `port` say otherwise. Source and
+/// What the sequence wants next.
+fn ask(local: &mut Local, io: &mut dyn Io, index: u32) -> Next {
+    let probe = &mut local.probes[index as usize];
+    let (sequence, id, sock) = (Arc::clone(&probe.sequence), probe.server, probe.sock);
+    let mut run = std::mem::take(&mut probe.run);
+    let arena = std::mem::take(&mut local.arena);
+    let ends = sock.map_or((None, None), |sock| {
+        (io.local_address(sock), io.peer_address(sock))
+    });
+    let view = View {
+        place: Place {
+            local,
+            // Facts of the client's side are none of a probe's: see [`View::fact`].
+            bind: BindId(0),
+            frontend: FrontendId(0),
+            backend: Some(local.config.server(id).backend),
+            server: Some(id),
+        },
+        ends,
+    };
+    let scene = Scene {
+        outer: &view,
+        arena: &arena,
+        state: &|| server::told_state(&local.shared, id, local.now, &local.hostname),
+        seed: local.now.0 ^ u64::from(id.0) << 32,
+        up: local.shared.server(id).op() != OpState::Stopped,
+    };
+    let next = run.next(&sequence, &scene);
+    local.give_arena(arena);
+    local.probes[index as usize].run = run;
+    next
+}
+
+/// What expressions of a probe learn of its place.
+struct View<'a> {
+    place: Place<'a>,
+    ends: (Option<SocketAddr>, Option<SocketAddr>),
+}
+
+impl Subject for View<'_> {
+    fn server_ends(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        self.ends
+    }
+    fn fact(&self, fact: Fact) -> Option<Value<'_>> {
+        let local = self.place.local;
+        match fact {
+            Fact::NowUs => Some(Value::Int(local.shared.wall_us(local.now) as i64)),
+            Fact::LogCounter
+            | Fact::BindId
+            | Fact::BindName
+            | Fact::BindConn
+            | Fact::FrontId
+            | Fact::FrontName
+            | Fact::FrontDefaultBackend
+            | Fact::FrontConn(None)
+            | Fact::FrontReqRate(None)
+            | Fact::FrontSessRate(None)
+            | Fact::FrontClientTimeout
+            | Fact::FrontTarpitTimeout => None,
+            other => self.place.fact(other),
+        }
+    }
+    fn var(&self, id: VarId) -> Option<Value<'_>> {
+        let mut vars = self.place.local.vars.iter();
+        vars.find(|(known, _)| *known == id)
+            .map(|(_, v)| v.borrow())
+    }
+    fn backend_named(&self, name: &[u8]) -> Option<u32> {
+        self.place.backend_named(name)
+    }
+    fn frontend_named(&self, name: &[u8]) -> Option<u32> {
+        self.place.frontend_named(name)
+    }
+    fn server_named(&self, backend: Option<&[u8]>, name: &[u8]) -> Option<u32> {
+        self.place.server_named(backend, name)
+    }
+    fn log_count(&self, which: LogCount) -> u32 {
+        match which {
+            LogCount::Frontend => 0,
+            other => self.place.log_count(other, false, false),
+        }
+    }
+}
+
+/// Opens a connection in place of the one before.
+fn open(
+    local: &mut Local,
+    io: &mut dyn Io,
+    index: u32,
+    connect: &checks::Connect,
+    port: Option<u16>,
+) {
+    let again = local.probes[index as usize].sock.is_some();
+    close(local, io, index);
+    let id = local.probes[index as usize].server;
+    let times = health::times(&local.config, id).expect("a checked server");
+    if again && times.answer_ms.is_some() {
+        rearm(local, index, times.connect_ms);
+    }
+    let of_server = local
+        .config
+        .server(id)
+        .check
+        .as_ref()
+        .and_then(|c| c.send_proxy);
+    let spec = target(local, id, connect, port);
+    let probe = &mut local.probes[index as usize];
+    probe.linger = connect.linger;
+    probe.send_proxy = of_server.filter(|_| connect.as_server);
+    if connect.send_proxy {
+        probe.send_proxy = Some(ProxyProtocol::V1);
+    }
+    let Some(spec) = spec else {
+        conclude(local, io, index, Answer::plain(Status::SockErr));
+        return;
+    };
+    let attempt = probe.attempt;
+    match io.connect(&spec, Owner::Probe(index, attempt).pack()) {
+        Ok(sock) => {
+            let probe = &mut local.probes[index as usize];
+            probe.stage = Stage::Connecting;
+            probe.sock = Some(sock);
+        }
+        Err(errno) => broken(local, io, index, errno.0),
+    }
+}
+
+/// With RST unless `linger` says otherwise: thousands of probes must not leave TIME_WAIT behind, and servers log
+/// nothing for it.
+fn close(local: &mut Local, io: &mut dyn Io, index: u32) {
+    let probe = &mut local.probes[index as usize];
+    if let Some(sock) = probe.sock.take() {
+        let reset = !probe.linger;
+        io.push(Op::Close { sock, reset });
+    }
+}
+
+/// Where the probe goes: the server's address unless the step, or `addr` and `port`, say otherwise. Source and
 /// interface are the server's; a probe never borrows a client's address.
-fn target(local: &Local, id: ServerId) -> Option<Connect> {
+fn target(
+    local: &Local,
+    id: ServerId,
+    connect: &checks::Connect,
+    port: Option<u16>,
+) -> Option<Connect> {
     let server = local.config.server(id);
     let backend = local.config.backend(server.backend);
     let check = server.check.as_ref()?;
-    let (addr, port) = server::probed(&local.shared, id, check);
+    let (addr, port) = {
+        let probed = server::probed(&local.shared, id, check);
+        (connect.addr.or(probed.0), port.unwrap_or(probed.1))
+    };
     let own = local.shared.server(id).place.or(&server.address);
     let to = match &*own {
         ServerAddress::Ip { ip, .. } => Target::Ip(SocketAddr::new(addr.unwrap_or(*ip), port)),
@@ -164,13 +360,23 @@ pub fn on_done(local: &mut Local, io: &mut dyn Io, index: u32, attempt: u32, don
     }
     match done.what {
         What::Connected => on_connected(local, io, index, done.sock),
-        What::ConnectFailed { errno } => {
-            conclude(local, io, index, Answer::connect_failed(errno.0))
+        What::Received { buf } => {
+            probe.run.received(buf.bytes());
+            io.give_buf(buf);
+            step(local, io, index);
         }
-        What::Received { buf } => on_received(local, io, index, done.sock, buf),
-        What::Eof => on_ended(local, io, index, 0),
-        What::RecvFailed { errno } | What::SendFailed { errno } => {
-            on_ended(local, io, index, errno.0)
+        What::Eof => {
+            probe.run.ended();
+            step(local, io, index);
+        }
+        What::ConnectFailed { errno } | What::RecvFailed { errno } | What::SendFailed { errno } => {
+            broken(local, io, index, errno.0)
+        }
+        What::Sent { left: 0, .. } => {
+            if probe.stage == Stage::Sending {
+                probe.run.sent();
+            }
+            step(local, io, index);
         }
         What::Sent { .. } => {}
         other => unreachable!("a probe never asked for this: {other:?}"),
@@ -178,38 +384,22 @@ pub fn on_done(local: &mut Local, io: &mut dyn Io, index: u32, attempt: u32, don
 }
 
 fn on_connected(local: &mut Local, io: &mut dyn Io, index: u32, sock: SockKey) {
-    let probe = &local.probes[index as usize];
-    let id = probe.server;
-    let bytes = request(local, io, id, sock);
     let probe = &mut local.probes[index as usize];
-    if !bytes.is_empty() {
-        io.push(Op::Send {
-            sock,
-            buf: Buf::of(&bytes),
-        });
-    }
-    if probe.dialogue == Dialogue::Connect {
-        conclude(local, io, index, Answer::plain(Status::L4Ok));
-        return;
-    }
-    probe.stage = Stage::Talking;
-    io.push(Op::Recv { sock });
+    let id = probe.server;
+    probe.header = header(probe.send_proxy, io, sock);
+    probe.run.connected();
     let times = health::times(&local.config, id).expect("a checked server");
     if let Some(answer_ms) = times.answer_ms {
-        let at = local.now + u64::from(answer_ms);
-        if let Some(timer) = local.probes[index as usize].timer.take() {
-            local.timers.cancel(timer);
-        }
-        local.probes[index as usize].timer = Some(local.timers.arm(at, Timer::Probe(index)));
+        rearm(local, index, answer_ms);
     }
+    step(local, io, index);
 }
 
-/// What is said to the server: a PROXY header if it wants one, then the request.
-fn request(local: &Local, io: &mut dyn Io, id: ServerId, sock: SockKey) -> Vec<u8> {
-    let server = local.config.server(id);
+/// The PROXY header a connection opens with. Seen on haproxy: version 1 has no LOCAL and carries the probe's own
+/// ends, version 2 says LOCAL.
+fn header(wanted: Option<ProxyProtocol>, io: &mut dyn Io, sock: SockKey) -> Vec<u8> {
     let mut out = Vec::new();
-    match server.check.as_ref().and_then(|c| c.send_proxy) {
-        // Seen on haproxy: version 1 has no LOCAL and carries the probe's own ends, version 2 says LOCAL.
+    match wanted {
         Some(ProxyProtocol::V1) => {
             let ends = io.local_address(sock).zip(io.peer_address(sock));
             let ends = ends.map(|(source, destination)| Addresses {
@@ -224,59 +414,25 @@ fn request(local: &Local, io: &mut dyn Io, id: ServerId, sock: SockKey) -> Vec<u
         }
         None => {}
     }
-    match &local.config.backend(server.backend).check {
-        CheckKind::TcpConnect => {}
-        CheckKind::Http {
-            method,
-            uri,
-            version,
-            host,
-        } => {
-            out.extend(http_request(method, uri, version, host.as_deref()));
-        }
-        CheckKind::SslHello => out.extend(ssl_hello(local.now.0 ^ u64::from(id.0) << 32)),
-    }
     out
 }
 
-fn on_received(local: &mut Local, io: &mut dyn Io, index: u32, sock: SockKey, buf: Buf) {
+/// The connection could not be made, or it broke.
+fn broken(local: &mut Local, io: &mut dyn Io, index: u32, errno: i32) {
     let probe = &mut local.probes[index as usize];
-    let room = ANSWER_MAX.saturating_sub(probe.answer.len());
-    probe
-        .answer
-        .extend_from_slice(&buf.bytes()[..buf.len().min(room)]);
-    let full = probe.answer.len() >= ANSWER_MAX;
-    io.give_buf(buf);
-    match probe.dialogue.answer(&probe.answer, full) {
+    match probe.run.broken(&probe.sequence, errno) {
         Some(answer) => conclude(local, io, index, answer),
-        None if full => conclude(local, io, index, Answer::plain(Status::L7Rsp)),
-        None => io.push(Op::Recv { sock }),
+        None => step(local, io, index),
     }
-}
-
-/// The server sends no more.
-fn on_ended(local: &mut Local, io: &mut dyn Io, index: u32, errno: i32) {
-    let probe = &local.probes[index as usize];
-    let answer = if errno != 0 && probe.answer.is_empty() {
-        Answer::broken(errno)
-    } else {
-        probe
-            .dialogue
-            .answer(&probe.answer, true)
-            .unwrap_or_else(|| Answer::broken(libc::ECONNRESET))
-    };
-    conclude(local, io, index, answer);
 }
 
 /// Closes, decides, tells, and waits for the next time.
 fn conclude(local: &mut Local, io: &mut dyn Io, index: u32, answer: Answer) {
     let now = local.now;
+    close(local, io, index);
     let probe = &mut local.probes[index as usize];
-    if let Some(sock) = probe.sock.take() {
-        // With RST: thousands of probes must not leave TIME_WAIT behind, and servers log nothing for it.
-        io.push(Op::Close { sock, reset: true });
-    }
-    probe.answer = Vec::new();
+    probe.run = Run::default();
+    probe.header = Vec::new();
     probe.stage = Stage::Idle;
     let result = CheckResult::new(answer, now - probe.started);
     let change = probe

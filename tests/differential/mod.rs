@@ -6,6 +6,7 @@
 //! are replaced one by one where they occur, with the reason beside.
 
 mod bodies;
+mod checks;
 mod choices;
 mod commands;
 mod endings;

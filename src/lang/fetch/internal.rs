@@ -181,7 +181,10 @@ pub(super) fn env(made: &mut Making<'_>) -> Made {
 }
 
 /// Bytes of an even number of hexadecimal digits.
-pub(in crate::lang) fn unhex(text: &[u8]) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+/// haproxy's words about them.
+pub fn unhex(text: &[u8]) -> Result<Vec<u8>, String> {
     let digit = |b: u8| {
         char::from(b)
             .to_digit(16)

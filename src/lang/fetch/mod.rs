@@ -15,7 +15,7 @@ mod names;
 mod table;
 
 pub(super) use args::split;
-pub(super) use internal::unhex;
+pub use internal::unhex;
 pub use l6::rdp_cookie_of as rdp_cookie;
 pub use l7::target;
 pub use names::FETCHES;

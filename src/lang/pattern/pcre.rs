@@ -12,7 +12,7 @@ const SIZE_MAX: usize = 10 << 20;
 ///
 /// # Errors
 /// It is not well-formed, or asks for what we cannot do.
-pub(in crate::lang) fn compile(text: &[u8], ignore_case: bool) -> Result<Regex, String> {
+pub fn compile(text: &[u8], ignore_case: bool) -> Result<Regex, String> {
     let invalid = |why: &str, at: usize| {
         format!(
             "regex '{}' is invalid (error={why}, erroffset={at})",

@@ -342,44 +342,51 @@ impl<'w> Reader<'w, '_, '_> {
 
     /// The variable in the parentheses of the action's own word, and when it is set.
     fn variable(&mut self) -> Result<(VarId, SetIf), Fault> {
-        const EXPECTS: &str =
-            "Expects 'set-var(<var-name>)', 'set-var-fmt(<var-name>)' or 'unset-var(<var-name>)'";
-        let word = self.action;
-        let text = word.text().into_owned();
-        let span = word.span;
-        let Some((_, inside)) = text.split_once('(') else {
-            let text = format!("invalid or incomplete action '{text}'. {EXPECTS}");
-            return Err(Fault::wrong(span, text));
-        };
-        let Some(inside) = inside.strip_suffix(')') else {
-            let text = format!("incomplete argument after action '{text}'. {EXPECTS}");
-            return Err(Fault::wrong(span, text));
-        };
-        let mut parts = inside.split(',');
-        let name = parts.next().unwrap_or_default();
-        let at = text.len() - inside.len() - 1;
-        let place = word.part(at, name.len());
-        let id = variable(name, place, self.cx)?;
-        let mut when = SetIf::default();
-        for condition in parts {
-            let bit = match condition.trim() {
-                "ifexists" => SetIf::EXISTS,
-                "ifnotexists" => SetIf::NOT_EXISTS,
-                "ifempty" => SetIf::EMPTY,
-                "ifnotempty" => SetIf::NOT_EMPTY,
-                "ifset" => SetIf::SET,
-                "ifnotset" => SetIf::NOT_SET,
-                "ifgt" => SetIf::GREATER,
-                "iflt" => SetIf::LESS,
-                _ => {
-                    let text = format!("unknown condition \"{condition}\"");
-                    return Err(Fault::wrong(span, text));
-                }
-            };
-            when.0 |= bit;
-        }
-        Ok((id, when))
+        variable_in(self.action, self.cx)
     }
+}
+
+/// The variable in the parentheses of `set-var(…)` and its kin, and when it is set.
+///
+/// # Errors
+/// haproxy's message about the word.
+pub fn variable_in(word: &Word, cx: &mut Cx<'_>) -> Result<(VarId, SetIf), Fault> {
+    const EXPECTS: &str =
+        "Expects 'set-var(<var-name>)', 'set-var-fmt(<var-name>)' or 'unset-var(<var-name>)'";
+    let text = word.text().into_owned();
+    let span = word.span;
+    let Some((_, inside)) = text.split_once('(') else {
+        let text = format!("invalid or incomplete action '{text}'. {EXPECTS}");
+        return Err(Fault::wrong(span, text));
+    };
+    let Some(inside) = inside.strip_suffix(')') else {
+        let text = format!("incomplete argument after action '{text}'. {EXPECTS}");
+        return Err(Fault::wrong(span, text));
+    };
+    let mut parts = inside.split(',');
+    let name = parts.next().unwrap_or_default();
+    let at = text.len() - inside.len() - 1;
+    let place = word.part(at, name.len());
+    let id = variable(name, place, cx)?;
+    let mut when = SetIf::default();
+    for condition in parts {
+        let bit = match condition.trim() {
+            "ifexists" => SetIf::EXISTS,
+            "ifnotexists" => SetIf::NOT_EXISTS,
+            "ifempty" => SetIf::EMPTY,
+            "ifnotempty" => SetIf::NOT_EMPTY,
+            "ifset" => SetIf::SET,
+            "ifnotset" => SetIf::NOT_SET,
+            "ifgt" => SetIf::GREATER,
+            "iflt" => SetIf::LESS,
+            _ => {
+                let text = format!("unknown condition \"{condition}\"");
+                return Err(Fault::wrong(span, text));
+            }
+        };
+        when.0 |= bit;
+    }
+    Ok((id, when))
 }
 
 /// A variable by its whole name, `txn.x`.

@@ -12,6 +12,7 @@ use crate::config::{
     BackendId, Balance, BindAddress, BindId, FrontendId, KeyKind, Mode, ProxyId, Server,
     ServerAddress, ServerId, ServerPort,
 };
+use crate::proto::check::Status;
 use crate::shared::counters::Counter;
 use crate::shared::server_cell::{LastCheck, OpState, ServerCell, admin};
 use crate::shared::state::ShardShared;
@@ -469,7 +470,7 @@ fn set_check<'a>(row: &mut Row<'a>, view: &View<'a>, config: &Server, cell: &Ser
         return;
     }
     row.set(Col::CheckStatus, Value::text(*status));
-    if *code > 0 {
+    if Status::named(status).is_some_and(Status::has_code) {
         row.set(Col::CheckCode, Value::U32((*code).into()));
     }
     row.set(Col::CheckDuration, Value::U64(*duration_ms));

@@ -1,0 +1,281 @@
+//! What probes say, and what they make of the same answers.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{Side, same};
+use crate::support::{Launch, Server, within};
+
+/// One backend: its lines, options of its server, what its server says first, and what it answers to each thing
+/// it is asked.
+struct Case {
+    lines: &'static str,
+    options: &'static str,
+    first: &'static [u8],
+    answers: &'static [&'static [u8]],
+    /// The server keeps the connection when it has nothing more to say.
+    open: bool,
+}
+
+const PAGE: &[u8] = b"HTTP/1.1 200 OK\r\nX-A: one, two\r\nContent-Length: 5\r\n\r\nhello";
+
+fn case(lines: &'static str, answers: &'static [&'static [u8]]) -> Case {
+    Case {
+        lines,
+        options: "",
+        first: b"",
+        answers,
+        open: false,
+    }
+}
+
+impl Case {
+    fn with(mut self, options: &'static str) -> Self {
+        self.options = options;
+        self
+    }
+    fn first(mut self, first: &'static [u8]) -> Self {
+        self.first = first;
+        self
+    }
+    fn open(mut self) -> Self {
+        self.open = true;
+        self
+    }
+}
+
+type Asked = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A server that plays its part, and what its first client asked.
+fn server(case: &Case) -> (Server, Asked) {
+    let asked = Asked::default();
+    let sink = Arc::clone(&asked);
+    let (first, answers, open) = (case.first, case.answers, case.open);
+    let talk = move |mut stream: TcpStream| {
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+        let mut mine = Vec::new();
+        let mut piece = [0; 8192];
+        let _ = stream.write_all(first);
+        for answer in answers {
+            match stream.read(&mut piece) {
+                Ok(n) if n > 0 => mine.push(piece[..n].to_vec()),
+                _ => break,
+            }
+            let _ = stream.write_all(answer);
+        }
+        if !open {
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        }
+        {
+            let mut sink = sink.lock().unwrap();
+            if sink.is_empty() {
+                *sink = mine;
+            }
+        }
+        let _ = stream.read(&mut piece);
+    };
+    (Server::new(move |stream, _| talk(stream)), asked)
+}
+
+/// State, status, code and words of each case's server, and what was asked of it.
+fn outcomes(side: &Side, cases: &[Case]) -> Vec<String> {
+    let servers: Vec<_> = cases.iter().map(server).collect();
+    let mut config = format!(
+        "global\n stats socket @DIR@/admin mode 600 level admin\n node mynode\ndefaults\n mode http\n \
+         timeout connect 2s\n timeout client 2s\n timeout server 2s\nlisten l\n bind 127.0.0.1:{}\n",
+        side.front
+    );
+    for (i, (case, (server, _))) in cases.iter().zip(&servers).enumerate() {
+        let lines = case.lines.replace("@PORT@", &server.port.to_string());
+        let (addr, options) = (server.addr(), case.options);
+        config.push_str(&format!(
+            "backend b{i}\n{lines}\n server s {addr} check inter 1s fall 1 rise 1 {options}\n"
+        ));
+    }
+    let daemon = Launch::of(side.program.clone(), &config)
+        .ports(&[side.front])
+        .start();
+    let admin = daemon.admin();
+    // An interval for the first, one for those whose time runs out.
+    std::thread::sleep(Duration::from_millis(2500));
+    let rows: Vec<_> = (0..cases.len())
+        .map(|i| {
+            let name = format!("b{i}");
+            // Not while the next one runs.
+            let mut row = admin.row(&name, "s");
+            within(Duration::from_secs(2), || {
+                row = admin.row(&name, "s");
+                !row["check_status"].starts_with('*')
+            });
+            let cell = |column: &str| row[column].clone();
+            let said = cell("last_chk")
+                .replace(
+                    "ECONNREFUSED returned by OS (Connection refused)",
+                    "Connection refused",
+                )
+                .replace(&servers[i].0.port.to_string(), "PORT");
+            [
+                cell("status"),
+                cell("check_status"),
+                cell("check_code"),
+                said,
+            ]
+            .join("|")
+        })
+        .collect();
+    drop(daemon);
+    rows.iter()
+        .enumerate()
+        .map(|(i, row)| {
+            let asked = servers[i].1.lock().unwrap().concat();
+            let asked =
+                String::from_utf8_lossy(&asked).replace(&servers[i].0.port.to_string(), "PORT");
+            format!("{}: {row}: {asked:?}", cases[i].lines)
+        })
+        .collect()
+}
+
+#[test]
+fn http_checks_say_and_expect_the_same() {
+    let cases = [
+        case(" option httpchk", &[PAGE]),
+        case(" option httpchk", &[b"HTTP/1.1 500 Oh No\r\n\r\n"]),
+        case(" option httpchk", &[b""]),
+        case(" option httpchk\n http-check expect status 200", &[b""]).open(),
+        case(
+            " option httpchk\n http-check send meth POST uri-lf /a%[str(x)] ver HTTP/1.1 hdr Host www.x hdr X-Foo \"a %s\" \
+             hdr Content-Length 7 body \"the body\"",
+            &[PAGE],
+        ),
+        case(
+            " option httpchk GET /x HTTP/1.1\n http-check send meth HEAD uri /y hdr Host foo",
+            &[b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n"],
+        ),
+        case(" option httpchk\n http-check send-state", &[PAGE]).with("weight 7"),
+        case(
+            " option httpchk\n http-check expect status 201-404,500",
+            &[b"HTTP/1.1 304 Not\r\n\r\n"],
+        ),
+        case(
+            " option httpchk\n http-check comment first\n http-check expect status 201",
+            &[PAGE],
+        ),
+        case(
+            " option httpchk\n http-check expect string hallo comment foo",
+            &[PAGE],
+        ),
+        case(" option httpchk\n http-check expect ! string hello", &[PAGE]),
+        case(" option httpchk\n http-check expect rstring ^h.*o$", &[PAGE]),
+        case(
+            " option httpchk\n http-check expect string helloworld",
+            &[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n"],
+        ),
+        case(
+            " option httpchk\n http-check expect hdr name -m beg x- value -m reg ^t",
+            &[PAGE],
+        ),
+        case(
+            " option httpchk\n http-check expect fhdr name x-a value two",
+            &[PAGE],
+        ),
+        case(
+            " option httpchk\n http-check connect\n http-check send meth GET uri /a\n http-check expect status 200\n \
+             http-check connect port @PORT@\n http-check send meth GET uri /b\n http-check expect status 404",
+            &[PAGE],
+        ),
+        case(
+            " option httpchk\n http-check connect port 1 comment zap\n http-check send meth GET uri /a",
+            &[PAGE],
+        ),
+        case(
+            " option httpchk\n http-check disable-on-404\n http-check expect status 200",
+            &[b"HTTP/1.1 404 Gone\r\n\r\n"],
+        ),
+        case(
+            " option httpchk\n http-check expect on-error \"bad %[status] %[res.hdr(x-a)]\" error-status L7STS \
+             status-code status,add(1) status 201",
+            &[PAGE],
+        ),
+        case(
+            " option httpchk\n http-check expect on-success \"ok %[res.body]\" ok-status L7OKC string hel",
+            &[PAGE],
+        ),
+    ];
+    same(|side| outcomes(side, &cases));
+}
+
+const PONG: &[&[u8]] = &[b"+PONG\r\n"];
+
+#[test]
+fn tcp_checks_say_and_expect_the_same() {
+    let cases = [
+        case(" option tcp-check\n tcp-check connect", &[]),
+        case(
+            " option tcp-check\n tcp-check connect port 1 comment mycon",
+            &[],
+        ),
+        case(
+            " option tcp-check\n tcp-check send PING\\r\\n\n tcp-check expect string +PONG",
+            PONG,
+        )
+        .open(),
+        case(
+            " option tcp-check\n tcp-check send PING\\r\\n\n tcp-check comment \"a note\"\n tcp-check expect string +PING",
+            PONG,
+        ),
+        case(
+            " option tcp-check\n tcp-check send PING\\r\\n\n tcp-check expect string +PING comment foo tout-status L6TOUT",
+            PONG,
+        )
+        .open(),
+        case(
+            " option tcp-check\n tcp-check send PING\\r\\n\n tcp-check expect string +PONG comment foo",
+            &[b""],
+        ),
+        case(
+            " option tcp-check\n tcp-check expect rstring ^2[0-9]+",
+            &[],
+        )
+        .first(b"220 hello\r\n"),
+        case(
+            " option tcp-check\n tcp-check send-binary 50494e47\n tcp-check expect rbinary ^2B504F4E48",
+            PONG,
+        ),
+        case(
+            " option tcp-check\n tcp-check set-var(check.x) str(PO)\n tcp-check set-var-fmt(check.y) \"%[var(check.x)]N\"\n \
+             tcp-check connect\n tcp-check send-lf \"%[var(check.y)] %b %s\"\n tcp-check expect string-lf \"+%[var(check.y)]G\"",
+            PONG,
+        ),
+        case(
+            " option tcp-check\n tcp-check send PING\n tcp-check expect on-error \"bad: %[res.payload(0,3)]\" \
+             error-status L7STS status-code int(444) string +PING",
+            PONG,
+        ),
+        case(
+            " option tcp-check\n tcp-check send PING\n tcp-check expect min-recv 3 rstring PING",
+            PONG,
+        )
+        .open(),
+        case(
+            " option tcp-check\n tcp-check send A\n tcp-check expect string a\n tcp-check send B\n tcp-check expect string a",
+            &[b"a", b"b"],
+        ),
+        case(
+            " option tcp-check\n tcp-check connect default\n tcp-check send hello\n tcp-check expect string a",
+            &[b"a"],
+        )
+        .with("send-proxy-v2"),
+        case(
+            " option tcp-check\n tcp-check connect\n tcp-check send hello\n tcp-check expect ok-status L7OKC string a",
+            &[b"a"],
+        )
+        .with("send-proxy"),
+        case(
+            " option tcp-check\n tcp-check set-var(check.port) int(1)\n tcp-check connect port var(check.port)",
+            &[b"a"],
+        ),
+    ];
+    same(|side| outcomes(side, &cases));
+}
