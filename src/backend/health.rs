@@ -24,6 +24,9 @@ pub enum Verdict {
     Failed,
 }
 
+/// Longest text of a result, in bytes, as in haproxy.
+const DESCRIPTION_MAX: usize = 127;
+
 /// One finished check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckResult {
@@ -38,7 +41,9 @@ pub struct CheckResult {
 }
 
 impl CheckResult {
-    pub fn new(answer: Answer, duration_ms: u64) -> Self {
+    pub fn new(mut answer: Answer, duration_ms: u64) -> Self {
+        let end = answer.info.floor_char_boundary(DESCRIPTION_MAX);
+        answer.info.truncate(end);
         Self {
             verdict: match answer.status {
                 Status::L7Okc => Verdict::Conditionally,

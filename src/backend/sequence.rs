@@ -13,6 +13,7 @@ use crate::lang::fetch::unhex;
 use crate::lang::logformat::LogFormat;
 use crate::lang::sample::{Arena, Kind, Owned, Value};
 use crate::lang::subject::{Bytes, Fact, LogCount, Subject, VarId};
+use crate::proto::check::services;
 use crate::proto::check::{
     ANSWER_MAX, Answer, Status, http_body, http_head, os_text, shown, ssl_answer, ssl_hello,
 };
@@ -304,18 +305,29 @@ impl Run {
         match sequence.style {
             Style::Http => self.listen_http(sequence, expect, scene),
             Style::Tcp | Style::Plain => match &expect.what {
-                Match::Spoken(spoken) => self.understand(*spoken),
+                Match::Spoken(spoken) => self.understand(step, expect, *spoken),
                 _ => self.listen_tcp(sequence, step, expect, scene),
             },
         }
     }
 
     /// An answer in a protocol that is built in.
-    fn understand(&mut self, spoken: Spoken) -> Heard {
+    fn understand(&mut self, step: &Step, expect: &Expect, spoken: Spoken) -> Heard {
         let last = self.ended || self.input.len() >= ANSWER_MAX;
-        let answer = match spoken {
-            Spoken::Tls => ssl_answer(&self.input, last),
+        if self.input.is_empty() && last && step.number > 0 {
+            let info = format!("TCPCHK got an empty response{}", located_at(step));
+            let status = expect.error.unwrap_or(Status::L7Rsp);
+            return Heard::Bad(with_info(status, info));
+        }
+        let judge = match spoken {
+            Spoken::Tls => ssl_answer,
+            Spoken::Smtp => services::smtp_answer,
+            Spoken::Redis => services::redis_answer,
+            Spoken::Ldap => services::ldap_answer,
+            Spoken::Pgsql => services::pgsql_answer,
+            Spoken::Mysql => services::mysql_answer,
         };
+        let answer = judge(&self.input, last);
         match answer {
             None if last => Heard::Bad(Answer::plain(Status::L7Rsp)),
             None => Heard::More,
@@ -522,6 +534,9 @@ impl Run {
         let mut connection = None;
         for (name, value) in &request.fields {
             let value = self.bytes(value, scene).unwrap_or_default();
+            if value.is_empty() {
+                continue;
+            }
             match &**name {
                 b"connection" => connection = Some(value),
                 name => {

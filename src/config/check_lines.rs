@@ -1,10 +1,10 @@
-//! `http-check` and `tcp-check` lines, and the options that choose how servers are probed (configuration.txt 4.2).
+//! `http-check` and `tcp-check` lines (configuration.txt 4.2).
 
 use std::net::IpAddr;
 
-use super::check_raw::{Chosen, HttpLine};
+use super::check_options::is_11;
 use super::checks::*;
-use super::keyword::{Arity, B, D, Keyword, L, MANY, NONE, Sections};
+use super::keyword::{Arity, B, D, Keyword, L, MANY, Sections};
 use super::raw::ProxyRaw;
 use super::words::{Args, Said, To};
 use crate::lang::diag::{Form, did_you_mean, nearest};
@@ -46,124 +46,10 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         "what probes of any protocol say and expect",
         |p, a| line(p, a, Style::Tcp),
     ),
-    kw(
-        "option httpchk",
-        (0, 4),
-        "[<method>] [<uri>] [<version>] [<host>]",
-        "probes servers by HTTP",
-        httpchk,
-    ),
-    kw(
-        "option ssl-hello-chk",
-        NONE,
-        "",
-        "probes servers by a TLS hello",
-        |p, _| {
-            p.set.checks.choose(Chosen::SslHello);
-            Ok(())
-        },
-    ),
-    kw(
-        "option tcp-check",
-        NONE,
-        "",
-        "probes servers by the steps of 'tcp-check'",
-        |p, _| {
-            p.set.checks.choose(Chosen::Tcp);
-            Ok(())
-        },
-    ),
 ];
 
-// ---------------------------------------------------------------- option httpchk
-
-/// Forms: nothing; `<uri>`; `<method> <uri>`; `<method> <uri> <version>`; and 3.1's host after these.
-fn httpchk(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
-    let words = args.rest();
-    let mut line = HttpLine::default();
-    match words {
-        [] => {}
-        [uri] => line.uri = uri.bytes.clone().into(),
-        [method, uri, ..] => {
-            line.method = method.bytes.clone().into();
-            line.uri = uri.bytes.clone().into();
-        }
-    }
-    if let Some(word) = words.get(2) {
-        version(&mut line, word, args)?;
-    }
-    if let Some(host) = words.get(3) {
-        line.fields
-            .push(((*b"host").into(), host.bytes.clone().into()));
-    }
-    proxy.set.checks.request = line;
-    proxy.set.checks.choose(Chosen::Http);
-    Ok(())
-}
-
-/// The version, and what people hid behind it before there was `http-check send`: fields, and a body.
-fn version(line: &mut HttpLine, word: &Word, args: &mut Args<'_, '_>) -> Result<(), Said> {
-    let text = word.text().into_owned();
-    let (version, rest) = match text.find(['\r', '\n']) {
-        Some(at) => text.split_at(at),
-        None => (text.as_str(), ""),
-    };
-    if version.is_empty() || version.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        let text = format!(
-            "'option httpchk' : '{}' is more than an HTTP version such as HTTP/1.1.",
-            text.escape_default()
-        );
-        let help = "'http-check send' adds fields and a body";
-        return Err(args.fail_help(word.span, text, help));
-    }
-    line.v11 = is_11(version);
-    if rest.is_empty() {
-        return Ok(());
-    }
-    let rest = rest.replace("\r\n", "\n");
-    let (head, body) = rest.split_once("\n\n").unwrap_or((&rest, ""));
-    let mut now = String::from("http-check send");
-    for field in head.split('\n').filter(|l| !l.is_empty()) {
-        let Some((name, value)) = field.split_once(':') else {
-            let text = format!(
-                "'option httpchk' : '{}' behind the version is no header field.",
-                field.escape_default()
-            );
-            return Err(args.fail_help(
-                word.span,
-                text,
-                "'http-check send' adds fields and a body",
-            ));
-        };
-        let (name, value) = (name.trim(), value.trim());
-        now.push_str(&format!(" hdr {name} '{value}'"));
-        let field = name.to_ascii_lowercase();
-        if !is_framing(field.as_bytes()) {
-            line.fields
-                .push((field.into_bytes().into(), value.as_bytes().into()));
-        }
-    }
-    if !body.is_empty() {
-        now.push_str(" body …");
-        line.body = Some(body.as_bytes().into());
-    }
-    args.cx.obsolete(
-        word.span,
-        "'option httpchk' with fields behind its version",
-        &now,
-    );
-    Ok(())
-}
-
-/// haproxy speaks 1.1 for any later version, too.
-fn is_11(version: &str) -> bool {
-    version
-        .strip_prefix("HTTP/")
-        .is_some_and(|v| v.starts_with("1.1") || v.starts_with(|c: char| ('2'..='9').contains(&c)))
-}
-
 /// Fields that follow from the body.
-fn is_framing(field: &[u8]) -> bool {
+pub(super) fn is_framing(field: &[u8]) -> bool {
     field == b"content-length" || field == b"transfer-encoding"
 }
 

@@ -10,6 +10,8 @@ use super::words::{Cx, Said};
 use crate::lang::diag::Form;
 use crate::lang::expr::{Fault, Settle};
 use crate::lang::source::Span;
+use crate::proto::check::Status;
+use crate::proto::check::services::{self, MysqlClient};
 
 /// What a section says of its checks; `defaults` hand it on.
 #[derive(Debug, Clone, Default)]
@@ -31,13 +33,70 @@ pub(super) struct StepsRaw {
 }
 
 /// Which `option` is in force.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Chosen {
     #[default]
     Connect,
     Http,
     Tcp,
     SslHello,
+    Service(Service),
+}
+
+/// A protocol whose check is built in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Service {
+    /// `HELO localhost`.
+    Smtp(Box<[u8]>),
+    Redis,
+    Ldap,
+    /// User.
+    Pgsql(Box<[u8]>),
+    /// User, if it logs in.
+    Mysql(Option<(Box<[u8]>, MysqlClient)>),
+}
+
+impl Service {
+    /// Numbers are those that haproxy 2.6 gives an answer that is empty.
+    fn sequence(&self) -> Sequence {
+        let send = |bytes: &[u8]| (What::Send(Payload::Bytes(bytes.into())), 0);
+        let hear = |spoken, number, error| {
+            let expect = Expect {
+                error,
+                ..Expect::new(Match::Spoken(spoken))
+            };
+            (What::Expect(expect), number)
+        };
+        let failed = Some(Status::L7Sts);
+        let steps = match self {
+            Self::Smtp(hello) => vec![
+                hear(Spoken::Smtp, 2, None),
+                send(&[hello, &b"\r\n"[..]].concat()),
+                hear(Spoken::Smtp, 5, failed),
+                send(services::SMTP_QUIT),
+                hear(Spoken::Smtp, 7, failed),
+            ],
+            Self::Redis => vec![send(services::REDIS_PING), hear(Spoken::Redis, 2, failed)],
+            Self::Ldap => vec![send(services::LDAP_BIND), hear(Spoken::Ldap, 2, None)],
+            Self::Pgsql(user) => vec![
+                send(&services::pgsql_startup(user)),
+                hear(Spoken::Pgsql, 3, None),
+            ],
+            Self::Mysql(None) => vec![hear(Spoken::Mysql, 2, None)],
+            Self::Mysql(Some((user, client))) => vec![
+                hear(Spoken::Mysql, 3, None),
+                send(&services::mysql_login(user, *client)),
+                hear(Spoken::Mysql, 0, None),
+            ],
+        };
+        let connect = (What::Connect(Connect::as_server()), 0);
+        let (whats, numbers): (Vec<What>, Vec<u16>) = std::iter::once(connect).chain(steps).unzip();
+        let mut sequence = Sequence::plain(whats);
+        for (step, number) in sequence.steps.iter_mut().zip(numbers) {
+            step.number = number;
+        }
+        sequence
+    }
 }
 
 /// The arguments of `option httpchk`.
@@ -91,11 +150,12 @@ impl ChecksRaw {
     }
     /// How the section's servers are probed, names in it not settled yet.
     pub(super) fn kind(&self) -> CheckKind {
-        match self.chosen {
+        match &self.chosen {
             Chosen::Connect => CheckKind::TcpConnect,
             Chosen::SslHello => CheckKind::SslHello,
             Chosen::Http => CheckKind::Sequence(self.http_sequence().into()),
             Chosen::Tcp => CheckKind::Sequence(self.tcp_sequence().into()),
+            Chosen::Service(service) => CheckKind::Sequence(service.sequence().into()),
         }
     }
 

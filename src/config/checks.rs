@@ -170,6 +170,11 @@ pub enum Match {
 pub enum Spoken {
     /// A record of TLS.
     Tls,
+    Smtp,
+    Redis,
+    Ldap,
+    Pgsql,
+    Mysql,
 }
 
 /// `hdr`, `fhdr`.
@@ -209,10 +214,13 @@ impl CheckKind {
             Self::SslHello => {
                 let expect = Expect {
                     timeout: Status::L6Tout,
+                    error: Some(Status::L6Rsp),
                     ..Expect::new(Match::Spoken(Spoken::Tls))
                 };
                 let steps = vec![connect, What::Send(Payload::TlsHello), What::Expect(expect)];
-                Sequence::plain(steps).into()
+                let mut sequence = Sequence::plain(steps);
+                sequence.steps[2].number = 2;
+                sequence.into()
             }
         }
     }

@@ -264,12 +264,7 @@ pub(super) static OPTIONS: &[Known] = &[
     k("option http_proxy", 0, Http),
     k("option httpslog", 0, Http),
     k("option idle-close-on-response", 0, HttpQuiet),
-    k("option ldap-check", 0, Any),
-    k("option mysql-check", 0, Any),
     k("option nolinger", 0, Any),
-    k("option pgsql-check", 0, Any),
-    k("option redis-check", 0, Any),
-    k("option smtpchk", 0, Any),
     k("option spop-check", 0, Any),
     k("option use-small-buffers", 0, Any),
 ];

@@ -9,6 +9,7 @@ mod address;
 mod balance;
 mod bind;
 mod check_lines;
+mod check_options;
 mod check_raw;
 pub mod checks;
 mod global;

@@ -4,6 +4,7 @@ use super::address;
 use super::balance;
 use super::bind;
 use super::check_lines;
+use super::check_options;
 use super::global;
 use super::http_options;
 use super::keyword::{self, Keyword, Kind};
@@ -38,6 +39,7 @@ pub(super) static PROXY_TABLES: &[&[Keyword<ProxyRaw>]] = &[
     balance::TABLE,
     persistence::TABLE,
     reuse::TABLE,
+    check_options::TABLE,
     check_lines::TABLE,
     logging::TABLE,
 ];

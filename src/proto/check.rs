@@ -4,6 +4,8 @@
 //! Answers are given as they arrive, whole from the first byte, and read again with more behind them until they say
 //! something. Names and texts are haproxy's (compared with 2.6.12). Longest answer looked at: [`ANSWER_MAX`].
 
+pub mod services;
+
 use super::h1::{ChunkDecoder, Limits, Step};
 use super::http::{Head, Version};
 
@@ -344,10 +346,7 @@ pub fn ssl_answer(bytes: &[u8], ended: bool) -> Option<Answer> {
     Some(match bytes.first() {
         Some(&(ALERT | HANDSHAKE)) => Answer::plain(Status::L6Ok),
         Some(_) => Answer::plain(Status::L6Rsp),
-        None => Answer {
-            info: "TCPCHK got an empty response at step 2".into(),
-            ..Answer::plain(Status::L6Rsp)
-        },
+        None => Answer::plain(Status::L6Rsp),
     })
 }
 

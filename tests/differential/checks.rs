@@ -59,6 +59,8 @@ fn server(case: &Case) -> (Server, Asked) {
         let mut piece = [0; 8192];
         let _ = stream.write_all(first);
         for answer in answers {
+            // All of a question in one piece.
+            std::thread::sleep(Duration::from_millis(30));
             match stream.read(&mut piece) {
                 Ok(n) if n > 0 => mine.push(piece[..n].to_vec()),
                 _ => break,
@@ -276,6 +278,64 @@ fn tcp_checks_say_and_expect_the_same() {
             " option tcp-check\n tcp-check set-var(check.port) int(1)\n tcp-check connect port var(check.port)",
             &[b"a"],
         ),
+    ];
+    same(|side| outcomes(side, &cases));
+}
+
+/// A greeting of MySQL 8.0.36, protocol 10.
+const MYSQL: &[u8] = b"\x4e\0\0\0\x0a8.0.36-foo\0\x08\0\0\0abcdefgh\0\xff\xf7\x08\x02\0\x0f\x80\x15\0\0\0\0\0\0\0\0\0\0ijklmnopqrst\0mysql_native_password\0";
+
+// H06
+#[test]
+fn services_are_asked_and_understood_the_same() {
+    let bind: &[&[u8]] = &[b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\x00\x04\x00\x04\x00"];
+    let cases = [
+        case(" option smtpchk", &[b"250 ok\r\n", b"221 bye\r\n"]).first(b"220 mail\r\n"),
+        case(
+            " option smtpchk EHLO foo.bar",
+            &[b"250 ok\r\n", b"221 bye\r\n"],
+        )
+        .first(b"220 mail\r\n"),
+        case(" option smtpchk", &[]).first(b"554 no\r\n"),
+        case(" option smtpchk", &[]).first(b"hello\r\n"),
+        case(" option smtpchk", &[]).open(),
+        case(" option smtpchk", &[]),
+        case(" option smtpchk", &[b""]).first(b"220 mail\r\n"),
+        case(" option redis-check", PONG).open(),
+        case(" option redis-check", &[b"-NOAUTH x\r\n"]),
+        case(" option redis-check", &[b""]),
+        case(" option ldap-check", bind).open(),
+        case(
+            " option ldap-check",
+            &[b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\x31\x04\x00\x04\x00"],
+        ),
+        case(" option ldap-check", &[b"hello world aaaaa"]),
+        case(" option pgsql-check user foo", &[b"R\0\0\0\x08\0\0\0\0"]).open(),
+        case(
+            " option pgsql-check user foo",
+            &[b"E\0\0\0\x20SFATAL\0Cxx\0Mno such user\0\0"],
+        ),
+        case(" option pgsql-check user foo", &[b"hello you there"]),
+        case(" option pgsql-check user foo", &[b""]),
+        case(" option mysql-check", &[]).first(MYSQL),
+        case(" option mysql-check", &[]).first(b"\x14\0\0\0\xff\x69\x04Host x is blocked"),
+        case(" option mysql-check", &[]).first(b"hello this is not mysql at all"),
+        case(
+            " option mysql-check user foo",
+            &[b"\x07\0\0\x02\0\0\0\x02\0\0\0"],
+        )
+        .first(MYSQL)
+        .open(),
+        case(
+            " option mysql-check user foo pre-41",
+            &[b"\x07\0\0\x02\0\0\0\x02\0\0\0"],
+        )
+        .first(MYSQL),
+        case(
+            " option mysql-check user foo",
+            &[b"\x1f\0\0\x02\xff\x15\x04#28000Access denied for user"],
+        )
+        .first(MYSQL),
     ];
     same(|side| outcomes(side, &cases));
 }

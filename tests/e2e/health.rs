@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::client::read_piece;
-use crate::support::component::certificate;
+use crate::support::component::{Component, certificate};
 use crate::support::net::Network;
-use crate::support::{Daemon, LATE, Launch, Server, TempDir, USUAL, UdpLog, port, until};
+use crate::support::{Daemon, LATE, Launch, Server, TempDir, USUAL, UdpLog, port, talk, until};
 
 fn checking(defaults: &str, lines: &str) -> (Daemon, UdpLog) {
     let log = UdpLog::new();
@@ -324,4 +324,36 @@ fn probes_come_faster_in_between_and_slower_while_down() {
         "{:?}",
         start.elapsed()
     );
+}
+
+// H06
+#[test]
+fn a_redis_server_is_up_until_it_wants_a_password() {
+    let (dir, port) = (TempDir::new(), port());
+    let mut redis = Command::new("redis-server");
+    redis.args(["--port", &port.to_string(), "--save", "", "--dir"]);
+    redis.arg(dir.path());
+    let _redis = Component::start(&dir, "redis", &mut redis);
+    until("redis listens", || {
+        TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    let (daemon, log) = checking(
+        " option redis-check\n",
+        &format!(" server s 127.0.0.1:{port} check inter 200 fall 1 rise 1\n"),
+    );
+    let admin = daemon.admin();
+    until("it was checked", || {
+        admin.cell("l", "s", "check_status") == "L7OK"
+    });
+    assert_eq!(admin.cell("l", "s", "last_chk"), "Redis server is ok");
+    let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let _ = talk(&mut client, "CONFIG SET requirepass secret\r\n");
+    let line = log.wait("Server l/s is DOWN");
+    assert!(
+        line.contains("Layer7 wrong status, code: 0, info: \"-NOAUTH"),
+        "{line}"
+    );
+    let _ = talk(&mut client, "AUTH secret\r\n");
+    let _ = talk(&mut client, "CONFIG SET requirepass \"\"\r\n");
+    log.wait("Server l/s is UP");
 }
