@@ -78,8 +78,6 @@ pub(super) static TABLE: &[Keyword<BindOptions>] = &[
                 );
                 return Err(a.fail(word.span, text));
             }
-            let text = "'expose-fd listeners' has no effect yet: no process takes listening sockets over so far.";
-            a.cx.notice(a.head, text);
             b.expose_fd = true;
             Ok(())
         },

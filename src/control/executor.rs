@@ -2,7 +2,7 @@
 //! One thread, so nothing has to be `Send`.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
 use futures_lite::future;
@@ -31,6 +31,8 @@ pub trait Executor: Clone + 'static {
         stream: &mut Self::Stream,
         bytes: &[u8],
     ) -> impl Future<Output = io::Result<usize>>;
+    /// Writes all of the bytes at once, and sends descriptors with them; fails where that would have to wait.
+    fn send_with(&self, stream: &Self::Stream, bytes: &[u8], fds: &[RawFd]) -> io::Result<()>;
     /// Tells the peer that nothing more comes.
     fn close_write(&self, stream: &mut Self::Stream) -> impl Future<Output = ()>;
     fn sleep(&self, time: Duration) -> impl Future<Output = ()>;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use glommio::net::{TcpListener, TcpStream};
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, spawn_local, timer};
 
 use super::executor::Executor;
-use crate::io::sys::adopt;
+use crate::io::sys::{adopt, rights};
 
 /// Bytes glommio registers for files, which nobody reads here; its smallest useful value.
 const IO_MEMORY: usize = 64 << 10;
@@ -80,6 +80,10 @@ impl Executor for Handle {
 
     async fn write(&self, stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
         stream.write(bytes).await
+    }
+
+    fn send_with(&self, stream: &TcpStream, bytes: &[u8], fds: &[RawFd]) -> io::Result<()> {
+        rights::send(stream.as_raw_fd(), bytes, fds)
     }
 
     async fn close_write(&self, stream: &mut TcpStream) {

@@ -9,6 +9,7 @@
 
 pub mod executor;
 mod glommio;
+pub mod handover;
 mod poll;
 mod rates;
 mod sockets;
@@ -35,6 +36,8 @@ pub struct ControlSetup {
     pub shared: Arc<Shared>,
     /// Listening sockets, each with its index in `global.stats_sockets`.
     pub sockets: Vec<(OwnedFd, usize)>,
+    /// The shards' listening sockets, for the process that follows.
+    pub offered: Vec<handover::Offered>,
     pub logs: LogOutputs,
     /// What `show info` and its like tell; `control_poller` is put in place here, and `started`,
     /// `hard_maxconn`, `node` and `env` where they are not set.

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 
 use super::executor::Executor;
+use crate::io::sys::rights;
 
 /// Runs until the main task ends; other tasks end with it.
 pub(super) fn run<F: Future<Output = ()>>(main: impl FnOnce(Handle) -> F) {
@@ -311,6 +312,10 @@ impl Executor for Handle {
             socket.write(bytes)
         })
         .await
+    }
+
+    fn send_with(&self, stream: &Rc<Socket>, bytes: &[u8], fds: &[RawFd]) -> io::Result<()> {
+        rights::send(stream.as_raw_fd(), bytes, fds)
     }
 
     async fn close_write(&self, stream: &mut Rc<Socket>) {

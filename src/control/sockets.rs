@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use futures_lite::future::{or, yield_now};
 
 use super::ControlSetup;
 use super::executor::Executor;
+use super::handover;
 use super::rates;
 use crate::backend::change::Change;
 use crate::config::{CliLevel, Level, Proxy};
@@ -25,7 +27,7 @@ use crate::observe::cli::{Cli, Next, World};
 
 use crate::observe::stats::{Extra, PIECE_BYTES, View};
 use crate::proxy::logs::ShardLogs;
-use crate::shared::Shared;
+use crate::shared::{Phase, Shared};
 
 /// Pause after an accept that failed (no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -57,14 +59,17 @@ pub(super) async fn serve<E: Executor>(
     });
     for (fd, index) in sockets {
         let configured = desk.setup.shared.config.global.stats_sockets.get(index);
-        let level = configured.map_or(CliLevel::User, |socket| socket.level);
+        let door = Door {
+            level: configured.map_or(CliLevel::User, |socket| socket.level),
+            offers: configured.is_some_and(|socket| socket.expose_fd),
+        };
         let own = Places::new(
             configured
                 .and_then(|socket| socket.maxconn)
                 .unwrap_or(u32::MAX),
         );
         if let Ok(listener) = executor.listener(fd) {
-            let task = listen(executor.clone(), Rc::clone(&desk), listener, level, own);
+            let task = listen(executor.clone(), Rc::clone(&desk), listener, door, own);
             desk.tasks.spawn(&executor, task);
         }
     }
@@ -74,6 +79,14 @@ pub(super) async fn serve<E: Executor>(
         let _ = executor.read(&mut stopped, &mut [0]).await;
     }
     desk.tasks.end().await;
+}
+
+/// What connections of an admin socket may do.
+#[derive(Debug, Clone, Copy)]
+struct Door {
+    level: CliLevel,
+    /// `expose-fd listeners`.
+    offers: bool,
 }
 
 /// What all connections look at.
@@ -151,6 +164,17 @@ impl Desk {
         }
     }
 
+    /// Gives the listening sockets to the process that follows, unless this one is leaving them already.
+    async fn hand_over<E: Executor>(&self, executor: &E, stream: &mut E::Stream) -> io::Result<()> {
+        let shared = &self.setup.shared;
+        if !matches!(shared.phase(), Phase::Running | Phase::Paused) {
+            return Ok(());
+        }
+        // Before they are out of our hands: from then on a filter or a pause would be the other's as well.
+        shared.process.handed_over.store(true, SeqCst);
+        handover::give(executor, stream, &self.setup.offered).await
+    }
+
     /// Bytes of resident memory, from `/proc/self/statm`; 0 where that cannot be read.
     fn resident(&self) -> u64 {
         let mut text = [0; 128];
@@ -174,7 +198,7 @@ async fn listen<E: Executor>(
     executor: E,
     desk: Rc<Desk>,
     listener: E::Listener,
-    level: CliLevel,
+    door: Door,
     own: Rc<Places>,
 ) {
     loop {
@@ -186,7 +210,7 @@ async fn listen<E: Executor>(
         let (executor, desk) = (executor.clone(), Rc::clone(&desk));
         let tasks = Rc::clone(&desk.tasks);
         tasks.spawn(&executor.clone(), async move {
-            let _ = converse(&executor, &desk, &mut stream, level).await;
+            let _ = converse(&executor, &desk, &mut stream, door).await;
             finish(&executor, &mut stream).await;
             drop(places);
         });
@@ -198,9 +222,9 @@ async fn converse<E: Executor>(
     executor: &E,
     desk: &Desk,
     stream: &mut E::Stream,
-    level: CliLevel,
+    door: Door,
 ) -> io::Result<()> {
-    let mut cli = Cli::new(level, desk.setup.shared.config.global.stats_timeout_ms);
+    let mut cli = Cli::new(door.level, desk.setup.shared.config.global.stats_timeout_ms);
     let mut out = Vec::new();
     let mut space = [0; READ_BYTES];
     loop {
@@ -216,6 +240,9 @@ async fn converse<E: Executor>(
                 .within(limit, executor.read(stream, &mut space))
                 .await
             {
+                Some(Ok(count)) if door.offers && space[..count].starts_with(handover::ASK) => {
+                    return desk.hand_over(executor, stream).await;
+                }
                 Some(Ok(count)) if count > 0 => cli.feed(&space[..count]),
                 _ => return Ok(()),
             },

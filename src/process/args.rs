@@ -64,6 +64,8 @@ pub struct Args {
     pub dir: Option<PathBuf>,
     /// `-p`
     pub pidfile: Option<PathBuf>,
+    /// `-x`
+    pub takeover: Option<PathBuf>,
     /// `-sf`, `-st`: the last one names the signal for all.
     pub farewell: Option<Farewell>,
     pub old_pids: Vec<i32>,
@@ -139,6 +141,7 @@ enum Act {
     LocalPeer,
     Dir,
     Pidfile,
+    Takeover,
     Finish,
     Terminate,
     ZeroWarning,
@@ -397,9 +400,9 @@ const FLAGS: &[Flag] = &[
     flag(
         "-x",
         Takes::Value,
-        "",
-        Act::Later("taking over listeners of another process"),
-        "",
+        "<socket>",
+        Act::Takeover,
+        "take the listening sockets over from the process with this stats socket ('expose-fd listeners')",
     ),
     flag(
         "-dC",
@@ -517,6 +520,7 @@ fn record(args: &mut Args, flag: &Flag, act: Act, value: OsString) -> Result<(),
         Act::LocalPeer => args.local_peer = Some(text_of(flag.name, value)?),
         Act::Dir => args.dir = Some(value.into()),
         Act::Pidfile => args.pidfile = Some(value.into()),
+        Act::Takeover => args.takeover = Some(value.into()),
         Act::ZeroWarning => args.zero_warning = true,
         Act::Diagnostics => args.diagnostics = true,
         Act::TolerateUnresolved => args.tolerate_unresolved = true,
@@ -737,7 +741,6 @@ mod tests {
             ("-f a -W", "option '-W' is not supported yet (master mode)"),
             ("-f a -Ws", "option '-Ws' is not supported yet"),
             ("-f a -S /run/m", "option '-S' is not supported yet"),
-            ("-f a -x /run/s", "option '-x' is not supported yet"),
         ] {
             assert!(error(line).contains(part), "{line}: {}", error(line));
         }

@@ -5,14 +5,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{getsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::takeover::Taken;
 use crate::config::{Bind, BindAddress, BindId, Config, FrontendId, StatsSocket};
+use crate::control::handover::Offered;
 use crate::io::sys::process;
 use crate::lang::source::{Sources, Span};
 
@@ -61,7 +63,8 @@ pub struct Manner {
     pub reuseport: bool,
 }
 
-/// Binds every address of every enabled frontend. Nothing listens yet.
+/// Binds every address of every enabled frontend, or takes the sockets for it of which `taken` has some. Of the others
+/// nothing listens yet.
 ///
 /// # Errors
 /// All addresses that cannot be bound; those that could are free again.
@@ -69,6 +72,7 @@ pub fn bind_all(
     config: &Config,
     sources: &Sources,
     manner: Manner,
+    taken: &Taken,
 ) -> Result<Bound, Vec<BindError>> {
     let mut bound = Bound {
         sockets: Vec::new(),
@@ -79,7 +83,21 @@ pub fn bind_all(
     for frontend in config.frontends.iter().filter(|f| !f.disabled) {
         for &id in &frontend.binds {
             let bind = config.bind(id);
-            for shard in shards_of(id, bind, manner) {
+            let shards = shards_of(id, bind, manner);
+            let adopted = match adopt(bind, taken) {
+                Ok(adopted) => adopted,
+                Err(failure) => {
+                    errors.push(failure.told(config, sources, &Owner::Frontend(bind)));
+                    continue;
+                }
+            };
+            // All of them, also where there were more shards before: what waits in each is to be accepted.
+            let had = adopted.len();
+            for (n, mut prepared) in adopted.into_iter().enumerate() {
+                (prepared.bind, prepared.shard) = (id, shards[n % shards.len()]);
+                bound.sockets.push(prepared);
+            }
+            for shard in shards.into_iter().skip(had) {
                 match prepare(bind, manner) {
                     Ok(mut prepared) => {
                         (prepared.bind, prepared.shard) = (id, shard);
@@ -259,8 +277,6 @@ fn remedy(error: &io::Error, address: &BindAddress) -> Option<&'static str> {
 }
 
 fn prepare(bind: &Bind, manner: Manner) -> Result<Prepared, Failure> {
-    let backlog = i32::try_from(bind.backlog).unwrap_or(i32::MAX);
-    let backlog = if backlog == 0 { 1024 } else { backlog };
     let (socket, place, ready) = match &bind.address {
         BindAddress::Ip(address) => (tcp(bind, *address, manner)?, None, false),
         BindAddress::Unix(path) => {
@@ -279,14 +295,27 @@ fn prepare(bind: &Bind, manner: Manner) -> Result<Prepared, Failure> {
             (socket, None, listening)
         }
     };
-    Ok(Prepared {
-        bind: BindId(0),
-        shard: 0,
-        socket,
-        backlog,
-        place,
-        ready,
-    })
+    Ok(Prepared::of(bind, socket, place, ready))
+}
+
+/// The sockets of the process before this one that listen where `bind` wants to, with what it says of them.
+fn adopt(bind: &Bind, taken: &Taken) -> Result<Vec<Prepared>, Failure> {
+    let sockets = taken.of(bind).map_err(failed("cannot take over socket"))?;
+    let each = sockets.into_iter().map(|socket| {
+        socket
+            .set_nonblocking(true)
+            .map_err(failed("cannot make socket non-blocking"))?;
+        match &bind.address {
+            BindAddress::Ip(_) => dress_tcp(&socket, bind)?,
+            BindAddress::Unix(path) => {
+                dress(bind, path).map_err(failed("cannot change UNIX socket ownership"))?;
+            }
+            _ => {}
+        }
+        // Listening once more only sets the backlog.
+        Ok(Prepared::of(bind, socket, None, false))
+    });
+    each.collect()
 }
 
 fn tcp(bind: &Bind, address: SocketAddr, manner: Manner) -> Result<Socket, Failure> {
@@ -319,8 +348,17 @@ fn tcp(bind: &Bind, address: SocketAddr, manner: Manner) -> Result<Socket, Failu
             .set_only_v6(bind.v6only)
             .map_err(failed("cannot bind socket"))?;
     }
+    dress_tcp(&socket, bind)?;
+    socket
+        .bind(&SockAddr::from(address))
+        .map_err(failed("cannot bind socket"))?;
+    Ok(socket)
+}
+
+/// Options that a socket may get at any time.
+fn dress_tcp(socket: &Socket, bind: &Bind) -> Result<(), Failure> {
     if let Some(mss) = bind.mss {
-        set_mss(&socket, mss).map_err(failed("cannot set MSS"))?;
+        set_mss(socket, mss).map_err(failed("cannot set MSS"))?;
     }
     if let Some(ms) = bind.tcp_ut_ms {
         let value = i32::try_from(ms).unwrap_or(i32::MAX);
@@ -341,10 +379,7 @@ fn tcp(bind: &Bind, address: SocketAddr, manner: Manner) -> Result<Socket, Failu
         process::set_int(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN, queue)
             .map_err(failed("cannot enable TCP_FASTOPEN"))?;
     }
-    socket
-        .bind(&SockAddr::from(address))
-        .map_err(failed("cannot bind socket"))?;
-    Ok(socket)
+    Ok(())
 }
 
 /// A negative value is taken off what the kernel would choose, as haproxy does.
@@ -477,6 +512,15 @@ impl Bound {
             .collect()
     }
 
+    /// The shards' sockets, for the process that follows.
+    pub fn offered(&self, config: &Config) -> Vec<Offered> {
+        let each = self.sockets.iter().map(|prepared| Offered {
+            fd: prepared.socket.as_raw_fd(),
+            interface: config.bind(prepared.bind).interface.clone(),
+        });
+        each.collect()
+    }
+
     /// The sockets of each of `shards` shards.
     pub fn by_shard(mut self, shards: usize) -> Vec<Vec<(BindId, OwnedFd)>> {
         let mut lists: Vec<Vec<(BindId, OwnedFd)>> = (0..shards).map(|_| Vec::new()).collect();
@@ -505,6 +549,18 @@ impl Bound {
 }
 
 impl Prepared {
+    fn of(bind: &Bind, socket: Socket, place: Option<(PathBuf, PathBuf)>, ready: bool) -> Self {
+        let backlog = i32::try_from(bind.backlog).unwrap_or(i32::MAX);
+        Self {
+            bind: BindId(0),
+            shard: 0,
+            socket,
+            backlog: if backlog == 0 { 1024 } else { backlog },
+            place,
+            ready,
+        }
+    }
+
     fn listen(&mut self) -> Result<(), Failure> {
         if !self.ready {
             self.socket

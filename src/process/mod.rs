@@ -22,6 +22,7 @@ pub mod privileges;
 pub mod say;
 pub mod signals;
 pub mod start;
+pub mod takeover;
 pub mod version;
 pub mod worker;
 

@@ -20,8 +20,9 @@ use super::bind::{self, BindError, Bound, Manner};
 use super::limits::{self, Needs};
 use super::old::Old;
 use super::signals::{self, Watch};
+use super::takeover::Taken;
 use super::{privileges, say, version, worker};
-use crate::config::{Config, Input, LoadInputs, Loaded, load};
+use crate::config::{BindAddress, Config, Input, LoadInputs, Loaded, load};
 use crate::control::{self, ControlSetup};
 use crate::io::sys::process::{self, Fork};
 use crate::io::sys::{localtime, net};
@@ -111,7 +112,10 @@ impl Start<'_> {
         let poller = self.poller()?;
         self.limit_memory()?;
         let old = Old::new(&self.args.old_pids, self.farewell_signal());
-        let mut bound = self.bind(&read, &old)?;
+        let taken = self.take_over(&read.config, &old)?;
+        let mut bound = self.bind(&read, &old, &taken)?;
+        // What nobody listens for any more ends with the old process.
+        drop(taken);
         let pidfile = self.pidfile(&read.config, daemon)?;
         // What would fail after listening is looked at before.
         privileges::possible(&read.config.global).map_err(|text| self.fail(&text))?;
@@ -387,14 +391,14 @@ impl Start<'_> {
 
     // ------------------------------------------------------------ sockets and files
 
-    fn bind(&self, read: &Checked, old: &Old) -> Step<Bound> {
+    fn bind(&self, read: &Checked, old: &Old, taken: &Taken) -> Step<Bound> {
         let manner = Manner {
             shards: read.shards,
             reuseport: !self.args.no_reuseport,
         };
         let mut paused = false;
         for _ in 1..BIND_TRIES {
-            match bind::bind_all(&read.config, &read.sources, manner) {
+            match bind::bind_all(&read.config, &read.sources, manner, taken) {
                 Ok(bound) => return Ok(bound),
                 Err(errors) if old.is_empty() || !errors.iter().all(|e| e.busy) => {
                     return Err(self.bind_failed(&errors));
@@ -409,10 +413,40 @@ impl Start<'_> {
                 }
             }
         }
-        bind::bind_all(&read.config, &read.sources, manner).map_err(|errors| {
+        bind::bind_all(&read.config, &read.sources, manner, taken).map_err(|errors| {
             old.resume();
             self.bind_failed(&errors)
         })
+    }
+
+    /// The listening sockets of the process before this one: of that behind `-x`, else of that which is to leave, if it
+    /// offers them where this configuration does.
+    fn take_over(&self, config: &Config, old: &Old) -> Step<Taken> {
+        if let Some(path) = &self.args.takeover {
+            // As haproxy: this says that there is none.
+            if path == Path::new("/dev/null") {
+                return Ok(Taken::default());
+            }
+            return Taken::from(path).map_err(|e| {
+                say::warning(&format!(
+                    "Failed to connect to the old process socket '{}' ({})",
+                    path.display(),
+                    bind::reason(&e)
+                ));
+                say::alert("Failed to get the sockets from the old process!");
+                refused()
+            });
+        }
+        if old.is_empty() {
+            return Ok(Taken::default());
+        }
+        let offering = config.global.stats_sockets.iter().filter(|s| s.expose_fd);
+        let paths = offering.filter_map(|socket| match &socket.address {
+            BindAddress::Unix(path) => Some(path),
+            _ => None,
+        });
+        let mut found = paths.filter_map(|path| Taken::from(path).ok());
+        Ok(found.next().unwrap_or_default())
     }
 
     fn bind_failed(&self, errors: &[BindError]) -> Refused {
@@ -543,6 +577,7 @@ impl Worker<'_> {
         let control = control::spawn(ControlSetup {
             shared: Arc::clone(&shared),
             sockets,
+            offered: bound.offered(&config),
             logs: logs.clone(),
             facts: facts.clone(),
             poller: control::Wanted::Best,

@@ -41,7 +41,7 @@ enum Leaving {
     No,
     /// Serves until the tick (`grace` of its frontend).
     Graced(Tick),
-    /// New handshakes are kept away, those under way finish until the tick. No multishot accept is
+    /// New handshakes are kept away, or left to the process that follows; those under way finish until the tick. No multishot accept is
     /// armed any more: what it delivered after the close would be cut off.
     Refusing(Tick),
     Gone,
@@ -580,7 +580,10 @@ pub fn leave_in_time(local: &mut Local, io: &mut dyn Io, index: u32) {
 fn refuse_new(local: &mut Local, io: &mut dyn Io, index: u32) {
     let listener = &mut local.listeners[index as usize];
     listener.leaving = Leaving::Refusing(local.now + LEAVE_AFTER_MS);
-    if listener.open {
+    if local.shared.process.handed_over.load(SeqCst) {
+        // The process that follows accepts on the same socket: what was done to it would be done to that one.
+        io.listen(listener.sock, None);
+    } else if listener.open {
         io.listen(listener.sock, Some(AcceptMode::Poll));
         io.refuse_handshakes(listener.sock);
     }

@@ -21,6 +21,7 @@ mod pages;
 mod process;
 mod proxy_header;
 mod relay;
+mod reload;
 mod seeds;
 mod servers;
 mod start;

@@ -6,3 +6,4 @@ pub mod localtime;
 pub mod net;
 pub mod process;
 pub mod rawfd;
+pub mod rights;

@@ -1,0 +1,74 @@
+//! Gives the listening sockets to the process that follows, in haproxy's way (`expose-fd listeners`, `-x`).
+//!
+//! The follower says `_getsocks` on the admin socket. It gets the number of sockets as a native 32-bit integer, then
+//! messages of at most 252 of them, each with a description: the namespace's and the interface's name behind a byte for
+//! its length, and a 32-bit integer that means nothing any more. Between two messages it says how many it had before
+//! the last one. (Observed between two processes of haproxy 2.6.)
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use super::executor::Executor;
+use crate::io::sys::rights::RIGHTS_MAX;
+
+/// What asks for the sockets.
+pub(super) const ASK: &[u8] = b"_getsocks";
+/// A follower that takes longer between two messages gets no more.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A listening socket of this process. It stays the shard's that accepts on it; its number is good as long as the
+/// process runs and is not stopping.
+#[derive(Debug, Clone)]
+pub struct Offered {
+    pub fd: RawFd,
+    /// `interface` of its bind line.
+    pub interface: Option<String>,
+}
+
+impl Offered {
+    fn describe(&self, out: &mut Vec<u8>) {
+        let interface = self.interface.as_deref().unwrap_or_default().as_bytes();
+        // No namespace.
+        out.push(0);
+        out.push(u8::try_from(interface.len()).expect("names of interfaces have at most 15 bytes"));
+        out.extend_from_slice(interface);
+        out.extend_from_slice(&[0; 4]);
+    }
+}
+
+/// Sends all of `offered`.
+pub(super) async fn give<E: Executor>(
+    executor: &E,
+    stream: &mut E::Stream,
+    offered: &[Offered],
+) -> io::Result<()> {
+    let count = i32::try_from(offered.len()).unwrap_or(i32::MAX);
+    executor.send_with(stream, &count.to_ne_bytes(), &[])?;
+    let mut batches = offered.chunks(RIGHTS_MAX).peekable();
+    while let Some(batch) = batches.next() {
+        let mut text = Vec::new();
+        batch.iter().for_each(|one| one.describe(&mut text));
+        let fds: Vec<RawFd> = batch.iter().map(|one| one.fd).collect();
+        executor.send_with(stream, &text, &fds)?;
+        if batches.peek().is_some() {
+            confirmed(executor, stream).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the four bytes that ask for the next message.
+async fn confirmed<E: Executor>(executor: &E, stream: &mut E::Stream) -> io::Result<()> {
+    let mut left = 4;
+    while left > 0 {
+        let mut space = [0; 4];
+        let read = executor.read(stream, &mut space[..left]);
+        match executor.within(Some(PATIENCE), read).await {
+            Some(Ok(count)) if count > 0 => left -= count,
+            Some(Err(error)) => return Err(error),
+            _ => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+    Ok(())
+}

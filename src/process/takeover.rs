@@ -1,0 +1,119 @@
+//! Listening sockets of the process before this one: `-x`, and `-sf` where the old process offers them on an admin
+//! socket that this configuration names as well. See `control::handover` for what is said.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use socket2::{SockAddr, Socket, Type};
+
+use crate::config::{Bind, BindAddress};
+use crate::io::sys::rights;
+
+/// Longest time the old process may take for a message.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// More are not asked for: no process has so many listeners.
+const SOCKETS_MAX: i32 = 1 << 20;
+/// Longest description of the sockets in one message, far beyond what names of namespaces and interfaces take.
+const TEXT_MAX: usize = 1 << 17;
+
+/// What the old process gave.
+#[derive(Debug, Default)]
+pub struct Taken {
+    sockets: Vec<Socket>,
+}
+
+impl Taken {
+    /// Asks the process behind the admin socket at `path` for its listening sockets.
+    ///
+    /// # Errors
+    /// Nobody listens there, or does not answer as haproxy does: the socket is not one with `expose-fd listeners`.
+    pub fn from(path: &Path) -> io::Result<Self> {
+        let mut stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.write_all(b"_getsocks\n")?;
+        let mut count = [0; 4];
+        stream.read_exact(&mut count)?;
+        let count = i32::from_ne_bytes(count);
+        if !(0..=SOCKETS_MAX).contains(&count) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let (mut fds, mut space) = (Vec::<OwnedFd>::new(), vec![0; TEXT_MAX]);
+        while fds.len() < count as usize {
+            let (bytes, came) = rights::receive(stream.as_fd(), &mut space)?;
+            if bytes == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let before = i32::try_from(fds.len()).expect("at most `count`");
+            fds.extend(came);
+            if fds.len() < count as usize {
+                stream.write_all(&before.to_ne_bytes())?;
+            }
+        }
+        let sockets = fds.into_iter().map(Socket::from);
+        Ok(Self {
+            sockets: sockets.filter(listens).collect(),
+        })
+    }
+
+    /// Copies of the sockets that listen where `bind` wants to. They accept already.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn of(&self, bind: &Bind) -> io::Result<Vec<Socket>> {
+        let fits = self.sockets.iter().filter(|socket| fits(socket, bind));
+        fits.map(Socket::try_clone).collect()
+    }
+}
+
+/// A stream socket that listens, and not something else that was left in the list.
+fn listens(socket: &Socket) -> bool {
+    socket.r#type().is_ok_and(|kind| kind == Type::STREAM) && socket.is_listener().unwrap_or(false)
+}
+
+fn fits(socket: &Socket, bind: &Bind) -> bool {
+    let Ok(own) = socket.local_addr() else {
+        return false;
+    };
+    match &bind.address {
+        BindAddress::Ip(address) => {
+            let device = socket.device().unwrap_or_default();
+            let interface = bind.interface.as_deref().map(str::as_bytes);
+            own.as_socket() == Some(*address)
+                && device.as_deref() == interface
+                && alike_v6(socket, address, bind)
+        }
+        BindAddress::Unix(path) => own.as_pathname().is_some_and(|own| is_place(own, path)),
+        BindAddress::Abns(name) => is_abstract(&own, name),
+        BindAddress::Abnsz(name) => own.as_abstract_namespace() == Some(name),
+        // Handed over by who started us.
+        BindAddress::Fd(_) => false,
+    }
+}
+
+/// Whether it serves IPv4 clients as well, as `v4v6` and `v6only` say.
+fn alike_v6(socket: &Socket, address: &SocketAddr, bind: &Bind) -> bool {
+    let asked = address.is_ipv6() && (bind.v4v6 || bind.v6only);
+    !asked || socket.only_v6().is_ok_and(|only| only == bind.v6only)
+}
+
+/// The socket was bound beside its place and moved there: its name is still `<place>.<pid>.tmp`.
+fn is_place(own: &Path, place: &Path) -> bool {
+    let (own, place) = (own.as_os_str().as_bytes(), place.as_os_str().as_bytes());
+    let behind = own.strip_prefix(place);
+    let number = behind.and_then(|b| b.strip_prefix(b".")?.strip_suffix(b".tmp"));
+    own == place || number.is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit))
+}
+
+/// haproxy fills such names up with zeros.
+fn is_abstract(own: &SockAddr, name: &[u8]) -> bool {
+    let behind = own
+        .as_abstract_namespace()
+        .and_then(|own| own.strip_prefix(name));
+    behind.is_some_and(|rest| rest.iter().all(|&byte| byte == 0))
+}

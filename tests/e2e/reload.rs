@@ -1,0 +1,293 @@
+//! A process follows another and takes its listening sockets over: `-x`, `expose-fd listeners`.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+
+use crate::support::client::connect_to;
+use crate::support::http::Wire;
+use crate::support::{
+    Daemon, Launch, PATIENCE, Server, TempDir, balancer, on_haproxy, oracle, port, until, within,
+};
+
+/// A proxy that answers by itself on `front`, offers its sockets on the admin socket `admin`, and has more lines.
+fn config(front: u16, admin: &str, threads: u32, more: &str) -> String {
+    format!(
+        "global\n nbthread {threads}\n maxconn 500\n stats socket {admin} mode 600 level admin expose-fd listeners\n\
+         defaults\n mode http\n timeout connect 2s\n timeout client 5s\n timeout server 5s\n\
+         frontend f\n bind 127.0.0.1:{front}\n{more} http-request return status 200 content-type text/plain string well\n"
+    )
+}
+
+/// The listening sockets of `port`, by the kernel's numbers.
+fn inodes(port: u16) -> BTreeSet<String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let place = format!(":{port:04X}");
+    let lines = table
+        .lines()
+        .skip(1)
+        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let listening = lines.filter(|words| words[1].ends_with(&place) && words[3] == "0A");
+    listening.map(|words| words[9].to_owned()).collect()
+}
+
+/// Starts `program` as the one that follows `old`, and waits until that has left.
+#[track_caller]
+fn follow(program: PathBuf, config: &str, admin: &str, mut old: Daemon) -> Daemon {
+    let next = Launch::of(program, config)
+        .arg("-x")
+        .arg(admin)
+        .arg("-sf")
+        .arg(&old.pid.to_string())
+        .start();
+    let status = old.ended_within(PATIENCE).expect("the old process leaves");
+    assert_eq!(status.code(), Some(0), "{}", old.output());
+    next
+}
+
+/// Ends what waits for the flag, also where a check fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+// R03 R12
+#[test]
+fn no_request_is_lost_while_processes_of_both_kinds_follow_each_other() {
+    let (dir, front) = (TempDir::new(), port());
+    let admin = dir.file("admin.sock");
+    let ours = |threads| (balancer(), config(front, &admin, threads, ""));
+    let theirs = |threads| (oracle(), config(front, &admin, threads, ""));
+    let (program, text) = ours(4);
+    let mut daemon = Launch::of(program, &text).start();
+    let (over, answered) = (AtomicBool::new(false), AtomicU32::new(0));
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let ask = || {
+            let mut failed = Vec::new();
+            while !over.load(SeqCst) && failed.len() < 10 {
+                let mut wire = match connect_to(([127, 0, 0, 1], front).into()) {
+                    Ok(stream) => Wire::new(stream),
+                    Err(error) => {
+                        failed.push(error.to_string());
+                        continue;
+                    }
+                };
+                wire.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+                match wire.answer("GET") {
+                    Some(answer) if answer.whole && answer.body == "well" => {
+                        answered.fetch_add(1, SeqCst);
+                    }
+                    answer => failed.push(format!("{answer:?}")),
+                }
+            }
+            failed
+        };
+        let end = Ends(&over);
+        let asking = [(); 4].map(|()| scope.spawn(ask));
+        // Fewer shards, more, another program, and back.
+        for (program, text) in [
+            ours(2),
+            ours(4),
+            theirs(2),
+            ours(1),
+            theirs(4),
+            ours(2),
+            ours(2),
+        ] {
+            let before = answered.load(SeqCst);
+            daemon = follow(program, &text, &admin, daemon);
+            until("requests go on", || answered.load(SeqCst) > before + 100);
+        }
+        drop(end);
+        asking
+            .into_iter()
+            .flat_map(|one| one.join().unwrap())
+            .collect()
+    });
+    assert_eq!(
+        failed,
+        Vec::<String>::new(),
+        "of {} requests",
+        answered.load(SeqCst)
+    );
+}
+
+#[test]
+fn every_socket_is_adopted_by_fewer_shards_and_shared_by_more() {
+    let (dir, front) = (TempDir::new(), port());
+    let admin = dir.file("admin.sock");
+    let of = |threads| config(front, &admin, threads, "");
+    let first = Launch::new(&of(4)).start();
+    let four = inodes(front);
+    let second = follow(balancer(), &of(2), &admin, first);
+    assert_eq!(inodes(front), four);
+    for _ in 0..20 {
+        assert_eq!(Wire::to(front).get("/", "").body, "well");
+    }
+    if on_haproxy() {
+        return;
+    }
+    assert_eq!(four.len(), 4);
+    let _third = follow(balancer(), &of(6), &admin, second);
+    let six = inodes(front);
+    assert!(six.is_superset(&four) && six.len() == 6, "{four:?} {six:?}");
+    for _ in 0..20 {
+        assert_eq!(Wire::to(front).get("/", "").body, "well");
+    }
+}
+
+/// What a proxy on a unix socket answers.
+fn asked(mut stream: UnixStream) -> String {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn unix_and_abstract_sockets_are_taken_over_as_well() {
+    let (dir, front) = (TempDir::new(), port());
+    let (admin, path) = (dir.file("admin.sock"), dir.file("front.sock"));
+    let name = format!("ringway-reload-{}", std::process::id());
+    let more = format!(" bind unix@{path}\n bind abns@{name}\n");
+    let config = config(front, &admin, 2, &more);
+    // Such names are filled up with zeros.
+    let mut full = name.into_bytes();
+    full.resize(107, 0);
+    let hidden = UnixAddr::from_abstract_name(&full).unwrap();
+    let mut daemon = Launch::new(&config).start();
+    for program in [balancer(), oracle(), balancer()] {
+        daemon = follow(program, &config, &admin, daemon);
+        assert!(asked(UnixStream::connect(&path).unwrap()).ends_with("well"));
+        assert!(asked(UnixStream::connect_addr(&hidden).unwrap()).ends_with("well"));
+    }
+}
+
+// R03
+#[test]
+fn sockets_are_found_where_both_configurations_name_the_same_admin_socket() {
+    let (dir, front) = (TempDir::new(), port());
+    let config = config(front, &dir.file("admin.sock"), 2, "");
+    let mut old = Launch::new(&config).start();
+    let before = inodes(front);
+    let _new = Launch::new(&config)
+        .arg("-sf")
+        .arg(&old.pid.to_string())
+        .start();
+    assert!(old.ended_within(PATIENCE).is_some());
+    if !on_haproxy() {
+        assert_eq!(inodes(front), before);
+    }
+    assert_eq!(Wire::to(front).get("/", "").body, "well");
+}
+
+#[test]
+fn sessions_and_requests_under_way_end_in_the_old_process() {
+    let (dir, [front, relay]) = (TempDir::new(), [port(), port()]);
+    let admin = dir.file("admin.sock");
+    let server = Server::named("A");
+    let more = format!(
+        " option http-keep-alive\nlisten r\n mode tcp\n bind 127.0.0.1:{relay}\n server s {}\nfrontend g\n",
+        server.addr()
+    );
+    let config = config(
+        front,
+        &admin,
+        2,
+        &format!(
+            " http-request return status 200 content-type text/plain string well\n{more} bind 127.0.0.1:{}\n",
+            port()
+        ),
+    );
+    let mut old = Launch::new(&config).start();
+    let mut begun = Wire::to(front);
+    begun.send("POST / HTTP/1.1\r\nHost: h\r\n");
+    let mut kept = Wire::to(front);
+    assert_eq!(kept.get("/", "").body, "well");
+    let mut held = connect_to(([127, 0, 0, 1], relay).into()).unwrap();
+    until("the relay reaches its server", || server.seen.open() > 0);
+    let _new = Launch::new(&config)
+        .arg("-x")
+        .arg(&admin)
+        .arg("-sf")
+        .arg(&old.pid.to_string())
+        .start();
+    begun.send("Content-Length: 0\r\n\r\n");
+    let answer = begun.answer("POST").expect("the old process answers");
+    assert_eq!(
+        (answer.body.as_str(), answer.get("connection")),
+        ("well", Some("close"))
+    );
+    // Idle ones are closed: their clients come to the new process.
+    assert_eq!(kept.all(), "");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(old.alive(), "it has a session");
+    held.write_all(b"x").unwrap();
+    drop(held);
+    assert!(old.ended_within(PATIENCE).is_some());
+    assert_eq!(Wire::to(front).get("/", "").body, "well");
+}
+
+#[test]
+fn a_new_process_that_does_not_start_takes_nothing_away() {
+    let (dir, front) = (TempDir::new(), port());
+    let admin = dir.file("admin.sock");
+    let mut old = Launch::new(&config(front, &admin, 2, "")).start();
+    // It has the sockets, and then finds a port that another program holds.
+    let server = Server::named("A");
+    let broken = config(front, &admin, 2, &format!(" bind {}\n", server.addr()));
+    let pid = old.pid.to_string();
+    let launch = Launch::new(&broken)
+        .arg("-x")
+        .arg(&admin)
+        .arg("-sf")
+        .arg(&pid)
+        .arg("-db");
+    assert_ne!(launch.run().code(), 0);
+    for _ in 0..20 {
+        assert_eq!(Wire::to(front).get("/", "").body, "well");
+    }
+    assert!(old.alive());
+    // The next one, without the mistake.
+    let _new = follow(balancer(), &config(front, &admin, 3, ""), &admin, old);
+    assert_eq!(Wire::to(front).get("/", "").body, "well");
+}
+
+#[test]
+fn where_there_is_nobody_to_take_over_from_the_start_fails() {
+    let (dir, front) = (TempDir::new(), port());
+    let config = config(front, &dir.file("admin.sock"), 1, "");
+    let run = Launch::new(&config)
+        .arg("-x")
+        .arg(&dir.file("none.sock"))
+        .arg("-db")
+        .run();
+    assert_eq!(run.code(), 1);
+    assert_eq!(
+        run.lines_with("Failed to connect to the old process socket")
+            .len(),
+        1,
+        "{}",
+        run.text
+    );
+    assert_eq!(
+        run.lines_with("Failed to get the sockets from the old process!")
+            .len(),
+        1,
+        "{}",
+        run.text
+    );
+    // As haproxy's master says it where there is none before it.
+    let _first = Launch::new(&config).arg("-x").arg("/dev/null").start();
+    assert!(within(PATIENCE, || Wire::to(front).get("/", "").body == "well"));
+}
