@@ -140,6 +140,19 @@ impl<T> Slots<T> {
         self.used == 0
     }
 
+    /// Keys of the values in `count` places from one on, and the place behind them; `None`: there are no more.
+    pub fn some_keys(&self, from: u32, count: usize) -> (Vec<Key>, Option<u32>) {
+        let places = (self.chunks.len() * CHUNK) as u32;
+        let end = from.saturating_add(count as u32).min(places);
+        let entry = |at: u32| &self.chunks[at as usize / CHUNK][at as usize % CHUNK];
+        let held = (from..end).filter(|&at| entry(at).value.is_some());
+        let keys = held.map(|index| Key {
+            index,
+            generation: entry(index).generation,
+        });
+        (keys.collect(), (end < places).then_some(end))
+    }
+
     /// Keys of all values held now.
     pub fn keys(&self) -> Vec<Key> {
         let all = self.chunks.iter().flat_map(|c| c.iter()).enumerate();

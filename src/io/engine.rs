@@ -70,6 +70,8 @@ pub trait Io {
     fn is_quiet(&mut self, sock: SockKey) -> bool;
     /// Who owns it now: a completion names who did when it came about.
     fn owner(&self, sock: SockKey) -> Option<u64>;
+    /// Its number in the process, to be shown; -1: gone.
+    fn descriptor(&self, sock: SockKey) -> RawFd;
     fn peer_address(&mut self, sock: SockKey) -> Option<SocketAddr>;
     fn peer_of_fd(&mut self, fd: RawFd) -> Option<SocketAddr>;
     fn local_address(&mut self, sock: SockKey) -> Option<SocketAddr>;
@@ -819,6 +821,9 @@ impl<K: Kernel> Io for Engine<K> {
     fn is_quiet(&mut self, sock: SockKey) -> bool {
         let fd = self.socks.get(sock.0).map(|entry| entry.fd);
         fd.is_some_and(|fd| self.kernel.is_quiet(fd))
+    }
+    fn descriptor(&self, sock: SockKey) -> RawFd {
+        self.socks.get(sock.0).map_or(-1, |entry| entry.fd)
     }
     fn owner(&self, sock: SockKey) -> Option<u64> {
         self.socks.get(sock.0).map(|entry| entry.owner)

@@ -22,6 +22,7 @@ mod idle;
 mod respond;
 mod route;
 mod rules;
+mod show;
 mod subject;
 mod time;
 
@@ -699,6 +700,8 @@ pub fn stage_name(local: &Local, key: Key) -> &'static str {
         place.try_borrow().map_or("busy", |s| s.stage.name())
     })
 }
+
+pub use show::row;
 
 /// The soft stop began: a connection between two requests is closed.
 pub fn close_if_idle(local: &mut Local, io: &mut dyn Io, key: Key) {

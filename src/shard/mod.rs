@@ -5,6 +5,7 @@
 //! waiting streams and timers. Every driver call runs under a catch: a panic ends that session,
 //! with a log line and everything given back, and no other.
 
+mod survey;
 pub mod turn;
 
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};

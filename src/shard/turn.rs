@@ -185,7 +185,7 @@ impl<K: Kernel> Shard<K> {
         assert!(ended.is_ok(), "{text}, and could not be cleared away");
     }
 
-    fn guard(&mut self, who: Owner, act: impl FnOnce(&mut Local, &mut Engine<K>)) {
+    pub(super) fn guard(&mut self, who: Owner, act: impl FnOnce(&mut Local, &mut Engine<K>)) {
         let (local, io) = (&mut self.local, &mut self.engine);
         if catch_unwind(AssertUnwindSafe(|| act(local, io))).is_err() {
             self.after_panic(who);
@@ -222,6 +222,7 @@ impl<K: Kernel> Shard<K> {
                 // What these speak of is looked at once a turn anyway.
                 Message::Place(_) | Message::State | Message::Phase => {}
                 Message::Kill => self.kill_all(),
+                Message::Survey(survey) => self.answer_survey(&survey),
                 Message::KillServer(server) => self.kill_server(server),
                 Message::Borrow {
                     server,

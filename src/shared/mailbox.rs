@@ -1,9 +1,11 @@
 //! Messages between shards: a bounded lock-free queue each, never waited on.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
+use super::survey::Survey;
 use crate::base::slots::Key;
 use crate::config::{BackendId, BindId, ServerId};
 
@@ -32,6 +34,8 @@ pub enum Message {
     Phase,
     /// End all sessions of the shard (`-st`, hard stop).
     Kill,
+    /// Tell of your sessions. A hint: the asker asks again.
+    Survey(Arc<Survey>),
     /// End all sessions of the shard that have a connection to this server (an operator's wish).
     KillServer(ServerId),
     /// A session of shard `to` would use an idle connection of yours to this server. A hint: unanswered, it connects.

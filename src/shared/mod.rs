@@ -12,6 +12,7 @@ pub mod mailbox;
 pub mod place;
 pub mod server_cell;
 pub mod state;
+pub mod survey;
 
 pub use counters::{
     BackendCounters, Counter, FreqCounter, FrontendCounters, ListenerCounters, ServerCounters,

@@ -260,3 +260,83 @@ fn a_server_is_sent_elsewhere() {
         seen
     });
 }
+
+// L14
+#[test]
+fn a_session_is_told_in_haproxys_fields() {
+    let server = Server::named("A");
+    same(|side| {
+        let body = format!(
+            "listen l\n bind 127.0.0.1:FRONT\n server s {}\n",
+            server.addr()
+        );
+        let daemon = start(side, &body);
+        let held = crate::support::client::hold(side.front);
+        let admin = daemon.admin();
+        let line = |text: String| {
+            let mine = text.lines().find(|line| line.contains("fe=l "));
+            mine.unwrap_or_default().to_owned()
+        };
+        crate::support::until("it is there", || {
+            line(admin.run("show sess")).contains("srv=s ")
+        });
+        let text = line(admin.run("show sess"));
+        let mine = held.0.local_addr().unwrap().to_string();
+        let (id, fields) = text.split_once(": ").expect("a number, then fields");
+        assert!(id.starts_with("0x"), "{text}");
+        let fields = fields.replace(&mine, "CLIENT");
+        // 3.4 took the timers of the channels away and gave the connectors some.
+        let fields = fields
+            .replace(",rx=4s,wx=,", ",")
+            .replace(",rex=,wex=]", "]");
+        let mut seen: Vec<_> = fields
+            .split(' ')
+            .filter(|word| {
+                !["stage=", "in=", "out="]
+                    .iter()
+                    .any(|own| word.starts_with(own))
+            })
+            .map(|word| {
+                let told = [
+                    "proto", "src", "fe", "be", "srv", "ts", "epoch", "age", "rc",
+                ];
+                let (name, value) = word.split_once('=').unwrap_or((word, ""));
+                match value.split_once('[') {
+                    None if told.contains(&name) => word.to_owned(),
+                    None => format!("{name}="),
+                    Some((_, list)) => {
+                        let list = list.trim_end_matches(']').split(',');
+                        let names: Vec<_> = list
+                            .map(|part| part.split('=').next().unwrap_or(part))
+                            .filter(|name| !["rx", "wx", "0h", "1h"].contains(name))
+                            .collect();
+                        format!("{name}{names:?}")
+                    }
+                }
+            })
+            .collect();
+        seen.extend(answers(
+            &daemon,
+            &[
+                "shutdown session",
+                "shutdown session 0x12",
+                "shutdown session x",
+                "shutdown sessions server",
+                "shutdown sessions server l",
+                "shutdown sessions server l/x",
+                "shutdown sessions server x/s",
+                "show sess 0x12",
+            ],
+        ));
+        let id = id.to_owned();
+        seen.push(admin.run(&format!("shutdown session {id}")));
+        crate::support::until("it is gone", || line(admin.run("show sess")).is_empty());
+        let _second = crate::support::client::hold(side.front);
+        crate::support::until("it is there", || {
+            line(admin.run("show sess")).contains("srv=s ")
+        });
+        seen.push(admin.run("shutdown sessions server l/s"));
+        crate::support::until("it is gone", || line(admin.run("show sess")).is_empty());
+        seen
+    });
+}

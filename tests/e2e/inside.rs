@@ -193,3 +193,63 @@ fn connections_are_placed_on_the_lighter_of_the_threads() {
         "{line}"
     );
 }
+
+/// The lines of `show sess`, with its own connection left out where haproxy shows it.
+fn sessions(daemon: &Daemon, filter: &str) -> Vec<String> {
+    let text = daemon.admin().run(&format!("show sess {filter}"));
+    let lines = text
+        .lines()
+        .filter(|l| !l.is_empty() && !l.contains("fe=GLOBAL"));
+    lines.map(str::to_owned).collect()
+}
+
+// L14
+#[test]
+fn sessions_are_listed_over_all_threads_and_ended_one_by_one() {
+    let (server, other) = (Server::named("A"), Server::named("B"));
+    let (front, second) = (port(), port());
+    let config = format!(
+        "global\n nbthread 4\n{USUAL}listen l\n bind 127.0.0.1:{front}\n server s {}\n\
+         listen m\n bind 127.0.0.1:{second}\n server t {}\n",
+        server.addr(),
+        other.addr()
+    );
+    let daemon = Daemon::start(&config);
+    let held: Vec<_> = (0..300).map(|_| hold(front)).collect();
+    let _apart = hold(second);
+    until("all are listed", || sessions(&daemon, "").len() == 301);
+    assert_eq!(sessions(&daemon, "server m/t").len(), 1);
+    assert_eq!(sessions(&daemon, "frontend l").len(), 300);
+    assert_eq!(sessions(&daemon, "backend m").len(), 1);
+    assert_eq!(sessions(&daemon, "older 1m").len(), 0);
+    let all = sessions(&daemon, "frontend l");
+    let mut ids: Vec<_> = all.iter().filter_map(|l| l.split(':').next()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 300);
+    let mine = held[7].0.local_addr().unwrap();
+    let line = all
+        .iter()
+        .find(|line| line.contains(&format!(" src={mine} ")))
+        .expect("the session of a client is found by its address");
+    let id = line.split(':').next().unwrap();
+    let whole = daemon.admin().run(&format!("show sess {id}"));
+    assert!(whole.contains(&format!("source={mine}")), "{whole}");
+    assert!(
+        whole.contains(&format!("server=s (id=1) addr={}", server.addr())),
+        "{whole}"
+    );
+    let admin = daemon.admin();
+    assert_eq!(admin.run(&format!("shutdown session {id}")), "\n");
+    until("it is gone", || sessions(&daemon, "").len() == 300);
+    assert_eq!(
+        admin.run(&format!("shutdown session {id}")),
+        "No such session (use 'show sess').\n\n"
+    );
+    assert_eq!(
+        admin.run(&format!("show sess {id}")),
+        "Session not found.\n\n"
+    );
+    assert_eq!(admin.run("shutdown sessions server l/s"), "\n");
+    until("the server's are gone", || sessions(&daemon, "").len() == 1);
+}

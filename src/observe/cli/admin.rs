@@ -398,7 +398,7 @@ fn with_server(
 }
 
 /// The server of `backend/server`; `#number` may stand for either name.
-fn server_of(config: &Config, word: &str) -> Result<ServerId, &'static str> {
+pub(super) fn server_of(config: &Config, word: &str) -> Result<ServerId, &'static str> {
     let (backend, server) = word.split_once('/').ok_or("Require 'backend/server'.")?;
     let backend = backend_of(config, backend).ok_or("No such backend.")?;
     let number = server.strip_prefix('#').and_then(|n| n.parse::<u32>().ok());

@@ -11,6 +11,7 @@
 pub mod admin;
 mod moves;
 pub mod parse;
+mod sess;
 pub mod show;
 pub mod table;
 
@@ -40,6 +41,8 @@ pub struct World<'a> {
 pub enum Next {
     /// Call again.
     More,
+    /// Call again soon: what the answer needs is not there yet.
+    Pause,
     /// Read from the client and [`Cli::feed`], or give up after the timeout.
     Read,
     Close,
@@ -147,6 +150,8 @@ impl Cli {
             if !dump.more(&world.view, out) {
                 self.answer = None;
                 self.end_answer(world, out);
+            } else if dump.waits() {
+                return Next::Pause;
             }
             return Next::More;
         }

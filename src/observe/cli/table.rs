@@ -1,7 +1,7 @@
 //! The commands of the admin socket, one item each: words, arguments, level, help, function; and
 //! the names of those that haproxy has and this program has not yet.
 
-use super::{Answer, World, admin, show};
+use super::{Answer, World, admin, sess, show};
 use crate::config::CliLevel;
 
 /// One command.
@@ -69,10 +69,13 @@ const COMMANDS: &[Item] = commands! {
     ["show" "info"] "[desc|json|typed]*" User "what the process is and does" => Run::Do(show::info);
     ["show" "servers" "conn"] "[<backend>]" User "connections to servers" => Run::Do(show::servers_conn);
     ["show" "servers" "state"] "[<backend>]" User "servers in the format of a state file" => Run::Do(show::servers_state);
+    ["show" "sess"] "[<id>|all|help|<filter>]*" Operator "sessions, one line each or one at length" => Run::Do(sess::show);
     ["show" "startup-logs"] "" Operator "what was said while starting" => Run::Do(show::startup_logs);
     ["show" "stat"] "[json|no-maint|typed|up]*" User "counters of proxies and servers" => Run::Do(show::stat);
     ["show" "version"] "" User "version of the process" => Run::Do(show::version);
     ["shutdown" "frontend"] "<frontend>" Admin "give the sockets of a frontend up, for good" => Run::Do(admin::shutdown_frontend);
+    ["shutdown" "session"] "<id>" Admin "end a session" => Run::Do(sess::shutdown);
+    ["shutdown" "sessions" "server"] "<bk>/<srv>" Admin "end the sessions of a server" => Run::Do(sess::shutdown_server);
     ["user"] "" User "lower this connection's level to user" => Run::Lower(CliLevel::User);
     ["help"] "[<command>]" User "this list, or the part of it that fits" => Run::Help;
     ["prompt"] "[help|n|i|p|timed]" User "stay open and ask for commands, or no longer" => Run::Do(show::prompt);
@@ -160,7 +163,6 @@ const NOT_YET: &[&str] = &[
     "show quic",
     "show resolvers",
     "show schema json",
-    "show sess",
     "show ssl ca-file",
     "show ssl cert",
     "show ssl crl-file",
@@ -174,8 +176,6 @@ const NOT_YET: &[&str] = &[
     "show threads",
     "show tls-keys",
     "show trace",
-    "shutdown session",
-    "shutdown sessions server",
     "trace",
     "unpublish backend",
     "update ssl ocsp-response",

@@ -36,7 +36,7 @@ fn talk_at(level: CliLevel, input: &str, told: &Told, world: &fixture::World) ->
     };
     loop {
         match cli.advance(&world, &mut out) {
-            Next::More => {}
+            Next::More | Next::Pause => {}
             Next::Read => return (String::from_utf8(out).unwrap(), false),
             Next::Close => return (String::from_utf8(out).unwrap(), true),
         }
@@ -495,7 +495,7 @@ proptest::proptest! {
             for step in 0.. {
                 assert!(step < 5_000, "no end");
                 match cli.advance(&world, &mut out) {
-                    Next::More => {}
+                    Next::More | Next::Pause => {}
                     Next::Read => break,
                     Next::Close => break 'talk,
                 }
