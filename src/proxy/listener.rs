@@ -58,9 +58,8 @@ pub struct Listener {
     backlog: u32,
     /// Someone needs the client's address at accept: logs, source hash, PROXY header, monitor-net.
     needs_peer: bool,
-    /// Sessions per second of the frontend and of the process, 0 unlimited.
+    /// Sessions per second of the frontend, 0 unlimited.
     frontend_rate: u32,
-    process_rate: u32,
     open: bool,
     /// A polled listener was reported and not yet emptied.
     acceptable: bool,
@@ -106,7 +105,6 @@ impl Listener {
             backlog: spec.backlog.max(1),
             needs_peer,
             frontend_rate: frontend.rate_limit_sessions,
-            process_rate: lower(config.global.maxconnrate, config.global.maxsessrate),
             open: false,
             acceptable: false,
             starved: false,
@@ -178,7 +176,7 @@ fn in_lines(http: &Http) -> bool {
 /// How the listener should be watched now.
 fn mode(local: &Local, io: &dyn Io, listener: &Listener) -> AcceptMode {
     let limited = listener.frontend_rate > 0
-        || listener.process_rate > 0
+        || process_rate(local) > 0
         || local.config.bind(listener.bind).maxconn > 0
         || matches!(listener.leaving, Leaving::Refusing(_));
     if !io.has_multishot_accept() || limited {
@@ -358,6 +356,15 @@ fn lower(a: u32, b: u32) -> u32 {
     }
 }
 
+/// Connections that the process may begin in a second, 0 unlimited.
+fn process_rate(local: &Local) -> u32 {
+    let process = &local.shared.process;
+    lower(
+        process.connection_rate_limit.load(Relaxed),
+        process.session_rate_limit.load(Relaxed),
+    )
+}
+
 /// `rate-limit sessions`, `maxconnrate`, `maxsessrate`: one packed word each over all shards, second and count.
 fn rate_allows(local: &Local, index: u32) -> bool {
     let listener = &local.listeners[index as usize];
@@ -368,7 +375,7 @@ fn rate_allows(local: &Local, index: u32) -> bool {
     };
     let front = &local.shared.frontend(listener.frontend).limited_rate;
     allows(front, listener.frontend_rate)
-        && allows(&local.shared.process.limited_rate, listener.process_rate)
+        && allows(&local.shared.process.limited_rate, process_rate(local))
 }
 
 fn count_rate(local: &Local, index: u32) {
@@ -386,7 +393,7 @@ fn count_rate(local: &Local, index: u32) {
     if listener.frontend_rate > 0 {
         count(&local.shared.frontend(listener.frontend).limited_rate);
     }
-    if listener.process_rate > 0 {
+    if process_rate(local) > 0 {
         count(&local.shared.process.limited_rate);
     }
 }

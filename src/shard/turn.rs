@@ -222,6 +222,7 @@ impl<K: Kernel> Shard<K> {
                 // What these speak of is looked at once a turn anyway.
                 Message::Place(_) | Message::State | Message::Phase => {}
                 Message::Kill => self.kill_all(),
+                Message::ClearCounters => self.local.cells().clear(&self.local.config),
                 Message::Survey(survey) => self.answer_survey(&survey),
                 Message::KillServer(server) => self.kill_server(server),
                 Message::Borrow {

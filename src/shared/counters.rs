@@ -89,6 +89,19 @@ impl FreqCounter {
     }
 }
 
+fn clear(counts: &[&Counter]) {
+    counts.iter().for_each(|count| count.set(0));
+}
+
+/// What frontends of one shard had counted when their counters were cleared: the process' totals go on.
+#[derive(Debug, Default)]
+pub struct ClearedCounters {
+    pub sessions: Counter,
+    /// Requests of HTTP frontends, sessions of the others.
+    pub requests: Counter,
+    pub bytes_out: Counter,
+}
+
 /// Counters of one frontend in one shard. Names follow the columns of `show stat`.
 #[derive(Debug, Default)]
 pub struct FrontendCounters {
@@ -115,6 +128,45 @@ pub struct FrontendCounters {
     pub lines: Counter,
 }
 
+impl FrontendCounters {
+    /// `clear counters all`: counts start again, gauges and rates go on. Owning shard only.
+    pub fn clear(&self) {
+        let Self {
+            connections,
+            sessions,
+            bytes_in,
+            bytes_out,
+            denied_connections,
+            denied_sessions,
+            denied_requests,
+            denied_responses,
+            request_errors,
+            session_rate: _,
+            connection_rate: _,
+            requests,
+            request_rate: _,
+            responses,
+            intercepted,
+            lines,
+        } = self;
+        clear(&[
+            connections,
+            sessions,
+            bytes_in,
+            bytes_out,
+            denied_connections,
+            denied_sessions,
+            denied_requests,
+            denied_responses,
+            request_errors,
+            requests,
+            intercepted,
+            lines,
+        ]);
+        responses.iter().for_each(|count| count.set(0));
+    }
+}
+
 /// Counters of one bind in one shard.
 #[derive(Debug, Default)]
 pub struct ListenerCounters {
@@ -127,6 +179,31 @@ pub struct ListenerCounters {
     pub denied_connections: Counter,
     pub denied_sessions: Counter,
     pub request_errors: Counter,
+}
+
+impl ListenerCounters {
+    /// `clear counters all`: counts start again, gauges and rates go on. Owning shard only.
+    pub fn clear(&self) {
+        let Self {
+            current: _,
+            current_max,
+            sessions,
+            bytes_in,
+            bytes_out,
+            denied_connections,
+            denied_sessions,
+            request_errors,
+        } = self;
+        clear(&[
+            current_max,
+            sessions,
+            bytes_in,
+            bytes_out,
+            denied_connections,
+            denied_sessions,
+            request_errors,
+        ]);
+    }
 }
 
 /// Counters of one backend in one shard.
@@ -166,6 +243,68 @@ pub struct BackendCounters {
     pub last_session_s: Counter,
 }
 
+impl BackendCounters {
+    /// `clear counters all`: counts start again, gauges and rates go on. Owning shard only.
+    pub fn clear(&self) {
+        let Self {
+            current: _,
+            sessions,
+            chosen,
+            bytes_in,
+            bytes_out,
+            connect_errors,
+            response_errors,
+            retries,
+            redispatches,
+            client_aborts,
+            server_aborts,
+            denied_requests,
+            denied_responses,
+            connects,
+            reuses,
+            requests,
+            responses,
+            response_time,
+            response_time_max,
+            session_rate: _,
+            queue_time,
+            connect_time,
+            total_time,
+            queue_time_max,
+            connect_time_max,
+            total_time_max,
+            last_session_s,
+        } = self;
+        clear(&[
+            sessions,
+            chosen,
+            bytes_in,
+            bytes_out,
+            connect_errors,
+            response_errors,
+            retries,
+            redispatches,
+            client_aborts,
+            server_aborts,
+            denied_requests,
+            denied_responses,
+            connects,
+            reuses,
+            requests,
+            response_time,
+            response_time_max,
+            queue_time,
+            connect_time,
+            total_time,
+            queue_time_max,
+            connect_time_max,
+            total_time_max,
+            last_session_s,
+        ]);
+        responses.iter().for_each(|count| count.set(0));
+    }
+}
+
 /// Counters of one server in one shard; its open connections are in the shard's row.
 #[derive(Debug, Default)]
 pub struct ServerCounters {
@@ -195,6 +334,64 @@ pub struct ServerCounters {
     pub connect_time_max: Counter,
     pub total_time_max: Counter,
     pub last_session_s: Counter,
+}
+
+impl ServerCounters {
+    /// `clear counters all`: counts start again, gauges and rates go on. Owning shard only.
+    pub fn clear(&self) {
+        let Self {
+            sessions,
+            chosen,
+            bytes_in,
+            bytes_out,
+            connect_errors,
+            response_errors,
+            retries,
+            redispatches,
+            client_aborts,
+            server_aborts,
+            connects,
+            reuses,
+            idle: _,
+            responses,
+            response_time,
+            response_time_max,
+            denied_responses,
+            session_rate: _,
+            queue_time,
+            connect_time,
+            total_time,
+            queue_time_max,
+            connect_time_max,
+            total_time_max,
+            last_session_s,
+        } = self;
+        clear(&[
+            sessions,
+            chosen,
+            bytes_in,
+            bytes_out,
+            connect_errors,
+            response_errors,
+            retries,
+            redispatches,
+            client_aborts,
+            server_aborts,
+            connects,
+            reuses,
+            response_time,
+            response_time_max,
+            denied_responses,
+            queue_time,
+            connect_time,
+            total_time,
+            queue_time_max,
+            connect_time_max,
+            total_time_max,
+            last_session_s,
+        ]);
+        responses.iter().for_each(|count| count.set(0));
+    }
 }
 
 /// What one shard did, for `show activity` and `show info`.

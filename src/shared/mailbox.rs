@@ -34,6 +34,8 @@ pub enum Message {
     Phase,
     /// End all sessions of the shard (`-st`, hard stop).
     Kill,
+    /// Your counters start again.
+    ClearCounters,
     /// Tell of your sessions. A hint: the asker asks again.
     Survey(Arc<Survey>),
     /// End all sessions of the shard that have a connection to this server (an operator's wish).

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 use crossbeam::utils::CachePadded;
 
 use super::counters::{
-    ActivityCounters, BackendCounters, Counter, FrontendCounters, ListenerCounters, ServerCounters,
+    ActivityCounters, BackendCounters, ClearedCounters, Counter, FrontendCounters,
+    ListenerCounters, ServerCounters,
 };
 use super::mailbox::{Mailbox, Message};
 use super::server_cell::ServerCell;
 use crate::base::tick::Tick;
-use crate::config::{BackendId, Config, FrontendId, ServerId};
+use crate::config::{BackendId, Config, FrontendId, Mode, ServerId};
 
 /// No ticket waits.
 pub const NO_TICKET: u64 = u64::MAX;
@@ -76,6 +77,9 @@ pub struct ProcessShared {
     pub ulimit_n: AtomicU64,
     pub maxsock: AtomicU64,
     pub maxpipes: AtomicU64,
+    /// Connections and sessions a second that may begin, 0 unlimited.
+    pub connection_rate_limit: AtomicU32,
+    pub session_rate_limit: AtomicU32,
     /// `maxconnrate` and `maxsessrate` over all shards, packed as [`FrontendShared::limited_rate`].
     pub limited_rate: AtomicU64,
     /// The listening sockets were given to another process: what is done to them here is done to it.
@@ -163,6 +167,7 @@ pub struct ShardShared {
     pub backends: Box<[BackendCounters]>,
     pub servers: Box<[ServerCounters]>,
     pub activity: ActivityCounters,
+    pub cleared: ClearedCounters,
     pub alive: AtomicBool,
     /// It waits with epoll, by choice or for want of a ring.
     pub epoll: AtomicBool,
@@ -216,10 +221,30 @@ impl ShardShared {
             backends: many(backends, |_| BackendCounters::default()),
             servers: many(servers, |_| ServerCounters::default()),
             activity: ActivityCounters::default(),
+            cleared: ClearedCounters::default(),
             alive: AtomicBool::new(false),
             epoll: AtomicBool::new(false),
             cpu: AtomicI32::new(-1),
         }
+    }
+}
+
+impl ShardShared {
+    /// `clear counters all`, for what this shard counts. From the shard itself.
+    pub fn clear(&self, config: &Config) {
+        for (counters, front) in self.frontends.iter().zip(&config.frontends) {
+            let requests = match front.mode {
+                Mode::Tcp => &counters.sessions,
+                Mode::Http => &counters.requests,
+            };
+            self.cleared.sessions.add(counters.sessions.get());
+            self.cleared.requests.add(requests.get());
+            self.cleared.bytes_out.add(counters.bytes_out.get());
+            counters.clear();
+        }
+        self.listeners.iter().for_each(ListenerCounters::clear);
+        self.backends.iter().for_each(BackendCounters::clear);
+        self.servers.iter().for_each(ServerCounters::clear);
     }
 }
 
@@ -267,6 +292,8 @@ impl Shared {
                 ulimit_n: AtomicU64::new(0),
                 maxsock: AtomicU64::new(0),
                 maxpipes: AtomicU64::new(0),
+                connection_rate_limit: AtomicU32::new(config.global.maxconnrate),
+                session_rate_limit: AtomicU32::new(config.global.maxsessrate),
                 limited_rate: AtomicU64::new(0),
                 listening: AtomicU32::new(0),
                 panics_wanted: AtomicU32::new(0),

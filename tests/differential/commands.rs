@@ -340,3 +340,122 @@ fn a_session_is_told_in_haproxys_fields() {
         seen
     });
 }
+
+// L14
+#[test]
+fn all_counters_start_again() {
+    let server = Server::named("A");
+    same(|side| {
+        let body = format!(
+            "frontend f\n bind 127.0.0.1:FRONT\n option socket-stats\n default_backend b\nbackend b\n server s {}\n",
+            server.addr()
+        );
+        let daemon = start(side, &body);
+        let admin = daemon.admin();
+        for _ in 0..3 {
+            who(side.front);
+        }
+        let _held = crate::support::client::hold(side.front);
+        crate::support::until("one is left", || admin.count("b", "s", "scur") == 1);
+        let told = |when: &str| {
+            let mut cells = Vec::new();
+            for row in admin.stat() {
+                for name in [
+                    "scur",
+                    "smax",
+                    "stot",
+                    "bin",
+                    "bout",
+                    "econ",
+                    "lbtot",
+                    "connect",
+                    "rate_max",
+                    "conn_tot",
+                    "lastsess",
+                    "ttime",
+                    "ttime_max",
+                    "status",
+                ] {
+                    // The first are counted to a millisecond, and how many in one second is a matter of time.
+                    let loose = ["ttime", "ttime_max", "rate_max", "lastsess"].contains(&name);
+                    if !loose || when == "after" {
+                        cells.push(format!(
+                            "{when} {}/{} {name} {}",
+                            row["pxname"], row["svname"], row[name]
+                        ));
+                    }
+                }
+            }
+            cells
+        };
+        let mut seen = told("before");
+        let before = admin.info_number("CumReq");
+        seen.extend(answers(&daemon, &["clear counters"]));
+        seen.extend(told("between"));
+        seen.extend(answers(&daemon, &["clear counters all"]));
+        crate::support::until("they are cleared", || {
+            admin.count("f", "FRONTEND", "stot") == 0
+        });
+        seen.extend(told("after"));
+        assert!(
+            admin.info_number("CumReq") >= before,
+            "the process' own total goes on"
+        );
+        seen.extend(answers(
+            &daemon,
+            &[
+                "operator;clear counters all",
+                "operator;clear counters",
+                "user;clear counters",
+            ],
+        ));
+        seen
+    });
+}
+
+// L14
+#[test]
+fn limits_and_the_connection_itself_are_set() {
+    same(|side| {
+        let daemon = start(
+            side,
+            "listen l\n bind 127.0.0.1:FRONT\n server s 127.0.0.1:1\n",
+        );
+        let mut seen = answers(
+            &daemon,
+            &[
+                "set rate-limit",
+                "set rate-limit connections",
+                "set rate-limit connections here",
+                "set rate-limit connections global",
+                "set rate-limit connections global -1",
+                "set rate-limit connections global 5",
+                "set rate-limit sessions global 7",
+                "set rate-limit foo global 7",
+                "set timeout",
+                "set timeout cli",
+                "set timeout cli x",
+                "set timeout cli 0",
+                "set timeout cli 10",
+                "set timeout foo 10",
+                "set maxconn global",
+                "set severity-output",
+                "set severity-output loud",
+                "show cli level",
+                "set severity-output number;show cli level",
+                "set severity-output string;show cli level",
+                "set severity-output number;get weight l/s",
+                "set severity-output string;get weight l/x",
+                "set severity-output number;set server l/s addr 127.0.0.1",
+                "set severity-output string;set server l/s",
+                "set severity-output number;user;disable server l/s",
+                "set severity-output number;set severity-output none;get weight l/x",
+            ],
+        );
+        let info = daemon.admin().info();
+        seen.extend(
+            ["ConnRateLimit", "SessRateLimit"].map(|name| format!("{name} {}", info[name])),
+        );
+        seen
+    });
+}

@@ -273,6 +273,9 @@ pub(super) fn set_maxconn_frontend(words: &[String], world: &World<'_>) -> Answe
 /// The process' limit can be lowered, and raised again up to what it started with.
 pub(super) fn set_maxconn_global(words: &[String], world: &World<'_>) -> Answer {
     let (shared, most) = (world.view.shared, world.view.facts.hard_maxconn);
+    if words.is_empty() {
+        return Answer::error("Expects an integer value.");
+    }
     match limit(words.first(), most) {
         Ok(limit) => {
             shared
@@ -284,6 +287,39 @@ pub(super) fn set_maxconn_global(words: &[String], world: &World<'_>) -> Answer 
         }
         Err(why) => Answer::error(why),
     }
+}
+
+const RATE_LIMITS: &str = "'set rate-limit' only supports :
+   - 'connections global' to set the per-process maximum connection rate
+   - 'sessions global' to set the per-process maximum session rate
+   - 'ssl-sessions global' to set the per-process maximum SSL session rate
+   - 'http-compression global' to set the per-process maximum compression speed in kB/s
+";
+
+/// `set rate-limit connections|sessions global <n>`; 0: no limit.
+pub(super) fn set_rate_limit(words: &[String], world: &World<'_>) -> Answer {
+    let process = &world.view.shared.process;
+    let (what, value) = match words {
+        [what, scope, rest @ ..] if scope == "global" => (what.as_str(), rest.first()),
+        _ => return Answer::error(RATE_LIMITS),
+    };
+    let cell = match what {
+        "connections" => &process.connection_rate_limit,
+        "sessions" => &process.session_rate_limit,
+        "ssl-sessions" | "http-compression" => {
+            return Answer::error(format!("'set rate-limit {what}' is not supported yet."));
+        }
+        _ => return Answer::error(RATE_LIMITS),
+    };
+    let Some(Ok(limit)) = value.map(|word| word.parse::<i64>()) else {
+        return Answer::error("Expects an integer value.");
+    };
+    let Ok(limit) = u32::try_from(limit) else {
+        return Answer::error("Value out of range.");
+    };
+    cell.store(limit, Relaxed);
+    world.view.shared.hint_all(|| Message::Room);
+    Answer::done()
 }
 
 /// Lets the next `n` completions panic in the drivers that get them, to show what such a mistake costs: one
@@ -330,11 +366,33 @@ fn limit(word: Option<&String>, most: u32) -> Result<u32, &'static str> {
     }
 }
 
-/// `clear counters`: the maxima start again. Counts themselves belong to their shards and stay.
-pub(super) fn clear_maxima(words: &[String], world: &World<'_>) -> Answer {
-    if words.first().is_some_and(|word| word == "all") {
-        return Answer::error("'clear counters all' is not supported yet.");
+/// `clear counters`: the maxima start again.
+pub(super) fn clear_counters(_: &[String], world: &World<'_>) -> Answer {
+    clear_maxima(world);
+    Answer::done()
+}
+
+/// `clear counters all`: so do the counts, which each shard clears by itself.
+pub(super) fn clear_all_counters(_: &[String], world: &World<'_>) -> Answer {
+    clear_maxima(world);
+    let shared = world.view.shared;
+    for back in &shared.backends {
+        back.downs.store(0, Relaxed);
     }
+    for server in &shared.servers {
+        server.checks_failed.store(0, Relaxed);
+        server.downs.store(0, Relaxed);
+    }
+    // One that is lost would leave counts of before among those of after.
+    for shard in 0..shared.shards.len() {
+        if shared.send(shard, Message::ClearCounters).is_err() {
+            return Answer::error("A shard is too busy to clear its counters: try again.");
+        }
+    }
+    Answer::done()
+}
+
+fn clear_maxima(world: &World<'_>) {
     let shared = world.view.shared;
     shared.process.connections_max.store(0, Relaxed);
     shared.process.connection_rate_max.store(0, Relaxed);
@@ -379,7 +437,6 @@ pub(super) fn clear_maxima(words: &[String], world: &World<'_>) -> Answer {
             ]);
         }
     }
-    Answer::done()
 }
 
 /// Does something with the server that the first word names, and the words behind it.

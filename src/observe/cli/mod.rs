@@ -55,10 +55,13 @@ pub enum Answer {
     Text(String),
     Bytes(Vec<u8>),
     Long(Box<dyn Dump>),
-    /// A message of one line.
+    /// Messages, without their last line feed; how serious they are may be shown.
     Error(String),
+    Warning(String),
+    Info(String),
     Level(CliLevel),
     Prompt(Prompt),
+    Severity(SeverityOutput),
     /// `set timeout cli`, in ms.
     Timeout(u32),
     Quit,
@@ -85,6 +88,17 @@ pub enum Mode {
     Prompt,
 }
 
+/// Whether messages begin with how serious they are (`set severity-output`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SeverityOutput {
+    #[default]
+    None,
+    /// `[3]: `
+    Number,
+    /// `[err]: `
+    Word,
+}
+
 /// What the command `prompt` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prompt {
@@ -98,6 +112,7 @@ pub enum Prompt {
 pub struct Cli {
     level: CliLevel,
     mode: Mode,
+    severity: SeverityOutput,
     /// The prompt shows the uptime.
     timed: bool,
     /// Longest wait for a command, ms; 0: without limit.
@@ -124,6 +139,7 @@ impl Cli {
         Self {
             level,
             mode: Mode::Single,
+            severity: SeverityOutput::None,
             timed: false,
             timeout_ms,
             input: Vec::new(),
@@ -216,16 +232,26 @@ impl Cli {
             Answer::Quit => return Next::Close,
             Answer::Text(text) => out.extend_from_slice(text.as_bytes()),
             Answer::Bytes(bytes) => out.extend_from_slice(&bytes),
-            Answer::Error(text) => {
-                out.extend_from_slice(text.as_bytes());
-                out.push(b'\n');
-            }
+            Answer::Error(text) => self.say(3, "err", &text, out),
+            Answer::Warning(text) => self.say(4, "warning", &text, out),
+            Answer::Info(text) => self.say(6, "info", &text, out),
+            Answer::Severity(severity) => self.severity = severity,
             Answer::Level(level) => self.level = level,
             Answer::Timeout(ms) => self.timeout_ms = ms,
             Answer::Prompt(prompt) => self.set_prompt(prompt),
         }
         self.end_answer(world, out);
         Next::More
+    }
+
+    fn say(&self, number: u8, word: &str, text: &str, out: &mut Vec<u8>) {
+        match self.severity {
+            SeverityOutput::None => {}
+            SeverityOutput::Number => write!(out, "[{number}]: ").expect("a vector takes all"),
+            SeverityOutput::Word => write!(out, "[{word}]: ").expect("a vector takes all"),
+        }
+        out.extend_from_slice(text.trim_end_matches('\n').as_bytes());
+        out.push(b'\n');
     }
 
     fn set_prompt(&mut self, prompt: Prompt) {

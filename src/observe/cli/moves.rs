@@ -31,7 +31,7 @@ pub(super) fn addr(id: ServerId, words: &[String], world: &World<'_>) -> Answer 
     };
     let shared = world.view.shared;
     let (server, cell) = (shared.config.server(id), shared.server(id));
-    let told = |text: String| Answer::error(text + " by 'stats socket command'");
+    let told = |text: String| Answer::Warning(text + " by 'stats socket command'");
     let Some(wanted) = ip(word) else {
         return told(format!("Invalid addr '{word}'"));
     };
@@ -127,15 +127,15 @@ pub(super) fn check_addr(id: ServerId, words: &[String], world: &World<'_>) -> A
     };
     let shared = world.view.shared;
     if shared.config.server(id).check.is_none() {
-        return Answer::error(NO_CHECK);
+        return Answer::Warning(NO_CHECK.into());
     }
     let port = match port_word(&words[1..]).map(check_port_number) {
         None => None,
         Some(Ok(port)) => Some(port),
-        Some(Err(why)) => return Answer::error(why),
+        Some(Err(why)) => return Answer::Warning(why.into()),
     };
     let Some(ip) = ip(word) else {
-        return Answer::error(format!("invalid addr '{word}'"));
+        return Answer::Warning(format!("invalid addr '{word}'"));
     };
     change::set_check_place(shared, id, Some(ip), port);
     Answer::done()
@@ -148,14 +148,14 @@ pub(super) fn check_port(id: ServerId, words: &[String], world: &World<'_>) -> A
     };
     let shared = world.view.shared;
     if shared.config.server(id).check.is_none() {
-        return Answer::error(NO_CHECK);
+        return Answer::Warning(NO_CHECK.into());
     }
     match check_port_number(word) {
         Ok(port) => {
             change::set_check_place(shared, id, None, Some(port));
             Answer::done()
         }
-        Err(why) => Answer::error(why),
+        Err(why) => Answer::Warning(why.into()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Commands that only look, and those about the connection itself.
 
 use super::admin::backend_of;
-use super::{Answer, Mode, Prompt, World};
+use super::{Answer, Mode, Prompt, SeverityOutput, World};
 use crate::base::clock::LocalClock;
 use crate::config::{BindAddress, CliLevel, ProxyId};
 use crate::lang::value::{Unit, time_ms};
@@ -187,7 +187,7 @@ fn dump(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 pub(super) fn version(_: &[String], world: &World<'_>) -> Answer {
-    Answer::Text(format!("{}\n", world.view.facts.version))
+    Answer::Info(world.view.facts.version.clone())
 }
 
 pub(super) fn env(words: &[String], world: &World<'_>) -> Answer {
@@ -281,9 +281,22 @@ pub(super) fn quit(_: &[String], _: &World<'_>) -> Answer {
 
 /// Seconds where no unit is given.
 pub(super) fn set_timeout(words: &[String], _: &World<'_>) -> Answer {
-    match words.first().map(|word| time_ms(word.as_bytes(), Unit::S)) {
+    if words.first().is_none_or(|word| word != "cli") {
+        return Answer::error("'set timeout' only supports 'cli'.");
+    }
+    match words.get(1).map(|word| time_ms(word.as_bytes(), Unit::S)) {
         Some(Ok(ms)) if ms > 0 => Answer::Timeout(ms),
-        _ => Answer::error("Expects an integer value."),
+        Some(_) => Answer::error("Invalid timeout value."),
+        None => Answer::error("Expects an integer value."),
+    }
+}
+
+pub(super) fn set_severity(words: &[String], _: &World<'_>) -> Answer {
+    match words.first().map(String::as_str) {
+        Some("none") => Answer::Severity(SeverityOutput::None),
+        Some("number") => Answer::Severity(SeverityOutput::Number),
+        Some("string") => Answer::Severity(SeverityOutput::Word),
+        _ => Answer::error("one of 'none', 'number', 'string' is a required argument"),
     }
 }
 

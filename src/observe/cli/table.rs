@@ -41,7 +41,8 @@ macro_rules! commands {
 }
 
 const COMMANDS: &[Item] = commands! {
-    ["clear" "counters"] "" Operator "let maxima of the statistics start again" => Run::Do(admin::clear_maxima);
+    ["clear" "counters"] "" Operator "let maxima of the statistics start again" => Run::Do(admin::clear_counters);
+    ["clear" "counters" "all"] "" Admin "let all counters of the statistics start again" => Run::Do(admin::clear_all_counters);
     ["debug" "dev" "panic"] "[n]" Admin "" => Run::Do(admin::inject_panics);
     ["disable" "agent"] "<bk>/<srv>" Admin "stop the agent checks of a server" => Run::Do(admin::disable_agent);
     ["disable" "frontend"] "<frontend>" Admin "close a frontend to new connections, for a while" => Run::Do(admin::disable_frontend);
@@ -57,8 +58,10 @@ const COMMANDS: &[Item] = commands! {
     ["set" "maxconn" "frontend"] "<frontend> <value>" Admin "limit of a frontend's connections" => Run::Do(admin::set_maxconn_frontend);
     ["set" "maxconn" "global"] "<value>" Admin "limit of the process' connections" => Run::Do(admin::set_maxconn_global);
     ["set" "maxconn" "server"] "<bk>/<srv> <value>" Admin "limit of a server's connections" => Run::Do(admin::set_maxconn_server);
+    ["set" "rate-limit"] "<what> global <value>" Admin "limit of connections or sessions a second" => Run::Do(admin::set_rate_limit);
     ["set" "server"] "<bk>/<srv> [opts]" Admin "state, health, address, checks or weight of a server" => Run::Do(admin::set_server);
-    ["set" "timeout" "cli"] "<delay>" User "how long this connection may be idle" => Run::Do(show::set_timeout);
+    ["set" "severity-output"] "[none|number|string]" User "show how serious messages are, or no longer" => Run::Do(show::set_severity);
+    ["set" "timeout"] "cli <delay>" User "how long this connection may be idle" => Run::Do(show::set_timeout);
     ["set" "weight"] "<bk>/<srv> <weight>[%]" Admin "weight of a server" => Run::Do(admin::set_weight);
     ["show" "activity"] "" User "what each shard did" => Run::Do(show::activity);
     ["show" "backend"] "" User "names of the backends" => Run::Do(show::backend);
@@ -139,8 +142,6 @@ const NOT_YET: &[&str] = &[
     "set dynamic-cookie-key backend",
     "set map",
     "set profiling",
-    "set rate-limit",
-    "set severity-output",
     "set ssl ca-file",
     "set ssl cert",
     "set ssl crl-file",
@@ -193,11 +194,11 @@ pub fn run(words: &[String], level: CliLevel, world: &World<'_>) -> Answer {
     let arguments = &words[item.words.len()..];
     match item.run {
         Run::Do(run) => run(arguments, world),
-        Run::Help => Answer::Text(format!(
+        Run::Help => Answer::Info(format!(
             "The following commands are valid at this level:\n{}",
             list(&fitting(arguments, level))
         )),
-        Run::TellLevel => Answer::Text(format!("{}\n", show::level_name(level))),
+        Run::TellLevel => Answer::Info(show::level_name(level).into()),
         Run::Lower(to) => Answer::Level(to),
     }
 }
@@ -215,7 +216,7 @@ fn find(words: &[String]) -> Option<&'static Item> {
 
 fn unknown(words: &[String], level: CliLevel) -> Answer {
     let Some(first) = words.first() else {
-        return Answer::Text(format!(
+        return Answer::Info(format!(
             "Unknown command. Please enter one of the following commands only:\n{}",
             list(&fitting(&[], level))
         ));
@@ -229,11 +230,11 @@ fn unknown(words: &[String], level: CliLevel) -> Answer {
     let near = fitting(words, level);
     if near.len() == ALWAYS_LISTED {
         let all = list(&fitting(&[], level));
-        return Answer::Text(format!(
+        return Answer::Info(format!(
             "Unknown command: '{first}'. Please enter one of the following commands only:\n{all}"
         ));
     }
-    Answer::Text(format!(
+    Answer::Info(format!(
         "Unknown command: '{first}', but maybe one of the following ones is a better match:\n{}",
         list(&near)
     ))

@@ -173,8 +173,8 @@ fn what_haproxy_has_and_we_have_not_is_named() {
         "'set ssl cert' is not supported yet.\n\n"
     );
     assert_eq!(
-        ask("clear counters all"),
-        "'clear counters all' is not supported yet.\n\n"
+        ask("set rate-limit ssl-sessions global 1"),
+        "'set rate-limit ssl-sessions' is not supported yet.\n\n"
     );
 }
 

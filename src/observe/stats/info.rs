@@ -188,6 +188,7 @@ fn add_connections<'a>(list: &mut Fields<'a>, view: &View<'a>) {
             Mode::Http => shared.sum(|s| &s.frontends[at].requests),
         })
         .sum();
+    let requests = requests + shared.sum(|s| &s.cleared.requests);
     let maxconn = process.maxconn.load(Relaxed);
     list.add(
         "Ulimit-n",
@@ -270,7 +271,7 @@ fn add_connections<'a>(list: &mut Fields<'a>, view: &View<'a>) {
 }
 
 fn add_rates<'a>(list: &mut Fields<'a>, view: &View<'a>) {
-    let (shared, global) = (view.shared, &view.shared.config.global);
+    let shared = view.shared;
     let mut connections = 0;
     let mut sessions = 0;
     for front in shared.shards.iter().flat_map(|s| s.frontends.iter()) {
@@ -287,7 +288,7 @@ fn add_rates<'a>(list: &mut Fields<'a>, view: &View<'a>) {
     list.add(
         "ConnRateLimit",
         *b"CLP",
-        Value::U32(global.maxconnrate),
+        Value::U32(process.connection_rate_limit.load(Relaxed)),
         "Limit of ConnRate, 0 for none",
     );
     list.add(
@@ -305,7 +306,7 @@ fn add_rates<'a>(list: &mut Fields<'a>, view: &View<'a>) {
     list.add(
         "SessRateLimit",
         *b"CLP",
-        Value::U32(global.maxsessrate),
+        Value::U32(process.session_rate_limit.load(Relaxed)),
         "Limit of SessRate, 0 for none",
     );
     list.add(
@@ -354,6 +355,7 @@ fn add_state<'a>(list: &mut Fields<'a>, view: &View<'a>, extra: &Extra) {
     let bytes_out: u64 = (0..shared.frontends.len())
         .map(|at| shared.sum(|s| &s.frontends[at].bytes_out))
         .sum();
+    let bytes_out = bytes_out + shared.sum(|s| &s.cleared.bytes_out);
     list.add(
         "Tasks",
         *b"MGP",
@@ -501,6 +503,7 @@ fn add_since_2_6<'a>(list: &mut Fields<'a>, view: &View<'a>) {
     let sessions: u64 = (0..view.shared.frontends.len())
         .map(|at| view.shared.sum(|s| &s.frontends[at].sessions))
         .sum();
+    let sessions = sessions + view.shared.sum(|s| &s.cleared.sessions);
     list.add(
         "TotalWarnings",
         *b"MCP",
