@@ -470,7 +470,7 @@ fn the_idle_time_can_be_set() {
     let mut out = Vec::new();
     while cli.advance(&world, &mut out) == Next::More {}
     assert_eq!(cli.timeout_ms(), Some(2_000));
-    assert!(out.ends_with(b"Expects an integer value.\n\n> "));
+    assert!(out.ends_with(b"Invalid timeout value.\n\n> "));
 }
 
 proptest::proptest! {
