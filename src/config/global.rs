@@ -179,6 +179,33 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         },
     ),
     kw(
+        "master-worker",
+        (0, 1),
+        "[no-exit-on-failure]",
+        "a master starts the worker that serves, as -W",
+        |g, a| {
+            if let Some(word) = a.next() {
+                if word.bytes != b"no-exit-on-failure" {
+                    let text = format!(
+                        "'master-worker' only supports 'no-exit-on-failure' option (got '{}').",
+                        word.text()
+                    );
+                    return Err(a.fail(word.span, text));
+                }
+                g.out.no_exit_on_failure = true;
+            }
+            g.out.master_worker = true;
+            Ok(())
+        },
+    ),
+    kw(
+        "mworker-max-reloads",
+        ONE,
+        "<number>",
+        "reloads after which an old worker is ended",
+        count!(mworker_max_reloads, 0),
+    ),
+    kw(
         "log",
         (0, MANY),
         "<address> [len <n>] [format <f>] [sample <r>:<n>] <facility> [<max> [<min>]]",

@@ -82,6 +82,11 @@ pub enum Mode {
 #[derive(Debug, Clone)]
 pub struct Global {
     pub daemon: bool,
+    /// `master-worker`; its `no-exit-on-failure`.
+    pub master_worker: bool,
+    pub no_exit_on_failure: bool,
+    /// `mworker-max-reloads`: a worker that saw more reloads is ended.
+    pub mworker_max_reloads: Option<u32>,
     pub quiet: bool,
     pub pidfile: Option<PathBuf>,
     pub chroot: Option<PathBuf>,
@@ -128,6 +133,9 @@ impl Default for Global {
     fn default() -> Self {
         Self {
             daemon: false,
+            master_worker: false,
+            no_exit_on_failure: false,
+            mworker_max_reloads: None,
             quiet: false,
             pidfile: None,
             chroot: None,

@@ -36,6 +36,8 @@ pub struct ControlSetup {
     pub shared: Arc<Shared>,
     /// Listening sockets, each with its index in `global.stats_sockets`.
     pub sockets: Vec<(OwnedFd, usize)>,
+    /// The master's connection, on which it or the next worker asks for them.
+    pub channel: Option<OwnedFd>,
     /// The shards' listening sockets, for the process that follows.
     pub offered: Vec<handover::Offered>,
     pub logs: LogOutputs,

@@ -75,6 +75,11 @@ pub(super) async fn serve<E: Executor>(
             desk.tasks.spawn(&executor, task);
         }
     }
+    let channel = desk.setup.channel.as_ref().map(OwnedFd::try_clone);
+    if let Some(Ok(stream)) = channel.and_then(Result::ok).map(|fd| executor.stream(fd)) {
+        let task = serve_master(executor.clone(), Rc::clone(&desk), stream);
+        desk.tasks.spawn(&executor, task);
+    }
     let rates = rates::watch(executor.clone(), Arc::clone(&desk.setup.shared));
     desk.tasks.spawn(&executor, rates);
     if let Ok(mut stopped) = executor.stream(stopped) {
@@ -216,6 +221,20 @@ async fn listen<E: Executor>(
             finish(&executor, &mut stream).await;
             drop(places);
         });
+    }
+}
+
+/// Gives the listening sockets to whom the master lets ask, as often as that is. A master that is gone asks no more.
+async fn serve_master<E: Executor>(executor: E, desk: Rc<Desk>, mut stream: E::Stream) {
+    let mut space = [0; READ_BYTES];
+    while let Ok(count) = executor.read(&mut stream, &mut space).await
+        && count > 0
+    {
+        if space[..count].starts_with(handover::ASK)
+            && desk.hand_over(&executor, &mut stream).await.is_err()
+        {
+            return;
+        }
     }
 }
 

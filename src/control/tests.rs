@@ -82,6 +82,7 @@ fn rig(poller: Wanted, servers: usize, change: impl FnOnce(&mut Config)) -> Rig 
         shared: Arc::new(Shared::new(Arc::new(config), 2)),
         sockets: vec![(unix.into(), 0), (tcp.into(), 1)],
         offered: Vec::new(),
+        channel: None,
         logs,
         facts: Facts {
             version: "3.4.0-ringway-test".into(),

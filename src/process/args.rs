@@ -64,6 +64,10 @@ pub struct Args {
     pub dir: Option<PathBuf>,
     /// `-p`
     pub pidfile: Option<PathBuf>,
+    /// `-W`, `-Ws`
+    pub master: bool,
+    /// `-Ws`
+    pub notify: bool,
     /// `-x`
     pub takeover: Option<PathBuf>,
     /// `-sf`, `-st`: the last one names the signal for all.
@@ -141,6 +145,8 @@ enum Act {
     LocalPeer,
     Dir,
     Pidfile,
+    Master,
+    MasterNotify,
     Takeover,
     Finish,
     Terminate,
@@ -394,9 +400,27 @@ const FLAGS: &[Flag] = &[
         Act::Moot("no resolvers are spoken to yet"),
         "",
     ),
-    flag("-W", Takes::Nothing, "", Act::Later("master mode"), ""),
-    flag("-Ws", Takes::Nothing, "", Act::Later("master mode"), ""),
-    flag("-S", Takes::Value, "", Act::Later("master mode"), ""),
+    flag(
+        "-W",
+        Takes::Nothing,
+        "",
+        Act::Master,
+        "start a master and a worker; SIGUSR2 or SIGHUP to the master starts the next worker",
+    ),
+    flag(
+        "-Ws",
+        Takes::Nothing,
+        "",
+        Act::MasterNotify,
+        "as -W, and tell systemd (Type=notify)",
+    ),
+    flag(
+        "-S",
+        Takes::Value,
+        "",
+        Act::Later("the master's admin socket"),
+        "",
+    ),
     flag(
         "-x",
         Takes::Value,
@@ -520,6 +544,8 @@ fn record(args: &mut Args, flag: &Flag, act: Act, value: OsString) -> Result<(),
         Act::LocalPeer => args.local_peer = Some(text_of(flag.name, value)?),
         Act::Dir => args.dir = Some(value.into()),
         Act::Pidfile => args.pidfile = Some(value.into()),
+        Act::Master => args.master = true,
+        Act::MasterNotify => (args.master, args.notify) = (true, true),
         Act::Takeover => args.takeover = Some(value.into()),
         Act::ZeroWarning => args.zero_warning = true,
         Act::Diagnostics => args.diagnostics = true,
@@ -738,8 +764,6 @@ mod tests {
             ("a.cfg", "unexpected argument 'a.cfg'"),
             ("-c", "no configuration file"),
             ("", "no configuration file"),
-            ("-f a -W", "option '-W' is not supported yet (master mode)"),
-            ("-f a -Ws", "option '-Ws' is not supported yet"),
             ("-f a -S /run/m", "option '-S' is not supported yet"),
         ] {
             assert!(error(line).contains(part), "{line}: {}", error(line));

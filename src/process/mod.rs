@@ -9,6 +9,8 @@
 //! | [`privileges`] | chroot, groups, user |
 //! | [`worker`] | the shards' threads |
 //! | [`signals`] | the main thread while shards serve |
+//! | [`master`] | `-W`: the process that starts workers |
+//! | [`takeover`] | listening sockets of the process before (`-x`) |
 //! | [`old`] | the processes before this one (`-sf`, `-st`) |
 //! | [`demo`] | `ringway demo` |
 //! | [`say`], [`version`] | what is printed |
@@ -17,6 +19,7 @@ pub mod args;
 pub mod bind;
 pub mod demo;
 pub mod limits;
+pub mod master;
 pub mod old;
 pub mod privileges;
 pub mod say;

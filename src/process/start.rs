@@ -18,6 +18,7 @@ use nix::unistd::{Pid, geteuid, setsid};
 use super::args::{Args, Farewell};
 use super::bind::{self, BindError, Bound, Manner};
 use super::limits::{self, Needs};
+use super::master::{self, FromMaster};
 use super::old::Old;
 use super::signals::{self, Watch};
 use super::takeover::Taken;
@@ -40,6 +41,9 @@ const BIND_TRIES: u32 = 200;
 const BIND_PAUSE: Duration = Duration::from_millis(10);
 /// Memory for rings that may be locked, where that can be raised.
 const MEMLOCK_WANTED: u64 = 64 << 20;
+
+/// Reloads after which an old worker is ended (haproxy 3.4's).
+const MAX_RELOADS: u32 = 50;
 
 /// The start is over before it served; what had to be said was said.
 struct Refused(u8);
@@ -88,11 +92,22 @@ struct Fit {
 impl Start<'_> {
     fn run(&self) -> Step<ExitCode> {
         say::set_quiet(self.args.quiet && !self.args.verbose);
+        let parent = FromMaster::take()
+            .map_err(|e| self.fail(&format!("Cannot reach the master: {}", bind::reason(&e))))?;
+        let dir = std::env::current_dir().unwrap_or_default();
         self.change_dir()?;
+        let loaded = self.load(parent.is_some());
+        let global = loaded.config.as_ref().map(|config| &config.global);
+        if parent.is_none()
+            && !self.args.check
+            && (self.args.master || global.is_some_and(|global| global.master_worker))
+        {
+            return self.master(loaded.config.as_ref(), dir);
+        }
         for notice in &self.args.notices {
             say::notice(notice);
         }
-        let mut read = self.read()?;
+        let mut read = self.read(loaded)?;
         if self.args.check {
             return Ok(self.checked(&read));
         }
@@ -104,19 +119,25 @@ impl Start<'_> {
         if self.args.quiet || read.config.global.quiet {
             say::set_quiet(!self.args.verbose);
         }
-        let daemon = self.daemon(&read.config);
+        let daemon = parent.is_none() && self.daemon(&read.config);
         let fit = self.fit(&read)?;
         read.config.global.maxconn = Some(fit.maxconn);
         read.config.global.nosplice |= self.args.no_splice;
         self.warn_of_root(&read.config);
         let poller = self.poller()?;
         self.limit_memory()?;
-        let old = Old::new(&self.args.old_pids, self.farewell_signal());
-        let taken = self.take_over(&read.config, &old)?;
+        let old = match parent.as_ref().filter(|parent| !parent.first) {
+            Some(parent) => Old::new(&parent.old, libc::SIGUSR1),
+            None => Old::new(&self.args.old_pids, self.farewell_signal()),
+        };
+        let taken = self.take_over(&read.config, &old, parent.as_ref())?;
         let mut bound = self.bind(&read, &old, &taken)?;
         // What nobody listens for any more ends with the old process.
         drop(taken);
-        let pidfile = self.pidfile(&read.config, daemon)?;
+        let pidfile = match parent {
+            Some(_) => None,
+            None => self.pidfile(&read.config, daemon)?,
+        };
         // What would fail after listening is looked at before.
         privileges::possible(&read.config.global).map_err(|text| self.fail(&text))?;
         bound
@@ -133,11 +154,60 @@ impl Start<'_> {
             old,
             logs,
         };
-        if daemon {
-            worker.behind()
-        } else {
-            worker.serve(None)
+        match parent {
+            Some(parent) => worker.serve(Parent::Master(parent)),
+            None if daemon => worker.behind(),
+            None => worker.serve(Parent::Nobody),
         }
+    }
+
+    /// Becomes the master of workers. What the configuration says of the master is read from `config`; whether it is
+    /// right, the first worker tells.
+    fn master(&self, config: Option<&Config>, dir: PathBuf) -> Step<ExitCode> {
+        let mut daemon = config.map_or(self.args.daemon && !self.args.foreground, |c| {
+            self.daemon(c)
+        });
+        if daemon && self.args.notify {
+            self.warn("'daemon' has no effect with '-Ws': systemd wants to see the master itself.");
+            daemon = false;
+        }
+        let pidfile = match config {
+            Some(config) => self.pidfile(config, daemon)?,
+            None => None,
+        };
+        let name = Path::new(self.program);
+        let program = if name.components().count() > 1 {
+            dir.join(name)
+        } else {
+            std::env::current_exe().unwrap_or_else(|_| name.to_owned())
+        };
+        let global = config.map(|config| &config.global);
+        let manner = master::Manner {
+            program,
+            name: self.program.to_owned(),
+            words: std::env::args_os().skip(1).collect(),
+            dir,
+            notify: self.args.notify,
+            max_reloads: global
+                .and_then(|global| global.mworker_max_reloads)
+                .unwrap_or(MAX_RELOADS),
+            exit_on_failure: !global.is_some_and(|global| global.no_exit_on_failure),
+        };
+        let failed = |what: &str, e: std::io::Error| {
+            self.fail(&format!("Cannot {what}: {}", bind::reason(&e)))
+        };
+        if !daemon {
+            let master = master::Master::new(manner).map_err(|e| failed("read signals", e))?;
+            return Ok(master.run(pidfile, || {}));
+        }
+        fork_and_wait(failed, |mut ready| {
+            let _ = setsid();
+            let master = master::Master::new(manner).map_err(|e| failed("read signals", e))?;
+            Ok(master.run(pidfile, move || {
+                leave_terminal(null_device());
+                master::tell_ready(&mut ready);
+            }))
+        })
     }
 
     /// Says `text` after haproxy's prefix, for an exit status of 1.
@@ -166,13 +236,14 @@ impl Start<'_> {
 
     // ------------------------------------------------------------ configuration
 
-    fn read(&self) -> Step<Checked> {
+    /// Reads the files; says nothing yet. `worker`: for a worker of a master.
+    fn load(&self, worker: bool) -> Loaded {
         let default_shards = allowed_cpus().len().max(1);
         let hard = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, hard)| hard);
         let fds = limits::usable_fds(hard, None);
         let inputs = LoadInputs {
             inputs: self.args.files.iter().cloned().map(Input::Path).collect(),
-            env: environment(),
+            env: environment_of(worker),
             predicates: version::predicates(),
             strict: self.args.strict,
             diagnostics: self.args.diagnostics,
@@ -188,7 +259,11 @@ impl Start<'_> {
             shards: u32::try_from(default_shards).unwrap_or(1),
             ..LoadInputs::default()
         };
-        let loaded = load(&inputs);
+        load(&inputs)
+    }
+
+    fn read(&self, loaded: Loaded) -> Step<Checked> {
+        let default_shards = allowed_cpus().len().max(1);
         self.show(&loaded);
         let warnings = loaded.diags.list.iter();
         let warnings = warnings.filter(|d| d.severity == Severity::Warning).count() as u64;
@@ -421,7 +496,16 @@ impl Start<'_> {
 
     /// The listening sockets of the process before this one: of that behind `-x`, else of that which is to leave, if it
     /// offers them where this configuration does.
-    fn take_over(&self, config: &Config, old: &Old) -> Step<Taken> {
+    fn take_over(&self, config: &Config, old: &Old, parent: Option<&FromMaster>) -> Step<Taken> {
+        if let Some(parent) = parent.filter(|parent| !parent.first) {
+            // The one before may have ended: then there is nothing to take.
+            let before = parent
+                .before
+                .as_ref()
+                .and_then(|stream| stream.try_clone().ok());
+            let taken = before.and_then(|stream| Taken::over(stream).ok());
+            return Ok(taken.unwrap_or_default());
+        }
         if let Some(path) = &self.args.takeover {
             // As haproxy: this says that there is none.
             if path == Path::new("/dev/null") {
@@ -507,6 +591,14 @@ impl Start<'_> {
 
 // ---------------------------------------------------------------- worker
 
+/// Who waits for this process to serve.
+enum Parent {
+    Nobody,
+    /// The process that was started, which leaves then.
+    Shell(std::io::PipeWriter),
+    Master(FromMaster),
+}
+
 /// Everything that serving needs, ready before a fork.
 struct Worker<'a> {
     start: &'a Start<'a>,
@@ -520,38 +612,19 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Forks; the parent leaves once the child serves, with the child's status if it does not.
+    /// In the background; the parent leaves once the child serves.
     fn behind(self) -> Step<ExitCode> {
+        let start = self.start;
         let failed = |what: &str, e: std::io::Error| {
-            self.start
-                .fail(&format!("Cannot {what}: {}", bind::reason(&e)))
+            start.fail(&format!("Cannot {what}: {}", bind::reason(&e)))
         };
-        let (mut ready, teller) = std::io::pipe().map_err(|e| failed("make a pipe", e))?;
-        match process::fork().map_err(|e| failed("fork", e))? {
-            Fork::Child => {
-                drop(ready);
-                self.serve(Some(teller))
-            }
-            Fork::Parent { child } => {
-                drop(teller);
-                let up = ready.read_exact(&mut [0]).is_ok();
-                Ok(if up {
-                    ExitCode::SUCCESS
-                } else {
-                    status_of(child)
-                })
-            }
-        }
+        fork_and_wait(failed, |ready| self.serve(Parent::Shell(ready)))
     }
 
-    fn serve(self, ready: Option<std::io::PipeWriter>) -> Step<ExitCode> {
-        let daemon = ready.is_some();
+    fn serve(self, parent: Parent) -> Step<ExitCode> {
+        let daemon = matches!(parent, Parent::Shell(_));
         // Opened before chroot hides it.
-        let null = File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/null")
-            .ok();
+        let null = null_device();
         let Self {
             start,
             read,
@@ -574,10 +647,19 @@ impl Worker<'_> {
         shared.process.warnings.store(read.warnings, Relaxed);
         let sockets = bound.take_admin();
         let facts = start.facts(&config, &fit, poller);
+        let (ready, channel, behind) = match parent {
+            Parent::Nobody => (None, None, false),
+            Parent::Shell(ready) => (Some(ready), None, true),
+            Parent::Master(parent) => {
+                let behind = start.daemon(&config) && !start.args.notify;
+                (Some(parent.ready), Some(parent.channel), behind)
+            }
+        };
         let control = control::spawn(ControlSetup {
             shared: Arc::clone(&shared),
             sockets,
             offered: bound.offered(&config),
+            channel,
             logs: logs.clone(),
             facts: facts.clone(),
             poller: control::Wanted::Best,
@@ -627,10 +709,11 @@ impl Worker<'_> {
         // Not needed any more: handles of old processes, the text of the configuration.
         drop((old, read.sources));
         say::start_is_over();
-        if let Some(mut ready) = ready {
+        if behind {
             leave_terminal(null);
-            // The parent may have been killed; serving goes on.
-            let _ = ready.write_all(&[1]);
+        }
+        if let Some(mut ready) = ready {
+            master::tell_ready(&mut ready);
         }
         Ok(Watch::new(shared, signals, workers, logs, control).run())
     }
@@ -705,7 +788,49 @@ fn allowed_cpus() -> Vec<usize> {
 
 fn environment() -> Env {
     let text = |s: std::ffi::OsString| s.into_string().ok();
-    Env::from_pairs(std::env::vars_os().filter_map(|(n, v)| Some((text(n)?, text(v)?))))
+    let all = std::env::vars_os().filter(|(name, _)| name != master::WORKER_ENV);
+    Env::from_pairs(all.filter_map(|(n, v)| Some((text(n)?, text(v)?))))
+}
+
+/// What the configuration may ask for; a worker's says that it has a master.
+fn environment_of(worker: bool) -> Env {
+    let mut env = environment();
+    if worker {
+        env.vars
+            .insert("HAPROXY_MWORKER".to_owned(), "1".to_owned());
+    }
+    env
+}
+
+/// Forks; the parent leaves once the child says that it serves, with the child's status if it does not.
+fn fork_and_wait(
+    failed: impl Fn(&str, std::io::Error) -> Refused,
+    child: impl FnOnce(std::io::PipeWriter) -> Step<ExitCode>,
+) -> Step<ExitCode> {
+    let (mut ready, teller) = std::io::pipe().map_err(|e| failed("make a pipe", e))?;
+    match process::fork().map_err(|e| failed("fork", e))? {
+        Fork::Child => {
+            drop(ready);
+            child(teller)
+        }
+        Fork::Parent { child } => {
+            drop(teller);
+            let up = ready.read_exact(&mut [0]).is_ok();
+            Ok(if up {
+                ExitCode::SUCCESS
+            } else {
+                status_of(child)
+            })
+        }
+    }
+}
+
+fn null_device() -> Option<File> {
+    File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .ok()
 }
 
 /// The environment with what the configuration changed in it.
@@ -790,7 +915,7 @@ fn status_of(child: i32) -> ExitCode {
 
 /// The pid file: opened early, written late.
 #[derive(Debug)]
-struct PidFile {
+pub struct PidFile {
     file: File,
     path: PathBuf,
 }
@@ -811,7 +936,7 @@ impl PidFile {
     }
 
     /// This process' number, alone on its line.
-    fn write(mut self) -> std::io::Result<()> {
+    pub(super) fn write(mut self) -> std::io::Result<()> {
         let _ = &self.path;
         self.file.set_len(0)?;
         writeln!(self.file, "{}", std::process::id())

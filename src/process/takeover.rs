@@ -33,7 +33,14 @@ impl Taken {
     /// # Errors
     /// Nobody listens there, or does not answer as haproxy does: the socket is not one with `expose-fd listeners`.
     pub fn from(path: &Path) -> io::Result<Self> {
-        let mut stream = UnixStream::connect(path)?;
+        Self::over(UnixStream::connect(path)?)
+    }
+
+    /// As [`Taken::from`], over a connection.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn over(mut stream: UnixStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.write_all(b"_getsocks\n")?;

@@ -17,6 +17,7 @@ mod http_clients;
 mod inside;
 mod language;
 mod logs;
+mod master;
 mod pages;
 mod process;
 mod proxy_header;

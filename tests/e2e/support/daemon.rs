@@ -157,6 +157,18 @@ impl Launch {
         }
     }
 
+    /// Starts with the mode switches `mode` and waits for nothing.
+    #[track_caller]
+    pub(crate) fn spawn(self, mode: &[&str]) -> Daemon {
+        let child = self.command(mode).spawn();
+        let child = child.unwrap_or_else(|e| panic!("run {:?}: {e}", self.program));
+        Daemon {
+            pid: Pid::from_raw(child.id() as i32),
+            child: Some(child),
+            dir: Rc::clone(&self.dir),
+        }
+    }
+
     /// Starts in the foreground with the mode switches `mode`; an early end is an error.
     pub(crate) fn try_start(self, mode: &[&str]) -> Result<Daemon, Finished> {
         let mut child = self
