@@ -194,6 +194,9 @@ pub fn load(inputs: &LoadInputs<'_>) -> Loaded {
     config.global.env = changes(&inputs.env, &env);
     config.vars = std::mem::take(&mut cx.vars.names);
     config.asked = cx.vars.asked;
+    let mut lists = std::mem::take(&mut cx.vars.lists);
+    lists.finish(&sources);
+    config.lists = lists.into();
     let mut diags = cx.diags;
     if (inputs.zero_warning || raw.global.zero_warning)
         && diags.has_warnings()

@@ -52,6 +52,8 @@ pub struct Config {
     /// What all expressions and formats need together.
     pub asked: crate::lang::expr::Needs,
     pub userlists: Vec<super::userlist::Userlist>,
+    /// Patterns of all ACLs. They alone may change at run time.
+    pub lists: std::sync::Arc<crate::lang::acl::Lists>,
 }
 
 /// One section: `frontend` has a front, `backend` a back, `listen` both under one name.

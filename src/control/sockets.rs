@@ -162,6 +162,7 @@ impl Desk {
             view,
             extra,
             tell: &self.teller,
+            payload: "",
         };
         loop {
             let next = cli.advance(&world, out);

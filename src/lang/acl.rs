@@ -5,10 +5,14 @@
 //! for lack of data which may still come is not decided.
 
 mod index;
+mod live;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 pub use index::{First, SwitchIndex};
+use live::Entry;
+pub use live::{List, Lists, Live};
 
 use super::diag::{did_you_mean, nearest};
 use super::expr::{Cx, Expr, Fault, Needs, Settle};
@@ -44,7 +48,7 @@ impl Verdict {
 #[derive(Clone, Debug)]
 pub struct Test {
     expr: Expr,
-    patterns: Patterns,
+    live: Arc<Live>,
 }
 
 impl Test {
@@ -73,15 +77,29 @@ impl Test {
             default,
             ignore_case: false,
             names_resolved: true,
+            id: None,
+            files: Vec::new(),
+            written: Vec::new(),
+            in_file: false,
         };
         lines.flags(first, rest, cx)?;
-        let Some(builder) = lines.builder else {
+        let Lines {
+            builder,
+            id,
+            files,
+            written,
+            ..
+        } = lines;
+        let Some(builder) = builder else {
             return Err(no_method(first, expr.keyword()));
         };
-        Ok(Self {
-            patterns: builder.build(),
-            expr,
-        })
+        let (sets, span) = (&mut cx.vars.lists, first.span);
+        let files = files.into_iter();
+        let mut lists: Vec<_> = files.map(|(name, of)| sets.file(&name, of, span)).collect();
+        lists.push(sets.written(id, expr.keyword(), written, span));
+        let live = Live::new(builder.build(), lists);
+        sets.note(&live);
+        Ok(Self { live, expr })
     }
 
     /// What is said where no criterion stands at `span`.
@@ -93,15 +111,16 @@ impl Test {
     pub fn never() -> Self {
         Self {
             expr: Expr::never(),
-            patterns: Builder::new(Method::Bool, false).build(),
+            live: Live::new(Builder::new(Method::Bool, false).build(), Vec::new()),
         }
     }
 
     pub fn expr(&self) -> &Expr {
         &self.expr
     }
-    pub fn patterns(&self) -> &Patterns {
-        &self.patterns
+    /// The patterns in force.
+    pub fn patterns(&self) -> arc_swap::Guard<Arc<Patterns>> {
+        self.live.patterns()
     }
 
     pub fn holds(&self, subject: &dyn Subject, arena: &Arena) -> Verdict {
@@ -112,11 +131,12 @@ impl Test {
                 && let Some(login) = subject.user(list, name)
             {
                 let groups = login.groups.iter().map(|group| group.as_bytes());
-                hit = self.patterns.matches_any_name(groups);
+                hit = self.patterns().matches_any_name(groups);
             }
         } else {
+            let patterns = self.patterns();
             self.expr.eval_each(subject, arena, &mut |value| {
-                hit = self.patterns.matches(value, arena);
+                hit = patterns.matches(value, arena);
                 !hit
             });
         }
@@ -135,7 +155,7 @@ impl Test {
 
     /// The user list whose groups its patterns name.
     fn group_list(&self) -> Option<u32> {
-        (self.patterns.method() == Method::Group)
+        (self.live.method == Method::Group)
             .then(|| self.expr.fetch.auth_group())
             .flatten()
     }
@@ -163,6 +183,12 @@ struct Lines<'a> {
     ignore_case: bool,
     /// No `-n`.
     names_resolved: bool,
+    /// `-u`: the number of the list of what is written here.
+    id: Option<u32>,
+    /// What stands in files, and here.
+    files: Vec<(String, Vec<Entry>)>,
+    written: Vec<Entry>,
+    in_file: bool,
 }
 
 impl Lines<'_> {
@@ -183,7 +209,10 @@ impl Lines<'_> {
                     rest = after;
                 }
                 (b"-n", _) => (self.names_resolved, rest) = (false, after),
-                (b"-u", [_, after @ ..]) => rest = after,
+                (b"-u", [number, after @ ..]) => {
+                    self.id = number.text().parse().ok();
+                    rest = after;
+                }
                 (b"-u", []) => rest = after,
                 (b"-f", [file, after @ ..]) => {
                     files.push(file);
@@ -222,8 +251,13 @@ impl Lines<'_> {
                 .push((criterion.span, text, Some(help.to_owned())));
         }
         for file in files {
+            let name = file.text();
+            let name = name.strip_prefix("file@").unwrap_or(&name);
+            self.files.push((name.to_owned(), Vec::new()));
+            self.in_file = true;
             self.file(criterion, file, cx)?;
         }
+        self.in_file = false;
         let mut operator = String::new();
         // An empty word ends the line, as in haproxy.
         for word in rest.iter().take_while(|word| !word.bytes.is_empty()) {
@@ -313,15 +347,20 @@ impl Lines<'_> {
         let Some(builder) = &mut self.builder else {
             return Ok(());
         };
-        let nowhere = |_: &str| None;
-        let resolve = if self.names_resolved {
-            cx.resolve
-        } else {
-            &nowhere
+        let resolved = Cell::new(None);
+        let resolve = |name: &str| {
+            resolved.set((cx.resolve)(name).filter(|_| self.names_resolved));
+            resolved.get()
         };
         builder
-            .add(text, operator, resolve)
-            .map_err(|message| Fault::wrong(span, message + "."))
+            .add(text, operator, &resolve)
+            .map_err(|message| Fault::wrong(span, message + "."))?;
+        let entry = Entry::new(text, operator, resolved.get());
+        match self.files.last_mut().filter(|_| self.in_file) {
+            Some((_, entries)) => entries.push(entry),
+            None => self.written.push(entry),
+        }
+        Ok(())
     }
 }
 

@@ -52,11 +52,14 @@ impl Fault {
 }
 
 /// Names of variables of one configuration; a [`VarId`] counts in it.
-#[derive(Clone, Debug, Default)]
+///
+/// Kept beside them, since whoever reads has them at hand: the lists of patterns met so far.
+#[derive(Debug, Default)]
 pub struct VarNames {
     pub names: Vec<String>,
     /// What expressions and formats read so far need together: what drivers prepare for.
     pub asked: Needs,
+    pub lists: super::acl::Lists,
 }
 
 impl VarNames {

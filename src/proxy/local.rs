@@ -104,6 +104,8 @@ pub struct Local {
     pub vars: Vec<(VarId, Owned)>,
     /// By frontend: which `use_backend` line holds first.
     pub switches: Vec<SwitchIndex>,
+    /// Version of the patterns that they were made of.
+    patterns_seen: u64,
     pub hostname: String,
     pub passwords: Passwords,
     /// By backend: the servers that values of its cookie name.
@@ -161,11 +163,8 @@ impl Local {
                 .map(|i| Values::new(&config, BackendId(i as u32)))
                 .collect(),
             passwords: Passwords::default(),
-            switches: config
-                .frontends
-                .iter()
-                .map(|f| switch_index(&config, f))
-                .collect(),
+            switches: switches(&config),
+            patterns_seen: config.lists.version(),
             facts: Arc::default(),
             random: Cell::new(seed | 1),
             streams: Cell::new(0),
@@ -267,6 +266,14 @@ impl Local {
         note(&front.connections, &front.connections_max, limit);
     }
 
+    /// An operator may have changed patterns: what is indexed by them is indexed anew.
+    pub fn follow_patterns(&mut self) {
+        let version = self.config.lists.version();
+        if std::mem::replace(&mut self.patterns_seen, version) != version {
+            self.switches = switches(&self.config);
+        }
+    }
+
     /// Gives the places back. Waiters are told once, at the end of the turn.
     pub fn give_room(&mut self, bind: BindId) {
         let spec = self.config.bind(bind);
@@ -289,6 +296,11 @@ impl Local {
             self.shared.hint_all(|| Message::Room);
         }
     }
+}
+
+fn switches(config: &Config) -> Vec<SwitchIndex> {
+    let frontends = config.frontends.iter();
+    frontends.map(|f| switch_index(config, f)).collect()
 }
 
 fn switch_index(config: &Config, frontend: &Frontend) -> SwitchIndex {

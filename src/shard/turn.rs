@@ -222,6 +222,7 @@ impl<K: Kernel> Shard<K> {
                 // What these speak of is looked at once a turn anyway.
                 Message::Place(_) | Message::State | Message::Phase => {}
                 Message::Kill => self.kill_all(),
+                Message::Patterns => self.local.follow_patterns(),
                 Message::ClearCounters => self.local.cells().clear(&self.local.config),
                 Message::Survey(survey) => self.answer_survey(&survey),
                 Message::KillServer(server) => self.kill_server(server),
@@ -385,6 +386,7 @@ impl<K: Kernel> Shard<K> {
         // A hint about room, or about a frontend, may have met a full mailbox.
         self.retry_listeners();
         self.each_listener(listener::follow_door);
+        self.local.follow_patterns();
         self.local.timers.arm(now + 1000, Timer::Second);
     }
 

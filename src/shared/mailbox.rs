@@ -34,6 +34,8 @@ pub enum Message {
     Phase,
     /// End all sessions of the shard (`-st`, hard stop).
     Kill,
+    /// Patterns of an ACL changed: what was indexed by them is to be indexed anew.
+    Patterns,
     /// Your counters start again.
     ClearCounters,
     /// Tell of your sessions. A hint: the asker asks again.

@@ -459,3 +459,149 @@ fn limits_and_the_connection_itself_are_set() {
         seen
     });
 }
+
+/// The status that a request for `path` gets.
+fn status(front: u16, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let answer = crate::support::client::ask(front, &request).unwrap_or_default();
+    let line = answer.lines().next().unwrap_or_default();
+    format!("{path}: {line}")
+}
+
+// L14
+#[test]
+fn patterns_of_acls_change_while_requests_come() {
+    same(|side| {
+        let dir = crate::support::TempDir::new();
+        let file = dir.file("paths");
+        std::fs::write(&file, "/one\n# none\n/two\n").unwrap();
+        let config = format!(
+            "global\n nbthread 1\n stats socket @DIR@/admin level admin\n\
+             defaults\n mode http\n timeout connect 2s\n timeout client 5s\n timeout server 5s\n\
+             frontend f\n bind 127.0.0.1:{}\n acl files path -f {file} /three\n acl again path_beg -f {file}\n acl begins path_beg /x /y\n \
+             acl net src 10.0.0.0/8\n acl insensitive path -i /Q\n acl number int(5) 3:7 9\n acl regular path_reg ^/a.*b$\n acl numbered path -u 77 /u\n \
+             http-request return status 200 if files\n http-request return status 201 if again or net or insensitive\n http-request return status 202 if regular\n \
+             http-request return status 203 if numbered or {{ path /anonymous }}\n \
+             use_backend b1 if begins\n use_backend b2 if {{ path_beg /2 }}\n use_backend b3 if {{ path_beg /3 }}\n use_backend b4 if {{ path_beg /4 }}\n use_backend b5 if {{ path_beg /5 }}\n \
+             backend b1\n http-request return status 404\nbackend b2\n http-request return status 429\nbackend b3\n http-request return status 403\n\
+             backend b4\n http-request return status 410\nbackend b5\n http-request return status 500\n",
+            side.front
+        );
+        let daemon = Launch::of(side.program.clone(), &config).start();
+        let admin = daemon.admin();
+        let mut seen = Vec::new();
+        let ask = |seen: &mut Vec<String>, command: &str| {
+            let command = command.replace("FILE", &file);
+            let answer = admin.run(&command);
+            // haproxy's numbers are addresses, and a file that several use counts its patterns as often.
+            let lines = answer.lines().map(|line| {
+                let line = line.split(". curr_ver").next().unwrap_or(line);
+                match line.split_once(' ') {
+                    Some((number, rest)) if number.starts_with("0x") => format!("# {rest}"),
+                    _ => line.to_owned(),
+                }
+            });
+            let lines = lines.filter(|line| !line.contains("httpclient"));
+            let told: Vec<_> = lines.map(|line| line.replace(&file, "FILE")).collect();
+            let told: Vec<_> = told.iter().map(|l| within_config(l)).collect();
+            seen.push(format!("{}: {told:?}", command.replace(&file, "FILE")));
+        };
+        let try_all = |seen: &mut Vec<String>| {
+            std::thread::sleep(std::time::Duration::from_millis(60));
+            for path in [
+                "/one",
+                "/three",
+                "/new",
+                "/two/x",
+                "/q",
+                "/aab",
+                "/u",
+                "/anonymous",
+                "/x1",
+                "/z1",
+                "/21",
+                "/31",
+                "/51",
+            ] {
+                seen.push(status(side.front, path));
+            }
+        };
+        try_all(&mut seen);
+        for command in [
+            "show acl",
+            "show acl FILE",
+            "show acl #0",
+            "show acl #77",
+            "show acl #99",
+            "show acl nothing",
+            "get acl",
+            "get acl FILE",
+            "get acl FILE /one",
+            "get acl FILE /two/x",
+            "get acl nothing x",
+            "get acl #4 10.1.1.1",
+            "get acl #4 11.1.1.1",
+            "get acl #4 word",
+            "add acl",
+            "add acl FILE",
+            "add acl #99 x",
+            "add acl #4 1.2.3.4x",
+            "add acl FILE /new",
+            "add acl #4 127.0.0.1",
+            "show acl #4",
+            "show acl FILE",
+        ] {
+            ask(&mut seen, command);
+        }
+        try_all(&mut seen);
+        for command in [
+            "del acl",
+            "del acl FILE",
+            "del acl FILE /nothing",
+            "del acl FILE /one",
+            "del acl #4 127.0.0.1",
+            "del acl #4 #0xdead",
+            "show acl FILE",
+            "clear acl",
+            "clear acl #99",
+            "clear acl #77",
+            "show acl #77",
+            "add acl #3 /z",
+        ] {
+            ask(&mut seen, command);
+        }
+        try_all(&mut seen);
+        for command in [
+            "prepare acl",
+            "prepare acl #99",
+            "prepare acl FILE",
+            "add acl @1 FILE /new",
+            "add acl @9 FILE /x",
+            "show acl @1 FILE",
+            "show acl FILE",
+            "commit acl",
+            "commit acl @1",
+            "commit acl @1 #99",
+            "commit acl @9 FILE",
+        ] {
+            ask(&mut seen, command);
+        }
+        try_all(&mut seen);
+        for command in ["commit acl @1 FILE", "show acl FILE", "commit acl @1 FILE"] {
+            ask(&mut seen, command);
+        }
+        try_all(&mut seen);
+        seen
+    });
+}
+
+/// A description without the name of the configuration's file.
+fn within_config(line: &str) -> String {
+    let mut words: Vec<_> = line.split(' ').collect();
+    for at in 1..words.len() {
+        if words[at - 1] == "file" && words[at].ends_with("/cfg'") {
+            words[at] = "'CONFIG'";
+        }
+    }
+    words.join(" ")
+}

@@ -274,5 +274,6 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             nice: 0,
             span: SPAN,
         }],
+        lists: Arc::default(),
     }
 }

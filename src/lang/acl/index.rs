@@ -130,15 +130,16 @@ fn flush<'c>(run: &mut Vec<(usize, &'c Condition, Candidate<'c>)>, steps: &mut V
         let (_, places, patterns) = &mut groups[at];
         places.push(place);
         for test in candidate.tests {
-            let texts = test.patterns.texts().into_iter().flatten();
+            let held = test.patterns();
+            let texts = held.texts().into_iter().flatten();
             patterns.extend(texts.map(|text| (Box::from(text), place)));
         }
     }
     let groups = groups.into_iter().map(|(test, places, patterns)| Group {
         test: test.clone(),
-        ignore_case: test.patterns.ignore_case(),
+        ignore_case: test.live.ignore_case,
         places,
-        table: if test.patterns.method() == Method::Beg {
+        table: if test.live.method == Method::Beg {
             Table::Begin(patterns.into_iter().collect())
         } else {
             let mut table = HashMap::new();
@@ -154,8 +155,8 @@ fn flush<'c>(run: &mut Vec<(usize, &'c Condition, Candidate<'c>)>, steps: &mut V
 /// Whether two tests look at the same sample in the same way.
 fn alike(a: &Test, b: &Test) -> bool {
     a.expr.text() == b.expr.text()
-        && a.patterns.method() == b.patterns.method()
-        && a.patterns.ignore_case() == b.patterns.ignore_case()
+        && a.live.method == b.live.method
+        && a.live.ignore_case == b.live.ignore_case
 }
 
 impl<'c> Candidate<'c> {
@@ -174,7 +175,7 @@ impl<'c> Candidate<'c> {
         }
         let first = *tests.first()?;
         let usable = |test: &&Test| {
-            alike(first, test) && test.patterns.texts().is_some() && !test.expr.has_effects()
+            alike(first, test) && test.patterns().texts().is_some() && !test.expr.has_effects()
         };
         tests.iter().all(usable).then_some(Self { tests })
     }

@@ -8,6 +8,7 @@
 //!
 //! Bounds: a line has [`LINE_BYTES`], a payload [`PAYLOAD_BYTES`].
 
+mod acl;
 pub mod admin;
 mod moves;
 pub mod parse;
@@ -34,6 +35,8 @@ pub struct World<'a> {
     pub view: View<'a>,
     pub extra: Extra,
     pub tell: &'a dyn Tell,
+    /// Lines that came behind the command (`<<`).
+    pub payload: &'a str,
 }
 
 /// What the caller does after writing what [`Cli::advance`] appended.
@@ -121,6 +124,8 @@ pub struct Cli {
     /// Commands of the current line that were not run yet.
     commands: VecDeque<Command>,
     payload: Option<Payload>,
+    /// A whole payload, for the last command of the line.
+    received: Vec<u8>,
     answer: Option<Box<dyn Dump>>,
     /// A line was run, so [`Mode::Single`] ends when nothing is left.
     served: bool,
@@ -145,6 +150,7 @@ impl Cli {
             input: Vec::new(),
             commands: VecDeque::new(),
             payload: None,
+            received: Vec::new(),
             answer: None,
             served: false,
         }
@@ -175,6 +181,16 @@ impl Cli {
             return self.take_payload(out);
         }
         if let Some(command) = self.commands.pop_front() {
+            // What came behind the line belongs to its last command.
+            let text = if self.commands.is_empty() {
+                std::mem::take(&mut self.received)
+            } else {
+                Vec::new()
+            };
+            let world = &World {
+                payload: &String::from_utf8_lossy(&text),
+                ..*world
+            };
             let answer = table::run(&command.words, self.level, world);
             return self.give(answer, world, out);
         }
@@ -198,6 +214,7 @@ impl Cli {
         let (commands, ending) = parse::line(line);
         self.commands = commands.into();
         if let Ending::Payload(until) = ending {
+            self.received.clear();
             self.payload = Some(Payload { until, bytes: 0 });
             self.ask_for_payload(out);
         }
@@ -207,7 +224,7 @@ impl Cli {
         let Some(payload) = &mut self.payload else {
             return Next::More;
         };
-        match payload.take(&mut self.input) {
+        match payload.take(&mut self.input, &mut self.received) {
             Taken::Line => self.ask_for_payload(out),
             Taken::End => self.payload = None,
             Taken::Nothing => return Next::Read,
@@ -299,9 +316,8 @@ enum Taken {
 }
 
 impl Payload {
-    /// Takes one line of the payload off `input`. No command here uses payloads yet: their bytes
-    /// are counted and dropped.
-    fn take(&mut self, input: &mut Vec<u8>) -> Taken {
+    /// Takes one line of the payload off `input`, for `received`.
+    fn take(&mut self, input: &mut Vec<u8>, received: &mut Vec<u8>) -> Taken {
         let Some(end) = input.iter().position(|&b| b == b'\n') else {
             let held = self.bytes + input.len();
             return if held > PAYLOAD_BYTES {
@@ -318,6 +334,8 @@ impl Payload {
         } else if self.bytes > PAYLOAD_BYTES {
             Taken::TooLong
         } else {
+            received.extend_from_slice(line);
+            received.push(b'\n');
             Taken::Line
         }
     }

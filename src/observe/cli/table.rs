@@ -1,7 +1,7 @@
 //! The commands of the admin socket, one item each: words, arguments, level, help, function; and
 //! the names of those that haproxy has and this program has not yet.
 
-use super::{Answer, World, admin, sess, show};
+use super::{Answer, World, acl, admin, sess, show};
 use crate::config::CliLevel;
 
 /// One command.
@@ -41,9 +41,13 @@ macro_rules! commands {
 }
 
 const COMMANDS: &[Item] = commands! {
+    ["add" "acl"] "[@<ver>] <acl> <pattern>" Operator "add a pattern to an ACL" => Run::Do(acl::add);
+    ["clear" "acl"] "[@<ver>] <acl>" Operator "take all patterns out of an ACL" => Run::Do(acl::clear);
     ["clear" "counters"] "" Operator "let maxima of the statistics start again" => Run::Do(admin::clear_counters);
     ["clear" "counters" "all"] "" Admin "let all counters of the statistics start again" => Run::Do(admin::clear_all_counters);
+    ["commit" "acl"] "@<ver> <acl>" Operator "put a prepared version of an ACL in force" => Run::Do(acl::commit);
     ["debug" "dev" "panic"] "[n]" Admin "" => Run::Do(admin::inject_panics);
+    ["del" "acl"] "<acl> [<pattern>|#<ref>]" Operator "take a pattern out of an ACL" => Run::Do(acl::del);
     ["disable" "agent"] "<bk>/<srv>" Admin "stop the agent checks of a server" => Run::Do(admin::disable_agent);
     ["disable" "frontend"] "<frontend>" Admin "close a frontend to new connections, for a while" => Run::Do(admin::disable_frontend);
     ["disable" "health"] "<bk>/<srv>" Admin "stop the health checks of a server" => Run::Do(admin::disable_health);
@@ -53,8 +57,10 @@ const COMMANDS: &[Item] = commands! {
     ["enable" "frontend"] "<frontend>" Admin "open a frontend again" => Run::Do(admin::enable_frontend);
     ["enable" "health"] "<bk>/<srv>" Admin "start the health checks of a server again" => Run::Do(admin::enable_health);
     ["enable" "server"] "<bk>/<srv>" Admin "take a server out of maintenance and drain" => Run::Do(admin::enable_server);
+    ["get" "acl"] "<acl> <value>" User "the patterns of an ACL that a value matches" => Run::Do(acl::get);
     ["get" "weight"] "<bk>/<srv>" User "weight of a server, now and as configured" => Run::Do(admin::get_weight);
     ["operator"] "" Operator "lower this connection's level to operator" => Run::Lower(CliLevel::Operator);
+    ["prepare" "acl"] "<acl>" Operator "begin a new version of an ACL" => Run::Do(acl::prepare);
     ["set" "maxconn" "frontend"] "<frontend> <value>" Admin "limit of a frontend's connections" => Run::Do(admin::set_maxconn_frontend);
     ["set" "maxconn" "global"] "<value>" Admin "limit of the process' connections" => Run::Do(admin::set_maxconn_global);
     ["set" "maxconn" "server"] "<bk>/<srv> <value>" Admin "limit of a server's connections" => Run::Do(admin::set_maxconn_server);
@@ -63,6 +69,7 @@ const COMMANDS: &[Item] = commands! {
     ["set" "severity-output"] "[none|number|string]" User "show how serious messages are, or no longer" => Run::Do(show::set_severity);
     ["set" "timeout"] "cli <delay>" User "how long this connection may be idle" => Run::Do(show::set_timeout);
     ["set" "weight"] "<bk>/<srv> <weight>[%]" Admin "weight of a server" => Run::Do(admin::set_weight);
+    ["show" "acl"] "[@<ver>] [<acl>]" User "ACLs, or the patterns of one" => Run::Do(acl::show);
     ["show" "activity"] "" User "what each shard did" => Run::Do(show::activity);
     ["show" "backend"] "" User "names of the backends" => Run::Do(show::backend);
     ["show" "cli" "level"] "" User "level of this connection" => Run::TellLevel;
@@ -94,22 +101,18 @@ const NOT_YET: &[&str] = &[
     "abort ssl cert",
     "abort ssl crl-file",
     "acme",
-    "add acl",
     "add backend",
     "add map",
     "add server",
     "add ssl ca-file",
     "add ssl crt-list",
-    "clear acl",
     "clear map",
     "clear table",
-    "commit acl",
     "commit map",
     "commit ssl ca-file",
     "commit ssl cert",
     "commit ssl crl-file",
     "debug",
-    "del acl",
     "del backend",
     "del map",
     "del server",
@@ -123,7 +126,6 @@ const NOT_YET: &[&str] = &[
     "enable dynamic-cookie backend",
     "experimental-mode",
     "expert-mode",
-    "get acl",
     "get map",
     "get var",
     "hard-reload",
@@ -132,7 +134,6 @@ const NOT_YET: &[&str] = &[
     "new ssl ca-file",
     "new ssl cert",
     "new ssl crl-file",
-    "prepare acl",
     "prepare map",
     "publish backend",
     "release-pools",
@@ -149,7 +150,6 @@ const NOT_YET: &[&str] = &[
     "set ssl tls-key",
     "set table",
     "set var",
-    "show acl",
     "show anon",
     "show cache",
     "show dev",

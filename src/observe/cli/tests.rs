@@ -33,6 +33,7 @@ fn talk_at(level: CliLevel, input: &str, told: &Told, world: &fixture::World) ->
         view: world.view(),
         extra: Extra::default(),
         tell: told,
+        payload: "",
     };
     loop {
         match cli.advance(&world, &mut out) {
@@ -156,7 +157,7 @@ fn an_unknown_command_is_quoted_and_near_ones_are_listed() {
         "Unknown command: 'bogus'. Please enter one of the following commands only:\n"
     ));
     assert!(ask("").starts_with(
-        "Unknown command. Please enter one of the following commands only:\n  clear counters"
+        "Unknown command. Please enter one of the following commands only:\n  add acl"
     ));
     assert!(ask("show servers").contains("\n  show servers conn [<backend>]           : "));
     assert!(!ask("show servers").contains("show stat"));
@@ -463,6 +464,7 @@ fn the_idle_time_can_be_set() {
         view: world.view(),
         extra: Extra::default(),
         tell: &told,
+        payload: "",
     };
     let mut cli = Cli::new(CliLevel::User, 10_000);
     assert_eq!(cli.timeout_ms(), Some(10_000));
@@ -487,7 +489,7 @@ proptest::proptest! {
     ) {
         let world = fixture::world();
         let told = Told::default();
-        let world = World { view: world.view(), extra: Extra::default(), tell: &told };
+        let world = World { view: world.view(), extra: Extra::default(), tell: &told, payload: "" };
         let mut cli = Cli::new(CliLevel::Admin, 10_000);
         'talk: for piece in pieces {
             cli.feed(&piece);
