@@ -35,8 +35,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// by a reset for what the client sent in vain.
 const LINGER: Duration = Duration::from_millis(200);
 const LINGER_BYTES: usize = 256 << 10;
-/// How often a command that waits for something looks again.
-const PAUSE: Duration = Duration::from_millis(1);
 const READ_BYTES: usize = 4096;
 
 /// Serves until `stopped` is closed by the other side.
@@ -257,7 +255,7 @@ async fn converse<E: Executor>(
         match next {
             // Others have their turn between two pieces.
             Next::More => yield_now().await,
-            Next::Pause => executor.sleep(PAUSE).await,
+            Next::Pause(ms) => executor.sleep(Duration::from_millis(ms.into())).await,
             Next::Close => return Ok(()),
             Next::Read => match executor
                 .within(limit, executor.read(stream, &mut space))

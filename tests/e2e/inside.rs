@@ -60,6 +60,26 @@ fn statistics_come_as_json_with_the_values_of_the_csv() {
     assert!(info.as_array().is_some_and(|fields| !fields.is_empty()));
 }
 
+// L14
+#[test]
+fn a_command_may_wait_for_the_next_one_on_its_line() {
+    let server = Server::named("A");
+    let (daemon, _) = serving(1, &server);
+    let admin = daemon.admin();
+    let began = std::time::Instant::now();
+    let answer = admin.run("wait 250;echo later");
+    assert_eq!(answer, "Done.\n\nlater\n\n");
+    let took = began.elapsed().as_millis();
+    assert!((250..1500).contains(&took), "{took} ms");
+    assert_eq!(admin.run("wait 0"), "Done.\n\n");
+    assert!(
+        admin
+            .run("wait 1 srv-removable l/s")
+            .contains("not supported yet")
+    );
+    assert!(admin.run("wait soon").starts_with("Invalid duration"));
+}
+
 // L13
 #[test]
 fn typed_statistics_name_each_cell() {

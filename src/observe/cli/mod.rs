@@ -44,8 +44,8 @@ pub struct World<'a> {
 pub enum Next {
     /// Call again.
     More,
-    /// Call again soon: what the answer needs is not there yet.
-    Pause,
+    /// Call again in so many ms: what the answer needs is not there yet.
+    Pause(u32),
     /// Read from the client and [`Cli::feed`], or give up after the timeout.
     Read,
     Close,
@@ -172,8 +172,8 @@ impl Cli {
             if !dump.more(&world.view, out) {
                 self.answer = None;
                 self.end_answer(world, out);
-            } else if dump.waits() {
-                return Next::Pause;
+            } else if let Some(ms) = dump.waits() {
+                return Next::Pause(ms);
             }
             return Next::More;
         }

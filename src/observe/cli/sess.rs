@@ -134,8 +134,8 @@ impl Dump for SessDump {
         false
     }
 
-    fn waits(&self) -> bool {
-        self.waits
+    fn waits(&self) -> Option<u32> {
+        self.waits.then_some(1)
     }
 }
 

@@ -3,13 +3,14 @@
 use super::admin::backend_of;
 use super::{Answer, Mode, Prompt, SeverityOutput, World};
 use crate::base::clock::LocalClock;
+use crate::base::tick::Tick;
 use crate::config::{BindAddress, CliLevel, ProxyId};
 use crate::lang::value::{Unit, time_ms};
 use crate::observe::log::line::push_date;
 use crate::observe::stats::servers::{List, ServersDump};
 use crate::observe::stats::stat::{Filter, StatDump, find_proxy};
 use crate::observe::stats::value::Form;
-use crate::observe::stats::{activity, info};
+use crate::observe::stats::{Dump, View, activity, info};
 use crate::shared::errors::Capture;
 
 /// The form that the words ask for; the last one wins.
@@ -288,6 +289,56 @@ pub(super) fn set_timeout(words: &[String], _: &World<'_>) -> Answer {
         Some(Ok(ms)) if ms > 0 => Answer::Timeout(ms),
         Some(_) => Answer::error("Invalid timeout value."),
         None => Answer::error("Expects an integer value."),
+    }
+}
+
+/// `wait <delay>`: answers later, so that what follows on the line comes then.
+pub(super) fn wait(words: &[String], world: &World<'_>) -> Answer {
+    let delay = match words.first().map(String::as_str) {
+        Some("-h") => return Answer::Text(WAIT_HELP.into()),
+        None => return Answer::error("Expects a duration in milliseconds, or '-h' for help."),
+        Some(word) => time_ms(word.as_bytes(), Unit::Ms),
+    };
+    let Ok(ms) = delay else {
+        return Answer::error("Invalid duration: expects milliseconds, or a number with a unit.");
+    };
+    match words.get(1).map(String::as_str) {
+        Some(what @ ("srv-removable" | "be-removable")) => {
+            Answer::error(format!("'wait … {what}' is not supported yet."))
+        }
+        Some(_) => Answer::error("Unknown condition, '-h' shows what may be waited for."),
+        None => Answer::Long(Box::new(Wait {
+            until: world.view.now + u64::from(ms),
+            left: 0,
+        })),
+    }
+}
+
+const WAIT_HELP: &str = "Usage: wait <delay>
+  <delay>  milliseconds, or a number with a unit (us, ms, s, m, h, d)
+";
+
+/// Longest time between two looks at the clock, ms.
+const LOOK_MS: u64 = 100;
+
+#[derive(Debug)]
+struct Wait {
+    until: Tick,
+    left: u64,
+}
+
+impl Dump for Wait {
+    fn more(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> bool {
+        self.left = self.until.since(view.now);
+        if self.left > 0 {
+            return true;
+        }
+        out.extend_from_slice(b"Done.\n");
+        false
+    }
+
+    fn waits(&self) -> Option<u32> {
+        u32::try_from(self.left.min(LOOK_MS)).ok()
     }
 }
 

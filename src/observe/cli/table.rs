@@ -87,6 +87,7 @@ const COMMANDS: &[Item] = commands! {
     ["shutdown" "session"] "<id>" Admin "end a session" => Run::Do(sess::shutdown);
     ["shutdown" "sessions" "server"] "<bk>/<srv>" Admin "end the sessions of a server" => Run::Do(sess::shutdown_server);
     ["user"] "" User "lower this connection's level to user" => Run::Lower(CliLevel::User);
+    ["wait"] "{-h|<delay>}" User "answer after a while" => Run::Do(show::wait);
     ["help"] "[<command>]" User "this list, or the part of it that fits" => Run::Help;
     ["prompt"] "[help|n|i|p|timed]" User "stay open and ask for commands, or no longer" => Run::Do(show::prompt);
     ["quit"] "" User "close the connection" => Run::Do(show::quit);
@@ -180,7 +181,6 @@ const NOT_YET: &[&str] = &[
     "trace",
     "unpublish backend",
     "update ssl ocsp-response",
-    "wait",
 ];
 
 /// Runs the command that `words` name.

@@ -37,7 +37,7 @@ fn talk_at(level: CliLevel, input: &str, told: &Told, world: &fixture::World) ->
     };
     loop {
         match cli.advance(&world, &mut out) {
-            Next::More | Next::Pause => {}
+            Next::More | Next::Pause(_) => {}
             Next::Read => return (String::from_utf8(out).unwrap(), false),
             Next::Close => return (String::from_utf8(out).unwrap(), true),
         }
@@ -497,7 +497,7 @@ proptest::proptest! {
             for step in 0.. {
                 assert!(step < 5_000, "no end");
                 match cli.advance(&world, &mut out) {
-                    Next::More | Next::Pause => {}
+                    Next::More | Next::Pause(_) => {}
                     Next::Read => break,
                     Next::Close => break 'talk,
                 }

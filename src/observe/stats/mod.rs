@@ -74,9 +74,9 @@ pub struct Extra {
 pub trait Dump: std::fmt::Debug {
     /// Appends a piece (some kilobytes); `true` if there is more.
     fn more(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> bool;
-    /// There is more, but not before somebody else did something or time went by.
-    fn waits(&self) -> bool {
-        false
+    /// There is more, but not before somebody else did something or time went by: when to look again, in ms.
+    fn waits(&self) -> Option<u32> {
+        None
     }
 }
 
