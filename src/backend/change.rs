@@ -149,6 +149,53 @@ pub fn force(shared: &Shared, id: ServerId, state: Forced, by: Means, now: Tick)
     Some(c.change)
 }
 
+/// A state file says that a server was in maintenance, or drained. That it is so is said once, with its state.
+pub fn restore_admin(shared: &Shared, id: ServerId, bits: u8, now: Tick) -> Change {
+    let mut c = Changing::begin(shared, now);
+    if bits & admin::FMAINT != 0 {
+        c.enter_maint(id, admin::FMAINT);
+        c.change.lines.clear();
+    } else if bits & admin::FDRAIN != 0 {
+        c.enter_drain(id, admin::FDRAIN);
+        c.change.lines.clear();
+        c.tell_drain_that_remains(id);
+    }
+    c.change
+}
+
+/// A state file says how a server was before a reload.
+pub fn restore(shared: &Shared, id: ServerId, state: OpState, now: Tick) -> Change {
+    let mut c = Changing::begin(shared, now);
+    let cell = shared.server(id);
+    if cell.admin() & admin::MAINT != 0 {
+        return c.change;
+    }
+    let (rise, fall) = shared
+        .config
+        .server(id)
+        .check
+        .as_ref()
+        .map_or((1, 1), |k| (k.rise, k.fall));
+    let signed = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    let health = match state {
+        OpState::Stopped => 0,
+        OpState::Starting | OpState::Stopping => signed(rise),
+        OpState::Running => signed((rise + fall).saturating_sub(1)),
+    };
+    cell.health.store(health, Release);
+    match state {
+        OpState::Stopped => c.go_down(id, Why::Reload),
+        OpState::Stopping => c.stop(id, Why::Reload),
+        OpState::Starting if shared.config.server(id).slowstart_ms > 0 => {
+            c.stamp(id);
+            cell.set_op(OpState::Starting);
+            c.settle(id);
+        }
+        OpState::Starting | OpState::Running => {}
+    }
+    c.change
+}
+
 /// `Health: enable checks`, `Health: disable checks`: whether the server's own checks run. `None`: it has none.
 pub fn set_checks(shared: &Shared, id: ServerId, on: bool) -> Option<Change> {
     let server = shared.config.server(id);
@@ -343,6 +390,8 @@ enum Why<'a> {
     Check(&'a CheckResult),
     /// An operator said so.
     Operator(Means),
+    /// It was so before a reload.
+    Reload,
 }
 
 /// A change under way: the lock, the time, and the lines so far.
@@ -604,6 +653,7 @@ impl<'a> Changing<'a> {
     fn stamp(&self, id: ServerId) {
         let cell = self.cell(id);
         let since = cell.changed_ms.swap(self.now.0, AcqRel);
+        cell.before_ms.store(0, Relaxed);
         if cell.op() == OpState::Stopped {
             cell.down_ms
                 .fetch_add(self.now.0.saturating_sub(since), Relaxed);
@@ -734,6 +784,7 @@ impl<'a> Changing<'a> {
             }
             Why::Check(_) => String::new(),
             Why::Operator(Means::Page) => ", changed from Web interface".to_owned(),
+            Why::Reload => ", changed from server-state after a reload".to_owned(),
             Why::Operator(Means::Cli) => ", changed from CLI".to_owned(),
             Why::Tracked => self.via(id),
         }

@@ -21,6 +21,7 @@ pub mod queue;
 pub mod retry;
 pub mod sequence;
 pub mod server;
+pub mod state_file;
 
 pub use change::{Change, Line};
 pub use health::{CheckResult, Health, Verdict};

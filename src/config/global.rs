@@ -324,6 +324,26 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         environment,
     ),
     kw(
+        "server-state-base",
+        ONE,
+        "<directory>",
+        "where files with servers' states are",
+        |g, a| {
+            g.state_base = Some(a.text("one argument: a directory path")?.into_owned());
+            Ok(())
+        },
+    ),
+    kw(
+        "server-state-file",
+        ONE,
+        "<file>",
+        "servers' states before a reload",
+        |g, a| {
+            g.state_file = Some(a.text("one argument: a file path")?.into_owned());
+            Ok(())
+        },
+    ),
+    kw(
         "setenv",
         (0, MANY),
         "<name> <value>",

@@ -253,7 +253,7 @@ fn read_inputs(inputs: &LoadInputs<'_>, diags: &mut Diags) -> Vec<(String, Vec<u
 const FILES_MAX: usize = 4096;
 
 /// The system's words for an error, without its number.
-fn reason(why: &std::io::Error) -> String {
+pub(crate) fn reason(why: &std::io::Error) -> String {
     why.raw_os_error().map_or_else(
         || why.to_string(),
         |code| nix::errno::Errno::from_raw(code).desc().to_owned(),

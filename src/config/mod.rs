@@ -46,5 +46,6 @@ mod words;
 mod tests;
 
 pub use checks::CheckKind;
+pub(crate) use load::reason;
 pub use load::{Host, Input, LoadInputs, Loaded, World, load};
 pub use model::*;

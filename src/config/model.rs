@@ -52,8 +52,18 @@ pub struct Config {
     /// What all expressions and formats need together.
     pub asked: crate::lang::expr::Needs,
     pub userlists: Vec<super::userlist::Userlist>,
+    pub server_states: Vec<StateFile>,
     /// Patterns of all ACLs. They alone may change at run time.
     pub lists: std::sync::Arc<crate::lang::acl::Lists>,
+}
+
+/// A file with states of servers, and the backends that begin with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateFile {
+    pub path: PathBuf,
+    /// `local`: the file of this one backend.
+    pub own: bool,
+    pub backends: Vec<BackendId>,
 }
 
 /// One section: `frontend` has a front, `backend` a back, `listen` both under one name.

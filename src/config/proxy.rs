@@ -7,7 +7,7 @@ use super::global::words;
 use super::keyword::{Arity, B, D, F, Keyword, L, MANY, NONE, ONE, Sections};
 use super::log;
 use super::model::*;
-use super::raw::{ProxyRaw, SectionKind};
+use super::raw::{LoadStates, ProxyRaw, SectionKind};
 use super::server;
 use super::words::{Args, Said, To};
 use crate::lang::diag::{did_you_mean, nearest};
@@ -19,6 +19,9 @@ const DFLB: Sections = D | F | L | B;
 const FRONT: Sections = D | F | L;
 /// Of the backend.
 const BACK: Sections = D | L | B;
+
+/// Of a section with a backend, not of what it inherits.
+const OWN_BACK: Sections = L | B;
 
 const fn kw(
     name: &'static str,
@@ -225,6 +228,28 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
     )
     .invertible(),
     kw(
+        "load-server-state-from-file",
+        BACK,
+        ONE,
+        "{ global | local | none }",
+        "begins with the servers' states before a reload",
+        |p, a| {
+            let word = a.expect("'global', 'local' or 'none'")?;
+            p.set.load_states = match &*word.text() {
+                "global" => LoadStates::Global,
+                "local" => LoadStates::Local,
+                "none" => LoadStates::None,
+                other => {
+                    let text = format!(
+                        "'load-server-state-from-file' expects 'global', 'local' or 'none'. Got '{other}'."
+                    );
+                    return Err(a.fail(word.span, text));
+                }
+            };
+            Ok(())
+        },
+    ),
+    kw(
         "log-tag",
         DFLB,
         ONE,
@@ -232,6 +257,19 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         "tag of each syslog line",
         |p, a| {
             p.set.log_tag = Some(a.text("a tag for use in syslog")?.into_owned());
+            Ok(())
+        },
+    ),
+    kw(
+        "server-state-file-name",
+        OWN_BACK,
+        (0, 1),
+        "[use-backend-name|<file>]",
+        "file of its servers' states with 'local'; its own name unless given",
+        |p, a| {
+            let name = a.next().map(|word| word.text().into_owned());
+            a.done()?;
+            p.set.state_file = name.filter(|name| name != "use-backend-name");
             Ok(())
         },
     ),

@@ -40,6 +40,8 @@ pub(super) struct GlobalRaw {
     /// `cpu-map` lines: threads (0-based, `None`: each), the CPUs, whether CPUs are dealt one by one (`auto:`).
     pub(super) cpu_map: Vec<CpuMap>,
     pub(super) thread_hard_limit: Option<u32>,
+    pub(super) state_file: Option<String>,
+    pub(super) state_base: Option<String>,
     pub(super) default_shards: Option<ShardsWord>,
 }
 
@@ -153,6 +155,15 @@ pub(super) struct ServerRuleRaw {
     pub(super) when: Condition,
 }
 
+/// Which file tells how the servers of a backend were before a reload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum LoadStates {
+    #[default]
+    None,
+    Global,
+    Local,
+}
+
 /// What `defaults` hands on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Settings {
@@ -164,6 +175,9 @@ pub(super) struct Settings {
     pub(super) maxconn: Option<u32>,
     pub(super) backlog: Option<u32>,
     pub(super) fullconn: Option<u32>,
+    /// `load-server-state-from-file`, `server-state-file-name`.
+    pub(super) load_states: LoadStates,
+    pub(super) state_file: Option<String>,
     pub(super) rate_limit_sessions: u32,
     pub(super) retries: Option<u32>,
     pub(super) redispatch: Redispatch,

@@ -96,8 +96,45 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
         rule_resolve::resolve(section, ProxyId(id), raw, &mut out, cx);
         check_raw::resolve(section, ProxyId(id), &mut out, cx);
     }
+    out.server_states = state_files(&sections, &raw.global, &out, cx);
     shared_addresses(&out, cx);
     out
+}
+
+/// The files that tell how servers were before a reload, each with its backends.
+fn state_files(
+    sections: &[&ProxyRaw],
+    global: &GlobalRaw,
+    out: &Config,
+    cx: &Cx<'_>,
+) -> Vec<StateFile> {
+    let base = global.state_base.as_deref().unwrap_or("");
+    let path = |name: &str| cx.below(&std::path::Path::new(base).join(name).to_string_lossy());
+    let mut files = Vec::new();
+    let mut all = Vec::new();
+    for (section, proxy) in sections.iter().zip(&out.proxies) {
+        let Some(backend) = proxy.backend.filter(|_| !proxy.disabled) else {
+            continue;
+        };
+        match section.set.load_states {
+            LoadStates::None => {}
+            LoadStates::Global => all.push(backend),
+            LoadStates::Local => files.push(StateFile {
+                path: path(section.set.state_file.as_deref().unwrap_or(&section.name)),
+                own: true,
+                backends: vec![backend],
+            }),
+        }
+    }
+    if let (Some(name), false) = (&global.state_file, all.is_empty()) {
+        let global = StateFile {
+            path: path(name),
+            own: false,
+            backends: all,
+        };
+        files.insert(0, global);
+    }
+    files
 }
 
 /// An index that fits the ids: a file cannot hold more sections or servers than that.

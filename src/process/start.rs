@@ -726,10 +726,49 @@ fn poller_name(poller: PollerKind) -> &'static str {
     }
 }
 
+/// Servers begin in the states that files of a process before tell, if any.
+fn restore_servers(shared: &Shared) {
+    for file in &shared.config.server_states {
+        let path = file.path.display();
+        let backend = file.backends.first().map(|&id| shared.config.backend(id));
+        let own = backend.filter(|_| file.own).map(|b| b.name.as_str());
+        let text = match std::fs::read_to_string(&file.path) {
+            Ok(text) => text,
+            Err(why) => {
+                let why = crate::config::reason(&why);
+                say::warning(&match own {
+                    Some(name) => format!(
+                        "config : Proxy '{name}': Can't open server state file '{path}': {why}."
+                    ),
+                    None => format!(
+                        "config : config: Can't open global server state file '{path}': {why}"
+                    ),
+                });
+                continue;
+            }
+        };
+        if !crate::backend::state_file::has_version(&text) {
+            say::warning(&match own {
+                Some(name) => format!(
+                    "config : Proxy '{name}': Can't get version of the server state file '{path}'."
+                ),
+                None => format!(
+                    "config : config: Can't get version of the global server state file '{path}'."
+                ),
+            });
+            continue;
+        }
+        for text in crate::backend::state_file::apply(shared, &file.backends, &text, net::tick()) {
+            say::warning(&format!("config : {text}"));
+        }
+    }
+}
+
 /// The cells of this process with what only the process knows.
 fn shared_cells(config: &Arc<Config>, shards: usize, fit: &Fit, poller: PollerKind) -> Arc<Shared> {
     let shared = Arc::new(Shared::new(Arc::clone(config), shards));
     crate::backend::change::at_start(&shared);
+    restore_servers(&shared);
     let process = &shared.process;
     process.pid.store(std::process::id(), Relaxed);
     process.maxconn.store(fit.maxconn, Relaxed);

@@ -64,6 +64,8 @@ pub struct ServerCell {
     pub health: AtomicI32,
     /// Tick (ms) of the last change of state; slowstart counts from here.
     pub changed_ms: AtomicU64,
+    /// How long it was in its state when the process began (a state file says so); 0 from the first change on.
+    pub before_ms: AtomicU64,
     /// Ms spent down before `changed_ms`.
     pub down_ms: AtomicU64,
     /// Failed checks while up (`chkfail`), and transitions from up to down (`chkdown`).
@@ -121,6 +123,7 @@ impl ServerCell {
                     .map_or(0, |c| i32::try_from(c.rise).unwrap_or(i32::MAX)),
             ),
             changed_ms: AtomicU64::new(0),
+            before_ms: AtomicU64::new(0),
             down_ms: AtomicU64::new(0),
             checks_failed: AtomicU64::new(0),
             downs: AtomicU64::new(0),

@@ -605,3 +605,97 @@ fn within_config(line: &str) -> String {
     }
     words.join(" ")
 }
+
+// L14
+#[test]
+fn servers_begin_as_a_state_file_says() {
+    same(|side| {
+        let dir = crate::support::TempDir::new();
+        let (file, local) = (dir.file("states"), dir.file("own"));
+        let head = "1\n# be_id be_name srv_id srv_name srv_addr …\n";
+        let line = |backend: &str, name: &str, op: &str, admin: &str, weights: &str, port: u16| {
+            format!(
+                "3 {backend} 1 {name} 127.0.0.9 {op} {admin} {weights} 1000 1 0 2 0 0 0 0 - {port} - 0 0 - - 0\n"
+            )
+        };
+        let states = [
+            line("b", "down", "0", "0", "10 10", 1),
+            line("b", "light", "2", "0", "5 10", 1),
+            line("b", "other", "2", "0", "5 11", 1),
+            line("b", "stopping", "3", "0", "10 10", 1),
+            line("b", "maint", "0", "1", "10 10", 1),
+            line("b", "drain", "2", "8", "10 10", 1),
+            line("b", "off", "2", "0", "10 10", 1),
+            line("b", "enabled", "2", "4", "10 10", 1),
+            line("b", "moved", "2", "0", "10 10", 7),
+            line("b", "odd", "9", "0", "10 10", 1),
+            line("b", "odder", "2", "9", "10 10", 1),
+            line("nobody", "x", "0", "1", "10 10", 1),
+            line("none", "x", "0", "1", "1 1", 1),
+        ];
+        std::fs::write(&file, head.to_owned() + &states.concat()).unwrap();
+        std::fs::write(
+            &local,
+            head.to_owned() + &line("own", "x", "0", "1", "1 1", 1).replace("3 own", "4 own"),
+        )
+        .unwrap();
+        let servers: String = [
+            "down",
+            "light",
+            "other",
+            "stopping",
+            "maint",
+            "drain",
+            "off disabled",
+            "enabled disabled",
+            "moved",
+            "odd",
+            "odder",
+            "absent",
+        ]
+        .iter()
+        .map(|words| {
+            let (name, rest) = words.split_once(' ').unwrap_or((words, ""));
+            format!(" server {name} 127.0.0.1:1 weight 10 {rest}\n")
+        })
+        .collect();
+        let config = format!(
+            "global\n nbthread 1\n stats socket @DIR@/admin level admin\n server-state-file {file}\n server-state-base {}\n\
+             defaults\n mode tcp\n balance roundrobin\n timeout connect 2s\n timeout client 5s\n timeout server 5s\n load-server-state-from-file global\n\
+             frontend f\n bind 127.0.0.1:{}\n default_backend b\nbackend b\n{servers}\
+             backend own\n load-server-state-from-file local\n server x 127.0.0.1:1\n\
+             backend renamed\n load-server-state-from-file local\n server-state-file-name absent\n server x 127.0.0.1:1\n\
+             backend none\n load-server-state-from-file none\n server x 127.0.0.1:1\n",
+            std::path::Path::new(&file).parent().unwrap().display(),
+            side.front
+        );
+        let daemon = Launch::of(side.program.clone(), &config).start();
+        let text = daemon.admin().run("show servers state");
+        let mut seen: Vec<String> = text
+            .lines()
+            .skip(2)
+            .filter(|line| !line.is_empty())
+            .map(|line| {
+                let cells: Vec<_> = line.split(' ').collect();
+                // Names, address, states, weights, how long (a second may have gone by), port.
+                let long = cells[9].parse::<u64>().unwrap_or(0) >= 1000;
+                format!(
+                    "{} {long}",
+                    [1, 3, 4, 5, 6, 7, 8, 18].map(|at| cells[at]).join(" ")
+                )
+            })
+            .collect();
+        let said = daemon.output();
+        let warnings = said.lines().filter(|line| {
+            line.starts_with("[WARNING]")
+                && (line.contains("server-state")
+                    || line.contains("server state")
+                    || line.contains("Server "))
+        });
+        seen.extend(warnings.map(|line| {
+            let text = line.split_once(" : ").map_or(line, |(_, text)| text);
+            text.replace(dir.path().to_str().unwrap_or("?"), "DIR")
+        }));
+        seen
+    });
+}

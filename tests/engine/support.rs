@@ -275,5 +275,6 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             span: SPAN,
         }],
         lists: Arc::default(),
+        server_states: Vec::new(),
     }
 }

@@ -80,7 +80,7 @@ fn push_state(view: &View<'_>, id: ServerId, out: &mut Vec<u8>) {
     let backend = view.shared.config.backend(config.backend);
     let iid = view.shared.config.proxy(backend.proxy).iid;
     let (address, port) = address(config, cell);
-    let since = view.since(cell.changed_ms.load(Relaxed)) / 1000;
+    let since = (view.since(cell.changed_ms.load(Relaxed)) + cell.before_ms.load(Relaxed)) / 1000;
     let (status, result, health, state) = check_numbers(config, cell);
     let name = match &config.address {
         ServerAddress::Unresolved { name, .. } => name.as_str(),
