@@ -17,7 +17,7 @@ use super::server;
 use crate::base::tick::Tick;
 use crate::config::{Backend, BackendId, Balance, Config, HashMethod, Level, ServerId, ServerPort};
 use crate::shared::server_cell::{OpState, admin};
-use crate::shared::{ServerCell, Shared};
+use crate::shared::{KillFor, Message, ServerCell, Shared};
 
 /// What is to be told about a change.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -441,6 +441,7 @@ impl<'a> Changing<'a> {
             self.loss(id)
         );
         self.tell(id, level, text);
+        self.end_sessions(id);
         self.tell_drain_that_remains(id);
         self.settle(id);
         self.each_tracker(id, |c, t| {
@@ -456,6 +457,7 @@ impl<'a> Changing<'a> {
         }
         self.start(id);
         self.tell_up(id, why);
+        self.end_backup_sessions(id);
         self.tell_drain_that_remains(id);
         self.settle(id);
         self.each_tracker(id, |c, t| {
@@ -514,6 +516,7 @@ impl<'a> Changing<'a> {
         } else {
             self.stamp(id);
             cell.set_op(OpState::Stopped);
+            self.end_sessions(id);
             cell.downs.fetch_add(1, Relaxed);
             let text = format!(
                 "{} is going DOWN for maintenance{}{via}. {}",
@@ -549,15 +552,17 @@ impl<'a> Changing<'a> {
         }
         // It starts with the health of a first check ahead; one that tracks follows the tracked.
         let server = self.shared.config.server(id);
-        if let Some(check) = &server.check {
-            cell.health
-                .store(i32::try_from(check.rise).unwrap_or(i32::MAX), Relaxed);
-        }
-        let up = server
+        let mut up = server
             .track
             .is_none_or(|t| self.cell(t).op() != OpState::Stopped);
+        if let Some(check) = &server.check {
+            let health = check.first_health(server.watch.init_state);
+            cell.health.store(health, Relaxed);
+            up &= check.is_up(health);
+        }
         if up {
             self.start(id);
+            self.end_backup_sessions(id);
         }
         let drained = left & admin::DRAIN != 0;
         let text = format!(
@@ -635,6 +640,29 @@ impl<'a> Changing<'a> {
         self.settle(id);
         if left & admin::DRAIN == 0 {
             self.each_tracker(id, |c, t| c.leave_drain(t, admin::IDRAIN));
+        }
+    }
+
+    /// `on-marked-down shutdown-sessions`.
+    fn end_sessions(&self, id: ServerId) {
+        if self.shared.config.server(id).watch.shutdown_on_down {
+            self.shared
+                .hint_all(|| Message::KillServer(id, KillFor::Down));
+        }
+    }
+
+    /// `on-marked-up shutdown-backup-sessions`, of an active server that takes load.
+    fn end_backup_sessions(&self, id: ServerId) {
+        let config = &self.shared.config;
+        let server = config.server(id);
+        let takes = !server.backup && self.cell(id).weight() > 0;
+        if !server.watch.shutdown_backups_on_up || !takes {
+            return;
+        }
+        let servers = &config.backend(server.backend).servers;
+        for &backup in servers.iter().filter(|&&s| config.server(s).backup) {
+            self.shared
+                .hint_all(|| Message::KillServer(backup, KillFor::Up));
         }
     }
 

@@ -24,6 +24,7 @@ pub(crate) fn server(name: &str, puid: u32) -> Server {
         pool_low: 0,
         pool_purge_ms: 5000,
         max_reuse: None,
+        watch: Watch::default(),
         name: name.into(),
         backend: BackendId(0),
         puid,
@@ -47,6 +48,26 @@ pub(crate) fn server(name: &str, puid: u32) -> Server {
         tfo: false,
         span: NOWHERE,
     }
+}
+
+/// A process with one server, checked with `rise 2 fall 3`, that is watched like this.
+pub(crate) fn checked(watch: Watch) -> Shared {
+    let check = Check {
+        inter_ms: 1000,
+        fastinter_ms: None,
+        downinter_ms: None,
+        rise: 2,
+        fall: 3,
+        addr: None,
+        port: 80,
+        send_proxy: None,
+    };
+    let server = Server {
+        check: Some(check),
+        watch,
+        ..server("s", 1)
+    };
+    shared(vec![(backend("b", Balance::RoundRobin), vec![server])], 1)
 }
 
 /// Servers s1, s2, … of these weights.

@@ -70,72 +70,57 @@ impl CheckResult {
             "" => String::new(),
             said => format!(", info: \"{}\"", said.replace('"', "<22>")),
         };
-        format!(
-            "reason: {text}{code}{info}, check duration: {}ms",
-            self.duration_ms
-        )
-    }
-}
-
-/// Health of one server as the owner of its checks follows it. The counter itself lies in the
-/// server's cell.
-#[derive(Debug, Default)]
-pub struct Health {
-    /// Status of the check before.
-    last: &'static str,
-}
-
-impl Health {
-    /// Takes a result in: counter, state, statistics. Returns what is to be logged.
-    ///
-    /// Of a server that went into maintenance while the check ran, nothing is changed or said.
-    pub fn on_result(
-        &mut self,
-        shared: &Shared,
-        server: ServerId,
-        result: CheckResult,
-        now: Tick,
-    ) -> Option<Change> {
-        let cell = shared.server(server);
-        let check = shared.config.server(server).check.as_ref()?;
-        if !wants_check(shared, server) {
-            return None;
-        }
-        let (rise, fall) = (signed(check.rise), signed(check.fall));
-        let before = cell.health.load(Relaxed);
-        let health = next_health(before, result.verdict, rise, fall);
-        if result.verdict == Verdict::Failed && before > 0 {
-            cell.checks_failed.fetch_add(1, Relaxed);
-        }
-        cell.health.store(health, Release);
-        let mut change = change::finish_ramp(shared, server, now).unwrap_or_default();
-        let news = health != before || self.last != result.status;
-        if news
-            && shared
-                .config
-                .backend(shared.config.server(server).backend)
-                .log_health_checks
-        {
-            change
-                .lines
-                .push(check_line(shared, server, &result, health));
-        }
-        self.last = result.status;
-        remember(shared, server, &result);
-        let conditional = result.verdict == Verdict::Conditionally;
-        let moved = match (health >= rise, cell.op()) {
-            (true, _) if conditional => change::check_stopping(shared, server, &result, now),
-            (true, OpState::Stopped | OpState::Stopping) => {
-                change::check_up(shared, server, &result, now)
-            }
-            (false, OpState::Starting | OpState::Running | OpState::Stopping) => {
-                change::check_down(shared, server, &result, now)
-            }
-            _ => Change::default(),
+        let duration = match status {
+            Some(Status::Hana) => String::new(),
+            _ => format!(", check duration: {}ms", self.duration_ms),
         };
-        change.lines.extend(moved.lines);
-        change.told()
+        format!("reason: {text}{code}{info}{duration}")
     }
+}
+
+/// Takes a result in: counter, state, statistics. Returns what is to be logged.
+///
+/// Of a server that went into maintenance while the check ran, nothing is changed or said.
+pub fn on_result(
+    shared: &Shared,
+    server: ServerId,
+    result: &CheckResult,
+    now: Tick,
+) -> Option<Change> {
+    let cell = shared.server(server);
+    let check = shared.config.server(server).check.as_ref()?;
+    if !wants_check(shared, server) {
+        return None;
+    }
+    let (rise, fall) = (signed(check.rise), signed(check.fall));
+    let before = cell.health.load(Relaxed);
+    let health = next_health(before, result.verdict, rise, fall);
+    if result.verdict == Verdict::Failed && before > 0 {
+        cell.checks_failed.fetch_add(1, Relaxed);
+    }
+    cell.health.store(health, Release);
+    let mut change = change::finish_ramp(shared, server, now).unwrap_or_default();
+    let last = remember(shared, server, result);
+    let backend = shared.config.server(server).backend;
+    let news = health != before || last != result.status;
+    if news && shared.config.backend(backend).log_health_checks {
+        change
+            .lines
+            .push(check_line(shared, server, result, health));
+    }
+    let conditional = result.verdict == Verdict::Conditionally;
+    let moved = match (health >= rise, cell.op()) {
+        (true, _) if conditional => change::check_stopping(shared, server, result, now),
+        (true, OpState::Stopped | OpState::Stopping) => {
+            change::check_up(shared, server, result, now)
+        }
+        (false, OpState::Starting | OpState::Running | OpState::Stopping) => {
+            change::check_down(shared, server, result, now)
+        }
+        _ => Change::default(),
+    };
+    change.lines.extend(moved.lines);
+    change.told()
 }
 
 fn next_health(before: i32, verdict: Verdict, rise: i32, fall: i32) -> i32 {
@@ -178,17 +163,20 @@ fn check_line(shared: &Shared, id: ServerId, result: &CheckResult, health: i32) 
     }
 }
 
-fn remember(shared: &Shared, id: ServerId, result: &CheckResult) {
+/// Keeps a result for the statistics; the status of the one before.
+fn remember(shared: &Shared, id: ServerId, result: &CheckResult) -> &'static str {
     let last = LastCheck {
         status: result.status,
         code: result.code,
         duration_ms: result.duration_ms,
         description: result.description.clone(),
     };
-    let cell = &shared.server(id).last_check;
-    *cell
+    let mut cell = shared
+        .server(id)
+        .last_check
         .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner) = last;
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    std::mem::replace(&mut *cell, last).status
 }
 
 /// Is it to be checked now? Not in maintenance, and not where an operator switched it off.
@@ -221,16 +209,21 @@ const SHORT_INTER_MS: u64 = 1000;
 
 /// Milliseconds from start to each server's first check, by server: the checked servers, in order of
 /// the file, each at its share of its interval. Those checked more often than once a second are spread
-/// over the shortest of the longer intervals, if there is any (measured on haproxy 2.6).
+/// over the shortest of the longer intervals, if there is any (measured on haproxy 2.6). `max-spread-checks` is the most
+/// they are spread over.
 pub fn first_checks(config: &Config) -> Vec<u64> {
     let inter = |s: &Server| s.check.as_ref().map(|c| u64::from(first_inter(c)));
     let intervals = || config.servers.iter().filter_map(inter);
     let all = intervals().count().max(1) as u64;
+    let most = config
+        .global
+        .max_spread_checks_ms
+        .map_or(u64::MAX, u64::from);
     let least = intervals().filter(|&i| i >= SHORT_INTER_MS).min();
     let mut ahead = 0;
     let mut delay = |inter: u64| {
         ahead += 1;
-        (inter.max(least.unwrap_or(0)) * (ahead - 1) / all).max(1)
+        (inter.max(least.unwrap_or(0)).min(most) * (ahead - 1) / all).max(1)
     };
     let delays = config
         .servers

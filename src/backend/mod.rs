@@ -14,6 +14,7 @@ mod fixture;
 pub mod forward;
 pub mod health;
 pub mod key;
+pub mod observe;
 pub mod persist;
 pub mod pick;
 pub mod pool;
@@ -24,6 +25,6 @@ pub mod server;
 pub mod state_file;
 
 pub use change::{Change, Line};
-pub use health::{CheckResult, Health, Verdict};
+pub use health::{CheckResult, Verdict};
 pub use pick::{Ask, BackendView, Choice, Taken};
 pub use queue::{Position, Queue, Ticket, WaitRoom, release};

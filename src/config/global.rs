@@ -351,6 +351,16 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         environment,
     ),
     kw(
+        "max-spread-checks",
+        ONE,
+        "<delay>",
+        "longest time over which first probes are spread",
+        |g, a| {
+            g.out.max_spread_checks_ms = Some(a.time_ms(Unit::Ms)?);
+            Ok(())
+        },
+    ),
+    kw(
         "spread-checks",
         ONE,
         "<0..50>",

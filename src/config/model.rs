@@ -608,7 +608,83 @@ pub struct Server {
     pub pool_low: u32,
     pub pool_purge_ms: u32,
     pub max_reuse: Option<u32>,
+    pub watch: Watch,
     pub span: Span,
+}
+
+/// What follows from a server's changes, and what but its checks may cause one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Watch {
+    /// `observe` with `error-limit`, `on-error` and `error-clients`.
+    pub observe: Option<Observe>,
+    /// `on-marked-down shutdown-sessions`.
+    pub shutdown_on_down: bool,
+    /// `on-marked-up shutdown-backup-sessions`.
+    pub shutdown_backups_on_up: bool,
+    pub init_state: InitState,
+}
+
+/// Traffic that is watched for errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observe {
+    pub layer: Observed,
+    /// Errors in a row that are too many.
+    pub limit: u32,
+    /// `error-clients`: addresses that they have to come from (ours).
+    pub clients: u32,
+    pub on_error: OnError,
+}
+
+/// What `observe` looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// Connections.
+    L4,
+    /// Answers of HTTP, too.
+    L7,
+}
+
+/// What too many errors lead to; checks come faster in each case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnError {
+    FastInter,
+    /// As one failed check.
+    #[default]
+    FailCheck,
+    /// One failed check more is enough.
+    SuddenDeath,
+    MarkDown,
+}
+
+/// State and health after start and after maintenance, where there are checks (3.x).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum InitState {
+    /// Down only after `fall` failures.
+    FullyUp,
+    /// Down at the next failure: also where nothing is said.
+    #[default]
+    Up,
+    /// Up at the next success.
+    Down,
+    /// Up after `rise` successes.
+    FullyDown,
+}
+
+impl Check {
+    /// Whether the server is up at this health.
+    pub fn is_up(&self, health: i32) -> bool {
+        health >= i32::try_from(self.rise).unwrap_or(i32::MAX / 4)
+    }
+    /// The health counter to begin with: at `rise` and above the server is up.
+    pub fn first_health(&self, state: InitState) -> i32 {
+        let signed = |n: u32| i32::try_from(n).unwrap_or(i32::MAX / 4);
+        match state {
+            InitState::FullyUp => signed(self.rise) + signed(self.fall) - 1,
+            InitState::Up => signed(self.rise),
+            InitState::Down => signed(self.rise) - 1,
+            InitState::FullyDown => 0,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -408,6 +408,14 @@ pub(super) struct ServerOptions {
     pub(super) pool_low: u32,
     pub(super) pool_purge_ms: u32,
     pub(super) max_reuse: Option<u32>,
+    /// `observe` and where it stands; what belongs to it is kept apart, whatever comes first.
+    pub(super) observe: Option<(Observed, Span)>,
+    pub(super) on_error: OnError,
+    pub(super) error_limit: u32,
+    pub(super) error_clients: u32,
+    pub(super) shutdown_on_down: bool,
+    pub(super) shutdown_backups_on_up: bool,
+    pub(super) init_state: Option<(InitState, Span)>,
     pub(super) not_yet: Vec<NotYetRaw>,
 }
 
@@ -444,6 +452,13 @@ impl Default for ServerOptions {
             pool_low: 0,
             pool_purge_ms: 5000,
             max_reuse: None,
+            observe: None,
+            on_error: OnError::default(),
+            error_limit: 10,
+            error_clients: 1,
+            shutdown_on_down: false,
+            shutdown_backups_on_up: false,
+            init_state: None,
             not_yet: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@ use super::model::*;
 use super::raw::{InitAddr, NotYetRaw, ProxyRaw, ServerOptions, ServerRaw};
 use super::tail::{self, Tail};
 use super::words::{Args, Said, To};
+use crate::lang::diag::{did_you_mean, nearest};
 use crate::lang::value::Unit;
 
 impl Tail for ServerOptions {
@@ -134,6 +135,26 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
         },
     ),
     opt(
+        "error-clients",
+        ONE,
+        "<count>",
+        "client addresses that the errors of 'error-limit' have to come from (Ringway's own)",
+        |s, a| {
+            s.error_clients = a.count(1)?;
+            Ok(())
+        },
+    ),
+    opt(
+        "error-limit",
+        ONE,
+        "<count>",
+        "errors in a row that 'observe' takes for a failure",
+        |s, a| {
+            s.error_limit = a.count(1)?;
+            Ok(())
+        },
+    ),
+    opt(
         "fall",
         ONE,
         "<count>",
@@ -170,6 +191,24 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
         "{last|libc|none|<ip>}[,...]",
         "how its name becomes an address at start",
         init_addr,
+    ),
+    opt(
+        "init-state",
+        ONE,
+        "{fully-up|up|down|fully-down|none}",
+        "state before the first check",
+        |s, a| {
+            let span = a.rest().first().map_or(a.head, |w| w.span);
+            let known = [
+                ("fully-up", Some(InitState::FullyUp)),
+                ("up", Some(InitState::Up)),
+                ("down", Some(InitState::Down)),
+                ("fully-down", Some(InitState::FullyDown)),
+                ("none", None),
+            ];
+            s.init_state = one_of(a, &known)?.map(|state| (state, span));
+            Ok(())
+        },
     ),
     opt("inter", ONE, "<delay>", "time between probes", |s, a| {
         s.inter_ms = interval(a)?;
@@ -213,6 +252,58 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
         "maxconn at low load, growing with the backend's",
         |s, a| {
             s.minconn = a.count(0)?;
+            Ok(())
+        },
+    ),
+    opt(
+        "observe",
+        (0, 1),
+        "{layer4|layer7|none}",
+        "watches the traffic for errors",
+        |s, a| {
+            let at = a.rest().first().map_or(a.head, |w| a.head.to(w.span));
+            let known = [
+                ("none", None),
+                ("layer4", Some(Observed::L4)),
+                ("layer7", Some(Observed::L7)),
+            ];
+            s.observe = one_of(a, &known)?.map(|layer| (layer, at));
+            Ok(())
+        },
+    ),
+    opt(
+        "on-error",
+        (0, 1),
+        "{fastinter|fail-check|sudden-death|mark-down}",
+        "what too many errors lead to",
+        |s, a| {
+            let known = [
+                ("fastinter", OnError::FastInter),
+                ("fail-check", OnError::FailCheck),
+                ("sudden-death", OnError::SuddenDeath),
+                ("mark-down", OnError::MarkDown),
+            ];
+            s.on_error = one_of(a, &known)?;
+            Ok(())
+        },
+    ),
+    opt(
+        "on-marked-down",
+        (0, 1),
+        "shutdown-sessions",
+        "ends the server's sessions when it goes down",
+        |s, a| {
+            s.shutdown_on_down = one_of(a, &[("shutdown-sessions", true)])?;
+            Ok(())
+        },
+    ),
+    opt(
+        "on-marked-up",
+        (0, 1),
+        "shutdown-backup-sessions",
+        "ends the backup servers' sessions when it comes up",
+        |s, a| {
+            s.shutdown_backups_on_up = one_of(a, &[("shutdown-backup-sessions", true)])?;
             Ok(())
         },
     ),
@@ -376,6 +467,24 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
         Ok(())
     }),
 ];
+
+/// The next word, which has to be one of these.
+fn one_of<T: Copy>(args: &mut Args<'_, '_>, known: &[(&'static str, T)]) -> Result<T, Said> {
+    let word = args.next();
+    let text = word.map(|w| w.text().into_owned()).unwrap_or_default();
+    if let Some((_, value)) = known.iter().find(|(name, _)| *name == text) {
+        return Ok(*value);
+    }
+    let span = word.map_or_else(|| args.end(), |w| w.span);
+    let names: Vec<String> = known.iter().map(|(name, _)| format!("'{name}'")).collect();
+    let near = did_you_mean(&nearest(&text, known.iter().map(|(name, _)| *name)));
+    let expects = match names.as_slice() {
+        [only] => format!("expects {only}"),
+        several => format!("expects one of {}", several.join(", ")),
+    };
+    let text = format!("'{}' {expects} but got '{text}'{near}", args.name);
+    Err(args.fail(span, if near.is_empty() { text + "." } else { text }))
+}
 
 /// A time between probes: haproxy refuses 0.
 fn interval(args: &mut Args<'_, '_>) -> Result<u32, Said> {

@@ -151,7 +151,50 @@ fn one(
         pool_low: options.pool_low,
         pool_purge_ms: options.pool_purge_ms,
         max_reuse: options.max_reuse,
+        watch: watch(section, raw, cx),
         span: raw.span,
+    }
+}
+
+/// What but checks changes the server, and what its changes lead to.
+fn watch(section: &ProxyRaw, raw: &ServerRaw, cx: &mut Cx<'_>) -> Watch {
+    let options = &raw.options;
+    let (proxy, name) = (&section.name, &raw.name);
+    let mut observe = None;
+    if let Some((layer, at)) = options.observe {
+        if layer == Observed::L7 && section.set.mode != Mode::Http {
+            let text =
+                format!("'server {proxy}/{name}' : 'layer7' can only be used in http proxies.");
+            let _: Said = cx.alert(at, text);
+        } else if layer == Observed::L7 {
+            let _: Said = cx.not_yet(at, "observe layer7");
+        } else if options.check.is_none() {
+            let text =
+                format!("'server {proxy}/{name}' : 'observe' has no effect without 'check'.");
+            cx.warning(at, text);
+        } else {
+            observe = Some(Observe {
+                layer,
+                limit: options.error_limit,
+                clients: options.error_clients,
+                on_error: options.on_error,
+            });
+        }
+    }
+    if let (Some((_, at)), Some(_)) = (options.init_state, &options.track) {
+        let text = format!(
+            "'server {proxy}/{name}' : 'init-state' and 'track' cannot be used at the same time."
+        );
+        let _: Said = cx.alert(at, text);
+    }
+    Watch {
+        observe,
+        shutdown_on_down: options.shutdown_on_down,
+        shutdown_backups_on_up: options.shutdown_backups_on_up,
+        init_state: options
+            .init_state
+            .map(|(state, _)| state)
+            .unwrap_or_default(),
     }
 }
 

@@ -17,6 +17,8 @@ pub const ANSWER_MAX: usize = 16_384;
 pub enum Status {
     /// Not checked yet.
     Ini,
+    /// Too many errors of the traffic (`observe`).
+    Hana,
     L4Ok,
     L4Tout,
     L4Con,
@@ -34,8 +36,9 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Ini,
+        Self::Hana,
         Self::L4Ok,
         Self::L4Tout,
         Self::L4Con,
@@ -54,6 +57,7 @@ impl Status {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ini => "INI",
+            Self::Hana => "HANA",
             Self::L4Ok => "L4OK",
             Self::L4Tout => "L4TOUT",
             Self::L4Con => "L4CON",
@@ -73,6 +77,7 @@ impl Status {
     pub fn text(self) -> &'static str {
         match self {
             Self::Ini => "Initializing",
+            Self::Hana => "Health analyze",
             Self::L4Ok => "Layer4 check passed",
             Self::L4Tout => "Layer4 timeout",
             Self::L4Con => "Layer4 connection problem",

@@ -13,7 +13,8 @@ use super::local::{Local, Owner, Timer};
 use super::place::Place;
 use super::tcp::drop_payload;
 use crate::backend::change::Change;
-use crate::backend::health::{self, CheckResult, Health};
+use crate::backend::health::{self, CheckResult};
+use crate::backend::observe::{self, Event};
 use crate::backend::sequence::{Next, Run, Scene};
 use crate::backend::server;
 use crate::base::tick::Tick;
@@ -27,8 +28,8 @@ use crate::lang::sample::Value;
 use crate::lang::subject::{Fact, LogCount, Subject, VarId};
 use crate::proto::check::{Answer, Status};
 use crate::proto::proxy_header::{self, Addresses, Checksum};
-use crate::shared::Phase;
 use crate::shared::server_cell::OpState;
+use crate::shared::{Message, Phase};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -58,7 +59,8 @@ pub struct Probe {
     attempt: u32,
     started: Tick,
     timer: Option<TimerId>,
-    health: Health,
+    /// When the next check begins, while none runs.
+    due: Option<Tick>,
     random: u32,
 }
 
@@ -90,7 +92,7 @@ pub fn start(local: &mut Local) {
             attempt: 0,
             started: local.now,
             timer,
-            health: Health::default(),
+            due: Some(first),
             random: i as u32 ^ 0x9e37_79b9,
         });
     }
@@ -435,9 +437,8 @@ fn conclude(local: &mut Local, io: &mut dyn Io, index: u32, answer: Answer) {
     probe.header = Vec::new();
     probe.stage = Stage::Idle;
     let result = CheckResult::new(answer, now - probe.started);
-    let change = probe
-        .health
-        .on_result(&local.shared, probe.server, result, now);
+    let server = probe.server;
+    let change = health::on_result(&local.shared, server, &result, now);
     rest(local, index);
     if let Some(change) = change {
         tell(local, &change);
@@ -457,6 +458,46 @@ fn rest(local: &mut Local, index: u32) {
     let inter = health::next_inter(&local.shared, probe.server, probe.random);
     let at = (probe.started + inter).max(local.now + 1);
     probe.timer = Some(local.timers.arm(at, Timer::Probe(index)));
+    probe.due = Some(at);
+}
+
+/// Too many errors were seen in the traffic of a server of ours: its next check comes after `fastinter`, if it was not
+/// due before.
+pub fn hasten(local: &mut Local, server: ServerId) {
+    let Some(index) = local.probes.iter().position(|p| p.server == server) else {
+        return;
+    };
+    let Some(check) = &local.config.server(server).check else {
+        return;
+    };
+    let fast = check.fastinter_ms.unwrap_or(check.inter_ms);
+    let at = local.now + u64::from(fast);
+    let probe = &local.probes[index];
+    if probe.stage == Stage::Idle && probe.due.is_none_or(|due| at < due) {
+        rearm(local, index as u32, fast);
+        local.probes[index].due = Some(at);
+    }
+}
+
+/// Tells the shard that checks `server` of errors in its traffic, and logs what follows from them.
+pub(super) fn observed(
+    local: &mut Local,
+    server: ServerId,
+    event: Event,
+    client: Option<SocketAddr>,
+) {
+    if local.config.server(server).watch.observe.is_none() {
+        return;
+    }
+    let client = client.map(|c| c.ip());
+    let now = local.now;
+    let Some(change) = observe::on_event(&local.shared, server, event, client, now) else {
+        return;
+    };
+    let owner = server.index() % local.shared.shards.len();
+    // A hint: without it the check comes when it was due.
+    local.shared.hint(owner, Message::Hasten(server));
+    tell(local, &change);
 }
 
 /// The shard ends: probes under way are dropped without a verdict.

@@ -94,6 +94,7 @@ impl Listener {
                     || b.servers.iter().any(|id| {
                         let server = config.server(*id);
                         server.send_proxy.is_some()
+                            || server.watch.observe.is_some_and(|o| o.clients > 1)
                             || server.source.as_ref().is_some_and(|s| s.usesrc.is_some())
                     })
             });

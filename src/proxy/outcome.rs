@@ -26,6 +26,8 @@ pub enum Cause {
     Killed,
     /// `on-marked-down shutdown-sessions`.
     Down,
+    /// `on-marked-up shutdown-backup-sessions`.
+    Up,
 }
 
 /// How far it had come.
@@ -60,6 +62,7 @@ pub fn letters(cause: Cause, stage: StageReached) -> [u8; 2] {
         Cause::Internal => b'I',
         Cause::Killed => b'K',
         Cause::Down => b'D',
+        Cause::Up => b'U',
     };
     let stage_letter = match (cause, stage) {
         (Cause::Normal, _) | (_, StageReached::End) => b'-',

@@ -11,7 +11,7 @@ use crate::io::kernel::{Kernel, Wait};
 use crate::io::op::{Done, Op, What};
 use crate::proxy::outcome::Cause;
 use crate::proxy::{Local, Owner, Timer, check, http, listener, tcp};
-use crate::shared::{Message, Phase};
+use crate::shared::{KillFor, Message, Phase};
 
 /// Messages taken in one turn at most.
 const MESSAGES_PER_TURN: usize = 64;
@@ -225,7 +225,8 @@ impl<K: Kernel> Shard<K> {
                 Message::Patterns => self.local.follow_patterns(),
                 Message::ClearCounters => self.local.cells().clear(&self.local.config),
                 Message::Survey(survey) => self.answer_survey(&survey),
-                Message::KillServer(server) => self.kill_server(server),
+                Message::KillServer(server, why) => self.kill_server(server, why),
+                Message::Hasten(server) => check::hasten(&mut self.local, server),
                 Message::Borrow {
                     server,
                     identity,
@@ -277,19 +278,24 @@ impl<K: Kernel> Shard<K> {
         }
     }
 
-    /// Ends the sessions that an operator wants ended: those connected to one server.
-    fn kill_server(&mut self, server: ServerId) {
+    /// Ends the sessions connected to one server.
+    fn kill_server(&mut self, server: ServerId, why: KillFor) {
+        let cause = match why {
+            KillFor::Operator => Cause::Killed,
+            KillFor::Down => Cause::Down,
+            KillFor::Up => Cause::Up,
+        };
         for key in self.local.relays.keys() {
             if tcp::server_of(&self.local, key) == Some(server) {
                 self.guard(Owner::Relay(key), |local, io| {
-                    tcp::kill(local, io, key, Cause::Killed);
+                    tcp::kill(local, io, key, cause);
                 });
             }
         }
         for key in self.local.sessions.keys() {
             if http::server_of(&self.local, key) == Some(server) {
                 self.guard(Owner::Http(key), |local, io| {
-                    http::kill(local, io, key, Cause::Killed);
+                    http::kill(local, io, key, cause);
                 });
             }
         }

@@ -40,8 +40,10 @@ pub enum Message {
     ClearCounters,
     /// Tell of your sessions. A hint: the asker asks again.
     Survey(Arc<Survey>),
-    /// End all sessions of the shard that have a connection to this server (an operator's wish).
-    KillServer(ServerId),
+    /// End all sessions of the shard that have a connection to this server.
+    KillServer(ServerId, KillFor),
+    /// The traffic of this server, which you check, was full of errors: check it soon. A hint.
+    Hasten(ServerId),
     /// A session of shard `to` would use an idle connection of yours to this server. A hint: unanswered, it connects.
     Borrow {
         server: ServerId,
@@ -60,6 +62,17 @@ pub enum Message {
     },
     /// A password was verified for this session of the receiver. Never dropped: the sender waits.
     Verified { session: Key, id: u128, right: bool },
+}
+
+/// Why sessions with a server are ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KillFor {
+    /// An operator wants it.
+    Operator,
+    /// `on-marked-down shutdown-sessions`.
+    Down,
+    /// `on-marked-up shutdown-backup-sessions` of another server.
+    Up,
 }
 
 /// A shard's incoming messages.

@@ -17,6 +17,6 @@ pub mod survey;
 pub use counters::{
     BackendCounters, Counter, FreqCounter, FrontendCounters, ListenerCounters, ServerCounters,
 };
-pub use mailbox::{Mailbox, Message};
+pub use mailbox::{KillFor, Mailbox, Message};
 pub use server_cell::ServerCell;
 pub use state::{BackendShared, Door, FrontendShared, Phase, ProcessShared, ShardShared, Shared};

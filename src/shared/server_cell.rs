@@ -1,5 +1,6 @@
 //! What all shards know of one server: state, weight, places.
 
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::*,
@@ -68,6 +69,11 @@ pub struct ServerCell {
     pub before_ms: AtomicU64,
     /// Ms spent down before `changed_ms`.
     pub down_ms: AtomicU64,
+    /// Errors in a row that `observe` saw, over all shards, and the addresses they came from, where these count.
+    pub errors: AtomicU32,
+    pub error_clients: Mutex<Vec<IpAddr>>,
+    /// Times that these were too many (`hanafail`).
+    pub observed_failures: AtomicU64,
     /// Failed checks while up (`chkfail`), and transitions from up to down (`chkdown`).
     pub checks_failed: AtomicU64,
     pub downs: AtomicU64,
@@ -107,7 +113,10 @@ impl ServerCell {
         } else {
             0
         };
-        let op = if admin & admin::MAINT != 0 {
+        let check = server.check.as_ref();
+        let health = check.map(|c| c.first_health(server.watch.init_state));
+        let up = check.zip(health).is_none_or(|(c, h)| c.is_up(h));
+        let op = if admin & admin::MAINT != 0 || !up {
             OpState::Stopped
         } else {
             OpState::Running
@@ -116,12 +125,10 @@ impl ServerCell {
             op: AtomicU8::new(op as u8),
             admin: AtomicU8::new(admin),
             weight: AtomicU32::new(server.weight),
-            health: AtomicI32::new(
-                server
-                    .check
-                    .as_ref()
-                    .map_or(0, |c| i32::try_from(c.rise).unwrap_or(i32::MAX)),
-            ),
+            health: AtomicI32::new(health.unwrap_or(0)),
+            errors: AtomicU32::new(0),
+            error_clients: Mutex::default(),
+            observed_failures: AtomicU64::new(0),
             changed_ms: AtomicU64::new(0),
             before_ms: AtomicU64::new(0),
             down_ms: AtomicU64::new(0),

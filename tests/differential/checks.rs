@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{Side, same};
-use crate::support::{Launch, Server, within};
+use crate::support::client::{closed_within, hold};
+use crate::support::{Launch, Server, connect, within};
 
 /// One backend: its lines, options of its server, what its server says first, and what it answers to each thing
 /// it is asked.
@@ -338,4 +340,104 @@ fn services_are_asked_and_understood_the_same() {
         .first(MYSQL),
     ];
     same(|side| outcomes(side, &cases));
+}
+
+/// A health page that says 200 until it is told otherwise.
+fn page(good: &Arc<AtomicBool>) -> Server {
+    let good = Arc::clone(good);
+    Server::http(move |_, _| {
+        let code = if good.load(Ordering::Acquire) {
+            200
+        } else {
+            500
+        };
+        (code, String::new())
+    })
+}
+
+#[test]
+fn sessions_end_with_their_server_and_with_the_backups() {
+    same(|side: &Side| {
+        let good = Arc::new(AtomicBool::new(true));
+        let health = page(&good);
+        let (active, backup) = (Server::named("A"), Server::named("B"));
+        let daemon = side.start(
+            "",
+            &format!(
+                " option tcplog\n option httpchk\n default-server inter 200 fall 1 rise 1\n \
+                 server a {} check port {} on-marked-down shutdown-sessions on-marked-up shutdown-backup-sessions\n \
+                 server b {} backup\n",
+                active.addr(),
+                health.port,
+                backup.addr()
+            ),
+        );
+        let names = [
+            (active.port, "A"),
+            (backup.port, "B"),
+            (health.port, "HEALTH"),
+        ];
+        let (mut first, who) = hold(side.front);
+        assert!(who.starts_with('A'), "{who}");
+        std::thread::sleep(Duration::from_millis(300));
+        good.store(false, Ordering::Release);
+        let limit = Duration::from_secs(3);
+        closed_within(limit, &mut first);
+        let (mut second, who) = hold(side.front);
+        assert!(who.starts_with('B'), "{who}");
+        good.store(true, Ordering::Release);
+        closed_within(limit, &mut second);
+        let mut lines = side.lines(&daemon, 4, &names);
+        lines.sort();
+        // 3.4 and we tell of the first session when the server is gone, 2.6 some sessions later: who comes first says
+        // nothing.
+        lines
+            .into_iter()
+            .filter(|line| line.starts_with("udp"))
+            .map(|line| line.replace("1 sessions active", "N sessions active"))
+            .collect()
+    });
+}
+
+#[test]
+fn errors_of_the_traffic_are_told_in_the_same_words() {
+    for (line, answer) in [("observe layer4", None::<&[u8]>)] {
+        same(|side: &Side| {
+            let good = Arc::new(AtomicBool::new(true));
+            let health = page(&good);
+            let mut server = Server::new(move |mut stream, _| {
+                let mut piece = [0; 999];
+                let _ = stream.read(&mut piece);
+                let _ = stream.write_all(answer.unwrap_or_default());
+            });
+            if answer.is_none() {
+                server.stop();
+            }
+            let daemon = side.start(
+                " mode http\n retries 0\n",
+                &format!(
+                    " option httpchk\n server s {} check port {} inter 30s {line} error-limit 2 on-error mark-down\n",
+                    server.addr(),
+                    health.port
+                ),
+            );
+            within(Duration::from_secs(5), || health.seen.accepted() > 0);
+            std::thread::sleep(Duration::from_millis(100));
+            for _ in 0..2 {
+                let mut stream = connect(side.front);
+                let _ = stream.write_all(b"GET / HTTP/1.0\r\n\r\n");
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+            let mut lines = side.lines(&daemon, 3, &[]);
+            lines.retain(|line| line.starts_with("udp") && line.contains("Health analyze"));
+            lines
+                .into_iter()
+                .map(|line| {
+                    line.replace("1 sessions active", "N sessions active")
+                        .replace("0 sessions active", "N sessions active")
+                })
+                .chain([line.to_owned()])
+                .collect()
+        });
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::client::read_piece;
+use crate::support::client::{connect_from, read_piece};
 use crate::support::component::{Component, certificate};
 use crate::support::net::Network;
 use crate::support::{Daemon, LATE, Launch, Server, TempDir, USUAL, UdpLog, port, talk, until};
@@ -356,4 +356,94 @@ fn a_redis_server_is_up_until_it_wants_a_password() {
     let _ = talk(&mut client, "AUTH secret\r\n");
     let _ = talk(&mut client, "CONFIG SET requirepass \"\"\r\n");
     log.wait("Server l/s is UP");
+}
+
+/// A page that says 200, at a port of its own: checks are good whatever becomes of the service.
+fn healthy() -> Server {
+    Server::http(|_, _| (200, String::new()))
+}
+
+/// A connection from `source`, and whether anybody answered.
+fn try_from(source: &str, front: u16) -> bool {
+    let mut stream = connect_from(source, front).unwrap();
+    let _ = stream.write_all(b"x");
+    read_piece(&mut stream).is_ok_and(|said| !said.is_empty())
+}
+
+// H13
+#[test]
+fn errors_of_the_traffic_take_a_server_out_before_its_checks() {
+    let (checked, front) = (healthy(), port());
+    let closed = port();
+    let daemon = Daemon::start(&format!(
+        "global\n nbthread 4\n{USUAL} retries 0\n option httpchk\nlisten l\n bind 127.0.0.1:{front}\n \
+         server s 127.0.0.1:{closed} check port {} inter 60s fastinter 300 observe layer4 error-limit 16 on-error mark-down\n",
+        checked.port
+    ));
+    let admin = daemon.admin();
+    until("it was checked", || checked.seen.accepted() == 1);
+    for _ in 0..15 {
+        assert!(!try_from("127.0.0.1", front));
+    }
+    assert!(admin.cell("l", "s", "status").starts_with("UP"));
+    assert!(!try_from("127.0.0.1", front));
+    admin.wait_status("l", "s", "DOWN");
+    assert_eq!(admin.cell("l", "s", "check_status"), "HANA");
+    assert_eq!(admin.count("l", "s", "hanafail"), 1);
+    assert!(
+        admin
+            .cell("l", "s", "last_chk")
+            .contains("Detected 16 consecutive errors")
+    );
+    // Its checks are good, and come fast.
+    admin.wait_status("l", "s", "UP");
+}
+
+// H14
+#[test]
+fn errors_have_to_come_from_so_many_clients() {
+    let (checked, front) = (healthy(), port());
+    let closed = port();
+    let daemon = Daemon::start(&format!(
+        "{USUAL} retries 0\n option httpchk\nlisten l\n bind 127.0.0.1:{front}\n \
+         server s 127.0.0.1:{closed} check port {} inter 60s observe layer4 error-limit 5 error-clients 5 on-error mark-down\n",
+        checked.port
+    ));
+    let admin = daemon.admin();
+    until("it was checked", || checked.seen.accepted() == 1);
+    for _ in 0..100 {
+        assert!(!try_from("127.0.0.1", front));
+    }
+    assert!(admin.cell("l", "s", "status").starts_with("UP"));
+    for last in 2..=5 {
+        assert!(!try_from(&format!("127.0.0.{last}"), front));
+    }
+    admin.wait_status("l", "s", "DOWN");
+}
+
+// issue: init-state
+#[test]
+fn a_server_begins_as_init_state_says() {
+    let closed = port();
+    let server = healthy();
+    let log = UdpLog::new();
+    let daemon = Daemon::start(&format!(
+        "global\n log 127.0.0.1:{} local0\n{USUAL} log global\n option httpchk\nlisten l\n bind 127.0.0.1:{}\n \
+         default-server inter 300 fall 3 rise 3\n \
+         server fu 127.0.0.1:{closed} check init-state fully-up\n server u 127.0.0.1:{closed} check init-state up\n \
+         server d {} check init-state down\n server fd {} check init-state fully-down\n",
+        log.port,
+        port(),
+        server.addr(),
+        server.addr()
+    ));
+
+    let admin = daemon.admin();
+    assert_eq!(admin.cell("l", "fd", "status"), "DOWN");
+    log.wait("Server l/u is DOWN");
+    assert!(admin.cell("l", "fu", "status").starts_with("UP"));
+    log.wait("Server l/d is UP");
+    admin.wait_status("l", "d", "UP");
+    log.wait("Server l/fu is DOWN");
+    log.wait("Server l/fd is UP");
 }

@@ -224,6 +224,7 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             pool_low: 0,
             pool_purge_ms: 5000,
             max_reuse: None,
+            watch: Watch::default(),
             name: "s1".into(),
             backend: BackendId(0),
             puid: 1,

@@ -1190,7 +1190,10 @@ impl HttpWorld {
             15 if self.random.chance(20) => {
                 let server = ServerId(self.random.below(self.servers()) as u32);
                 let to = self.random.below(self.shards.len());
-                let _ = self.shared.send(to, Message::KillServer(server));
+                let _ = self.shared.send(
+                    to,
+                    Message::KillServer(server, ringway::shared::KillFor::Operator),
+                );
                 self.killed = true;
             }
             _ => {

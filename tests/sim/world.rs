@@ -729,6 +729,7 @@ fn config(random: &mut Random, servers: usize) -> Config {
             pool_low: 0,
             pool_purge_ms: 5000,
             max_reuse: None,
+            watch: Watch::default(),
             name: format!("s{index}"),
             backend: BackendId(0),
             puid: index as u32 + 1,

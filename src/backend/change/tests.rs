@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::backend::Verdict;
 use crate::backend::fixture::{backend, server, shared, weighted};
-use crate::backend::health::{Health, next_inter, wants_check};
+use crate::backend::health::{next_inter, on_result, wants_check};
 use crate::config::model::*;
 use crate::proto::check::{Answer, Status};
 
@@ -93,7 +93,6 @@ fn as_in_the_transcript() -> Shared {
 /// Plays the steps of a transcript and says what haproxy would print.
 struct Play {
     shared: Shared,
-    health: Vec<Health>,
     /// Servers checked at each port, and whether it answers.
     ports: BTreeMap<&'static str, (ServerId, bool)>,
     shown: BTreeMap<String, String>,
@@ -109,10 +108,8 @@ impl Play {
             ("c", (ServerId(5), true)),
             ("e", (ServerId(7), true)),
         ];
-        let health = shared.servers.iter().map(|_| Health::default()).collect();
         Self {
             shared,
-            health,
             ports: ports.into(),
             shown: BTreeMap::new(),
             out: Vec::new(),
@@ -166,7 +163,7 @@ impl Play {
                     }
                 };
                 let result = CheckResult::new(answer, 0);
-                let change = self.health[id.index()].on_result(&self.shared, id, result, self.now);
+                let change = on_result(&self.shared, id, &result, self.now);
                 self.tell(change.unwrap_or_default());
             }
         }
@@ -303,9 +300,7 @@ const S: ServerId = ServerId(0);
 fn the_first_failed_check_takes_a_server_down_whatever_fall_is() {
     let shared = one_checked(2, 30, 0);
     let failed = result(Status::L7Sts, 500, "Oh no");
-    let change = Health::default()
-        .on_result(&shared, S, failed, Tick(5))
-        .unwrap();
+    let change = on_result(&shared, S, &failed, Tick(5)).unwrap();
     let texts: Vec<&str> = change.lines.iter().map(|l| l.text.as_str()).collect();
     assert_eq!(
         texts,
@@ -327,13 +322,12 @@ fn the_first_failed_check_takes_a_server_down_whatever_fall_is() {
 #[test]
 fn fall_failures_after_a_good_check_and_rise_good_ones_after_that() {
     let shared = one_checked(2, 3, 0);
-    let mut health = Health::default();
     let mut states = Vec::new();
     for pass in [
         true, false, false, true, false, false, false, false, true, false, true, true,
     ] {
         let status = if pass { Status::L4Ok } else { Status::L4Con };
-        health.on_result(&shared, S, result(status, 0, ""), Tick(1));
+        on_result(&shared, S, &result(status, 0, ""), Tick(1));
         states.push(server::state_text(&shared, S).into_owned());
     }
     let expected = [
@@ -363,11 +357,10 @@ fn the_next_check_is_fast_between_states_and_slow_when_down() {
             1,
         )
     };
-    let mut health = Health::default();
     let mut inters = vec![next_inter(&shared, S, 7)];
     for pass in [true, false, false, true, true] {
         let status = if pass { Status::L4Ok } else { Status::L4Con };
-        health.on_result(&shared, S, result(status, 0, ""), Tick(1));
+        on_result(&shared, S, &result(status, 0, ""), Tick(1));
         inters.push(next_inter(&shared, S, 7));
     }
     assert_eq!(inters, [100, 2000, 100, 9000, 100, 2000]);
@@ -379,7 +372,7 @@ fn a_check_that_ends_in_maintenance_changes_nothing() {
     set_maint(&shared, S, Tick(1));
     assert!(!wants_check(&shared, S));
     let late = result(Status::L4Ok, 0, "");
-    assert_eq!(Health::default().on_result(&shared, S, late, Tick(2)), None);
+    assert_eq!(on_result(&shared, S, &late, Tick(2)), None);
     assert_eq!(shared.server(S).op(), OpState::Stopped);
 }
 

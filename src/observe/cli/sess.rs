@@ -16,8 +16,8 @@ use crate::base::tick::Tick;
 use crate::lang::value::{Unit, time_ms};
 use crate::observe::log::line::push_date;
 use crate::observe::stats::{Dump, View};
-use crate::shared::Message;
 use crate::shared::survey::{Cursor, Filter, Page, Row, SessionId, Side, Survey};
+use crate::shared::{KillFor, Message};
 
 /// How long a shard may take for one page before it is passed over.
 const PATIENCE_MS: u64 = 5000;
@@ -221,7 +221,7 @@ pub(super) fn shutdown_server(words: &[String], world: &World<'_>) -> Answer {
     let shared = world.view.shared;
     match server_of(&shared.config, words.first().map_or("", String::as_str)) {
         Ok(server) => {
-            shared.hint_all(|| Message::KillServer(server));
+            shared.hint_all(|| Message::KillServer(server, KillFor::Operator));
             Answer::done()
         }
         Err(why) => Answer::error(why),

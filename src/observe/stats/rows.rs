@@ -447,6 +447,10 @@ fn set_check<'a>(row: &mut Row<'a>, view: &View<'a>, config: &Server, cell: &Ser
         (Col::ChkFail, cell.checks_failed.load(Relaxed)),
         (Col::ChkDown, cell.downs.load(Relaxed)),
     ]);
+    if config.watch.observe.is_some() {
+        let seen = cell.observed_failures.load(Relaxed);
+        row.set(Col::HAnaFail, Value::U64(seen));
+    }
     row.set(Col::Downtime, downtime(view, cell));
     if cell.admin() & admin::MAINT != 0 {
         return;
@@ -483,6 +487,7 @@ pub fn check_meaning(status: &str) -> &'static str {
     match status {
         "UNK" => "Unknown",
         "INI" => "Initializing",
+        "HANA" => "Health analyze",
         "SOCKERR" => "Socket error",
         "L4OK" => "Layer4 check passed",
         "L4TOUT" => "Layer4 timeout",

@@ -170,6 +170,7 @@ fn check_numbers(server: &Server, cell: &ServerCell) -> (u8, u8, i32, u8) {
     let status = cell.last_check.lock().map_or("", |last| last.status);
     let number = match status {
         "UNK" => 0,
+        "HANA" => 3,
         "SOCKERR" => 4,
         "L4OK" => 6,
         "L4TOUT" => 7,

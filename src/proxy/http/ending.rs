@@ -118,7 +118,11 @@ impl Session {
     }
 
     pub(super) fn kill(&mut self, t: &mut Txn, local: &mut Local, cause: Cause) {
-        let reached = self.reached(t);
+        let reached = match cause {
+            // As haproxy: these say nothing of where.
+            Cause::Down | Cause::Up => StageReached::End,
+            _ => self.reached(t),
+        };
         if !matches!(self.stage, Stage::Idle | Stage::Header | Stage::Linger) {
             self.end(t, local, cause, reached);
         }

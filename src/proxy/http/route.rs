@@ -6,6 +6,7 @@ use std::hash::{Hash as _, Hasher as _};
 use super::rules::Persist;
 use super::subject::View;
 use super::*;
+use crate::backend::observe::Event;
 use crate::backend::persist::{self, Asked, Reading};
 use crate::backend::retry::{self, Attempt, Failure};
 use crate::backend::{self, Ask, Choice, Queue};
@@ -17,6 +18,7 @@ use crate::lang::acl::{First, Verdict};
 use crate::lang::expr::Needs;
 use crate::lang::rules::uri::Target;
 use crate::lang::sample::Arena;
+use crate::proxy::check;
 use crate::proxy::connect::{self, Ends};
 use crate::proxy::tcp;
 use crate::shared::Shared;
@@ -526,6 +528,9 @@ impl Session {
         timed_out: bool,
     ) {
         self.drop_server(io, timed_out);
+        if cause != Cause::Resource {
+            self.observed(local, Event::ConnectFailed);
+        }
         let id = self.backend.expect("a server was connected to");
         let backend = local.config.backend(id);
         let retries = t.overrides.retries.unwrap_or(backend.retries);
@@ -549,6 +554,13 @@ impl Session {
         self.enter(Stage::Retry, local.now);
         if timed_out {
             self.retry(t, local, io);
+        }
+    }
+
+    /// The server did this, for whoever watches its traffic.
+    pub(super) fn observed(&self, local: &mut Local, event: Event) {
+        if let Some(server) = self.server {
+            check::observed(local, server, event, self.src);
         }
     }
 
@@ -643,6 +655,7 @@ impl Session {
         }
         (self.server_rx, self.server_tx) = (now, now);
         self.count_reached(t, local);
+        self.observed(local, Event::Connected);
         let header = self
             .server
             .and_then(|id| local.config.server(id).send_proxy)

@@ -11,6 +11,8 @@ pub fn kill(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause) {
         return;
     };
     let reached = match relay.stage {
+        // As haproxy: these say nothing of where.
+        _ if matches!(cause, Cause::Down | Cause::Up) => StageReached::End,
         Stage::Header | Stage::Inspect => StageReached::Request,
         Stage::Queue => StageReached::Queue,
         Stage::Connect | Stage::Pause => StageReached::Connect,

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::backend::observe::Event;
 use crate::config::http::{ServerName, SwitchTo, UseServer};
 use crate::config::{Balance, Mode};
 use crate::lang::acl::{Condition, First, Verdict};
 use crate::lang::sample::{Arena, Value};
 use crate::lang::subject::{Bytes, Fact, Subject, VarId};
 use crate::proto::http::Head;
+use crate::proxy::check;
 use crate::proxy::gate;
 use crate::proxy::http::{self, Upgraded};
 use crate::proxy::place::Place;
@@ -388,6 +390,12 @@ pub(super) fn connect_failed(
             reset: timed_out,
         });
     }
+    let tried = relay.server.filter(|_| cause != Cause::Resource);
+    let peer = relay.peer;
+    if let Some(server) = tried {
+        check::observed(local, server, Event::ConnectFailed, peer);
+    }
+    let relay = local.relays.get_mut(key).expect("driven while alive");
     let cells = &local.shared.shards[local.shard];
     let backend_id = relay.backend.expect("a server was connected to");
     let backend = local.config.backend(backend_id);
@@ -454,7 +462,11 @@ pub(super) fn on_connected(local: &mut Local, io: &mut dyn Io, key: Key) {
     relay.connected = Some(now);
     (relay.server_rx, relay.server_tx) = (now, now);
     let sock = relay.server_sock.expect("it connected");
+    let server = relay.server;
     count_times(local, key);
+    if let Some(server) = server {
+        check::observed(local, server, Event::Connected, None);
+    }
     log_asap(local, io, key);
     let relay = local.relays.get_mut(key).expect("driven while alive");
     // Both directions start. The header, if any, goes before what the client said.

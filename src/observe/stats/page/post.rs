@@ -5,7 +5,7 @@ use crate::backend::change::{self, Change, Flag, Forced, Means};
 use crate::base::tick::Tick;
 use crate::config::{BackendId, Config, ServerId};
 use crate::proto::http::Head;
-use crate::shared::{Message, Shared};
+use crate::shared::{KillFor, Message, Shared};
 
 /// Bytes of a buffer that haproxy keeps free for rewriting, and a body may not fill.
 const RESERVE: usize = 1024;
@@ -67,7 +67,7 @@ impl Action {
             Self::Force(state) => change::force(shared, id, state, Means::Page, now),
             Self::Agent => None,
             Self::Shutdown => {
-                shared.hint_all(|| Message::KillServer(id));
+                shared.hint_all(|| Message::KillServer(id, KillFor::Operator));
                 Some(Change::default())
             }
             Self::Flag(flag) => change::set_flag(shared, id, flag, now),
@@ -340,7 +340,10 @@ mod tests {
         let world = world();
         posted(&world, "s=s1&action=shutdown&b=be");
         for shard in &world.shared.shards {
-            assert!(matches!(shard.mailbox.take(), Some(Message::KillServer(_))));
+            assert!(matches!(
+                shard.mailbox.take(),
+                Some(Message::KillServer(..))
+            ));
         }
     }
 
@@ -359,8 +362,7 @@ mod tests {
             crate::proto::check::Answer::plain(crate::proto::check::Status::L4Ok),
             1,
         );
-        let mut health = crate::backend::health::Health::default();
-        health.on_result(&world.shared, id, passed, world.now);
+        crate::backend::health::on_result(&world.shared, id, &passed, world.now);
         assert_eq!(world.shared.server(id).op(), OpState::Running);
     }
 
