@@ -560,6 +560,7 @@ impl<'a> Changing<'a> {
             cell.health.store(health, Relaxed);
             up &= check.is_up(health);
         }
+        up &= super::agent::lets_up(self.shared, id);
         if up {
             self.start(id);
             self.end_backup_sessions(id);

@@ -25,6 +25,7 @@ pub(crate) fn server(name: &str, puid: u32) -> Server {
         pool_purge_ms: 5000,
         max_reuse: None,
         watch: Watch::default(),
+        agent: None,
         name: name.into(),
         backend: BackendId(0),
         puid,

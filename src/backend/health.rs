@@ -8,6 +8,7 @@
 
 use std::sync::atomic::Ordering::*;
 
+use super::agent;
 use super::change::{self, Change, Line, full_name};
 use super::server;
 use crate::base::tick::Tick;
@@ -110,8 +111,9 @@ pub fn on_result(
     }
     let conditional = result.verdict == Verdict::Conditionally;
     let moved = match (health >= rise, cell.op()) {
+        (true, OpState::Stopped) if !agent::lets_up(shared, server) => Change::default(),
         (true, _) if conditional => change::check_stopping(shared, server, result, now),
-        (true, OpState::Stopped | OpState::Stopping) => {
+        (true, OpState::Stopped | OpState::Stopping) if agent::lets_up(shared, server) => {
             change::check_up(shared, server, result, now)
         }
         (false, OpState::Starting | OpState::Running | OpState::Stopping) => {
@@ -135,23 +137,36 @@ fn next_health(before: i32, verdict: Verdict, rise: i32, fall: i32) -> i32 {
 
 /// `Health check for server b/s failed, reason: …, status: 2/3 UP.` (`option log-health-checks`).
 fn check_line(shared: &Shared, id: ServerId, result: &CheckResult, health: i32) -> Line {
+    let limits = shared.config.server(id).check.as_ref();
+    let limits = limits.map_or((1, 1), |c| (signed(c.rise), signed(c.fall)));
+    line(shared, id, ("Health", limits), result, health)
+}
+
+/// The same of an agent.
+pub(super) fn agent_line(shared: &Shared, id: ServerId, result: &CheckResult, up: bool) -> Line {
+    line(shared, id, ("Agent", (1, 1)), result, i32::from(up))
+}
+
+fn line(
+    shared: &Shared,
+    id: ServerId,
+    (kind, (rise, fall)): (&str, (i32, i32)),
+    result: &CheckResult,
+    health: i32,
+) -> Line {
     let server = shared.config.server(id);
     let outcome = match result.verdict {
         Verdict::Passed => "succeeded",
         Verdict::Conditionally => "conditionally succeeded",
         Verdict::Failed => "failed",
     };
-    let (rise, fall) = server
-        .check
-        .as_ref()
-        .map_or((1, 1), |c| (signed(c.rise), signed(c.fall)));
     let status = if health >= rise {
         format!("{}/{fall} UP", health - rise + 1)
     } else {
         format!("{health}/{rise} DOWN")
     };
     let text = format!(
-        "Health check for {}server {} {outcome}, {}, status: {status}.",
+        "{kind} check for {}server {} {outcome}, {}, status: {status}.",
         if server.backup { "backup " } else { "" },
         full_name(&shared.config, id),
         result.reason(),
@@ -161,6 +176,12 @@ fn check_line(shared: &Shared, id: ServerId, result: &CheckResult, health: i32) 
         level: Level::Notice,
         text,
     }
+}
+
+/// Whether the server's own checks, if there are any, let it be up.
+pub(super) fn checks_let_up(shared: &Shared, id: ServerId) -> bool {
+    let check = server::check(shared, id);
+    check.is_none_or(|check| check.is_up(shared.server(id).health.load(Relaxed)))
 }
 
 /// Keeps a result for the statistics; the status of the one before.
@@ -199,8 +220,13 @@ pub fn next_inter(shared: &Shared, id: ServerId, entropy: u32) -> u64 {
     } else {
         check.fastinter_ms.unwrap_or(check.inter_ms)
     };
-    let spread = u64::from(inter) * u64::from(shared.config.global.spread_checks) / 100;
-    let inter = u64::from(inter);
+    spread(&shared.config, inter, entropy)
+}
+
+/// An interval moved by up to `spread-checks` percent either way.
+pub fn spread(config: &Config, inter_ms: u32, entropy: u32) -> u64 {
+    let inter = u64::from(inter_ms);
+    let spread = inter * u64::from(config.global.spread_checks) / 100;
     (inter - spread.min(inter) + 2 * spread * u64::from(entropy) / u64::from(u32::MAX)).max(1)
 }
 
@@ -257,22 +283,20 @@ pub struct CheckTimes {
 
 /// Without `timeout check` the whole check has `inter`. With it the connection has the shorter of
 /// `timeout connect` and `inter`, the answer has `timeout check`.
-pub fn times(config: &Config, id: ServerId) -> Option<CheckTimes> {
-    let server = config.server(id);
-    let backend = config.backend(server.backend);
-    let inter = server.check.as_ref()?.inter_ms;
-    Some(match backend.timeout_check_ms {
+pub fn times(config: &Config, id: ServerId, inter_ms: u32) -> CheckTimes {
+    let backend = config.backend(config.server(id).backend);
+    match backend.timeout_check_ms {
         None => CheckTimes {
-            connect_ms: inter,
+            connect_ms: inter_ms,
             answer_ms: None,
         },
         Some(answer) => CheckTimes {
             connect_ms: backend
                 .timeout_connect_ms
-                .map_or(inter, |connect| connect.min(inter)),
+                .map_or(inter_ms, |connect| connect.min(inter_ms)),
             answer_ms: Some(answer),
         },
-    })
+    }
 }
 
 fn signed(n: u32) -> i32 {

@@ -7,6 +7,7 @@
 //! The life of a choice: [`BackendView::pick`] takes a place, or says what to wait for;
 //! [`WaitRoom::join`] and [`WaitRoom::serve`] wait; [`release`] gives the place back.
 
+pub mod agent;
 pub mod balance;
 pub mod change;
 #[cfg(test)]

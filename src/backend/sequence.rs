@@ -13,6 +13,7 @@ use crate::lang::fetch::unhex;
 use crate::lang::logformat::LogFormat;
 use crate::lang::sample::{Arena, Kind, Owned, Value};
 use crate::lang::subject::{Bytes, Fact, LogCount, Subject, VarId};
+use crate::proto::check::agent::agent_answer;
 use crate::proto::check::services;
 use crate::proto::check::{
     ANSWER_MAX, Answer, Status, http_body, http_head, os_text, shown, ssl_answer, ssl_hello,
@@ -326,6 +327,7 @@ impl Run {
             Spoken::Ldap => services::ldap_answer,
             Spoken::Pgsql => services::pgsql_answer,
             Spoken::Mysql => services::mysql_answer,
+            Spoken::Agent => agent_answer,
         };
         let answer = judge(&self.input, last);
         match answer {

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::*;
 
+use super::agent;
 use super::change::full_name;
 use crate::base::tick::Tick;
 use crate::config::{BackendId, Check, Config, ServerAddress, ServerId, ServerPort};
@@ -154,10 +155,12 @@ pub fn state_text(shared: &Shared, id: ServerId) -> Cow<'static, str> {
     let signed = |n: u32| i32::try_from(n).unwrap_or(i32::MAX / 4);
     let (rise, fall) = check.map_or((1, 1), |c| (signed(c.rise), signed(c.fall)));
     let word = match cell.op() {
-        OpState::Stopped if check.is_some() && health > 0 => {
+        OpState::Stopped if check.is_some() && health > 0 && agent::lets_up(shared, deciding) => {
             return format!("DOWN {health}/{rise}").into();
         }
+        OpState::Stopped if !agent::lets_up(shared, deciding) => return "DOWN (agent)".into(),
         OpState::Stopped => return "DOWN".into(),
+        _ if bits & admin::DRAIN != 0 && agent::agent(shared, id).is_some() => "DRAIN (agent)",
         _ if bits & admin::DRAIN != 0 => "DRAIN",
         OpState::Stopping => "NOLB",
         OpState::Starting | OpState::Running if check.is_none() => return "no check".into(),

@@ -175,6 +175,8 @@ pub enum Spoken {
     Ldap,
     Pgsql,
     Mysql,
+    /// The line of an agent.
+    Agent,
 }
 
 /// `hdr`, `fhdr`.
@@ -223,6 +225,23 @@ impl CheckKind {
                 sequence.into()
             }
         }
+    }
+}
+
+impl super::model::Agent {
+    /// How it is talked to.
+    pub fn sequence(&self) -> Sequence {
+        let mut steps = vec![What::Connect(Connect::default())];
+        if !self.send.is_empty() {
+            steps.push(What::Send(Payload::Bytes(self.send.clone())));
+        }
+        steps.push(What::Expect(Expect::new(Match::Spoken(Spoken::Agent))));
+        let mut sequence = Sequence::plain(steps);
+        if let Some(last) = sequence.steps.last_mut() {
+            // As haproxy counts.
+            last.number = 2;
+        }
+        sequence
     }
 }
 

@@ -327,11 +327,6 @@ pub(super) static BIND_OPTIONS: &[Known] = &[
 
 /// Options of `server` and `default-server`.
 pub(super) static SERVER_OPTIONS: &[Known] = &[
-    k("agent-addr", 1, Any),
-    k("agent-check", 0, Any),
-    k("agent-inter", 1, Any),
-    k("agent-port", 1, Any),
-    k("agent-send", 1, Any),
     k("allow-0rtt", 0, Any),
     k("alpn", 1, Any),
     k("ca-file", 1, Any),
@@ -363,7 +358,6 @@ pub(super) static SERVER_OPTIONS: &[Known] = &[
     k("log-bufsize", 1, Any),
     k("log-proto", 1, Any),
     k("namespace", 1, Any),
-    k("no-agent-check", 0, Any),
     k("no-check-reuse-pool", 0, Any),
     k("no-check-sni-auto", 0, Any),
     k("no-check-ssl", 0, Any),

@@ -609,7 +609,19 @@ pub struct Server {
     pub pool_purge_ms: u32,
     pub max_reuse: Option<u32>,
     pub watch: Watch,
+    pub agent: Option<Agent>,
     pub span: Span,
+}
+
+/// `agent-check`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    pub inter_ms: u32,
+    /// `agent-addr`: where it differs from the server's.
+    pub addr: Option<IpAddr>,
+    pub port: u16,
+    /// `agent-send`.
+    pub send: Box<[u8]>,
 }
 
 /// What follows from a server's changes, and what but its checks may cause one.

@@ -416,6 +416,11 @@ pub(super) struct ServerOptions {
     pub(super) shutdown_on_down: bool,
     pub(super) shutdown_backups_on_up: bool,
     pub(super) init_state: Option<(InitState, Span)>,
+    pub(super) agent: Option<Span>,
+    pub(super) agent_inter_ms: u32,
+    pub(super) agent_addr: Option<IpAddr>,
+    pub(super) agent_port: Option<u16>,
+    pub(super) agent_send: Box<[u8]>,
     pub(super) not_yet: Vec<NotYetRaw>,
 }
 
@@ -459,6 +464,11 @@ impl Default for ServerOptions {
             shutdown_on_down: false,
             shutdown_backups_on_up: false,
             init_state: None,
+            agent: None,
+            agent_inter_ms: 2000,
+            agent_addr: None,
+            agent_port: None,
+            agent_send: Box::default(),
             not_yet: Vec::new(),
         }
     }

@@ -46,6 +46,62 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
         },
     ),
     opt(
+        "agent-addr",
+        ONE,
+        "<ip>",
+        "address of the agent, where not the server's own",
+        |s, a| {
+            let word = a.expect("<addr>")?;
+            s.agent_addr = Some(address::socket(a, word)?.ip());
+            Ok(())
+        },
+    ),
+    opt(
+        "agent-check",
+        NONE,
+        "",
+        "asks an agent for weight and state",
+        |s, a| {
+            s.agent = Some(a.head);
+            Ok(())
+        },
+    ),
+    opt(
+        "no-agent-check",
+        NONE,
+        "",
+        "undoes 'agent-check' of default-server",
+        |s, _| {
+            s.agent = None;
+            Ok(())
+        },
+    ),
+    opt(
+        "agent-inter",
+        ONE,
+        "<delay>",
+        "time between questions to the agent",
+        |s, a| {
+            s.agent_inter_ms = interval(a)?;
+            Ok(())
+        },
+    ),
+    opt("agent-port", ONE, "<port>", "port of the agent", |s, a| {
+        let port = a.number(0..=65_535)?;
+        s.agent_port = Some(u16::try_from(port).expect("within the range")).filter(|&p| p > 0);
+        Ok(())
+    }),
+    opt(
+        "agent-send",
+        ONE,
+        "<string>",
+        "what the agent is told first",
+        |s, a| {
+            s.agent_send = a.expect("<string>")?.bytes.clone().into();
+            Ok(())
+        },
+    ),
+    opt(
         "backup",
         NONE,
         "",

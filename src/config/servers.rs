@@ -152,8 +152,34 @@ fn one(
         pool_purge_ms: options.pool_purge_ms,
         max_reuse: options.max_reuse,
         watch: watch(section, raw, cx),
+        agent: agent(section, raw, cx),
         span: raw.span,
     }
+}
+
+fn agent(section: &ProxyRaw, raw: &ServerRaw, cx: &mut Cx<'_>) -> Option<Agent> {
+    let options = &raw.options;
+    let at = options.agent?;
+    let (proxy, name) = (&section.name, &raw.name);
+    let Some(port) = options.agent_port else {
+        let text = format!(
+            "'server {proxy}/{name}' : server {name} does not have agent port. Agent check has been disabled."
+        );
+        let _: Said = cx.alert_help(at, text, "'agent-port <port>' names it");
+        return None;
+    };
+    if let Some(track) = &options.track {
+        let text = format!(
+            "'server {proxy}/{name}' : unable to enable checks and tracking at the same time!"
+        );
+        let _: Said = cx.alert(track.span, text);
+    }
+    Some(Agent {
+        inter_ms: options.agent_inter_ms,
+        addr: options.agent_addr,
+        port,
+        send: options.agent_send.clone(),
+    })
 }
 
 /// What but checks changes the server, and what its changes lead to.

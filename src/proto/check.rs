@@ -4,6 +4,7 @@
 //! Answers are given as they arrive, whole from the first byte, and read again with more behind them until they say
 //! something. Names and texts are haproxy's (compared with 2.6.12). Longest answer looked at: [`ANSWER_MAX`].
 
+pub mod agent;
 pub mod services;
 
 use super::h1::{ChunkDecoder, Limits, Step};
@@ -19,6 +20,8 @@ pub enum Status {
     Ini,
     /// Too many errors of the traffic (`observe`).
     Hana,
+    /// An agent spoke, and said nothing of up or down.
+    Checked,
     L4Ok,
     L4Tout,
     L4Con,
@@ -36,9 +39,10 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Ini,
         Self::Hana,
+        Self::Checked,
         Self::L4Ok,
         Self::L4Tout,
         Self::L4Con,
@@ -58,6 +62,7 @@ impl Status {
         match self {
             Self::Ini => "INI",
             Self::Hana => "HANA",
+            Self::Checked => "CHECKED",
             Self::L4Ok => "L4OK",
             Self::L4Tout => "L4TOUT",
             Self::L4Con => "L4CON",
@@ -78,6 +83,7 @@ impl Status {
         match self {
             Self::Ini => "Initializing",
             Self::Hana => "Health analyze",
+            Self::Checked => "No status change",
             Self::L4Ok => "Layer4 check passed",
             Self::L4Tout => "Layer4 timeout",
             Self::L4Con => "Layer4 connection problem",

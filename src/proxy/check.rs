@@ -4,7 +4,7 @@
 //!
 //! Stages: idle until the timer · connecting, sending, listening as the sequence goes · idle.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
 
@@ -12,6 +12,7 @@ use super::connect::{self, Ends};
 use super::local::{Local, Owner, Timer};
 use super::place::Place;
 use super::tcp::drop_payload;
+use crate::backend::agent;
 use crate::backend::change::Change;
 use crate::backend::health::{self, CheckResult};
 use crate::backend::observe::{self, Event};
@@ -41,10 +42,11 @@ enum Stage {
     Listening,
 }
 
-/// The probe of one server.
+/// The probe of one server, or of its agent.
 #[derive(Debug)]
 pub struct Probe {
     server: ServerId,
+    agent: bool,
     sequence: Arc<Sequence>,
     run: Run,
     stage: Stage,
@@ -69,33 +71,61 @@ pub fn start(local: &mut Local) {
     let shards = local.shared.shards.len();
     let config = Arc::clone(&local.config);
     let firsts = health::first_checks(&config);
+    let shard = local.shard;
     let mine = config
         .servers
         .iter()
         .enumerate()
-        .filter(|(i, s)| i % shards == local.shard && s.check.is_some())
+        .filter(|(i, _)| i % shards == shard)
         .filter(|(_, s)| !config.backend(s.backend).disabled);
     for (i, server) in mine {
-        let server_id = ServerId(i as u32);
-        let index = local.probes.len() as u32;
-        let first = local.now + firsts[i];
-        let timer = Some(local.timers.arm(first, Timer::Probe(index)));
-        local.probes.push(Probe {
-            server: server_id,
-            sequence: config.backend(server.backend).check.sequence(),
-            run: Run::default(),
-            stage: Stage::Idle,
-            sock: None,
-            linger: false,
-            header: Vec::new(),
-            send_proxy: None,
-            attempt: 0,
-            started: local.now,
-            timer,
-            due: Some(first),
-            random: i as u32 ^ 0x9e37_79b9,
-        });
+        let id = ServerId(i as u32);
+        if server.check.is_some() {
+            let sequence = config.backend(server.backend).check.sequence();
+            add(local, id, false, sequence, firsts[i]);
+        }
+        if let Some(agent) = &server.agent {
+            // Here and there in the interval, apart from the checks.
+            let inter = u64::from(agent.inter_ms);
+            let first = (inter * (2 * (i as u64 % 8) + 1) / 16).max(1);
+            add(local, id, true, agent.sequence().into(), first);
+        }
     }
+}
+
+fn add(local: &mut Local, server: ServerId, agent: bool, sequence: Arc<Sequence>, first: u64) {
+    let index = local.probes.len() as u32;
+    let first = local.now + first;
+    let timer = Some(local.timers.arm(first, Timer::Probe(index)));
+    local.probes.push(Probe {
+        server,
+        agent,
+        sequence,
+        run: Run::default(),
+        stage: Stage::Idle,
+        sock: None,
+        linger: false,
+        header: Vec::new(),
+        send_proxy: None,
+        attempt: 0,
+        started: local.now,
+        timer,
+        due: Some(first),
+        random: server.0 ^ 0x9e37_79b9,
+    });
+}
+
+/// How long the probe in hand may take.
+fn times(local: &Local, index: u32) -> health::CheckTimes {
+    let probe = &local.probes[index as usize];
+    let server = local.config.server(probe.server);
+    let inter = if probe.agent {
+        server.agent.as_ref().map(|agent| agent.inter_ms)
+    } else {
+        server.check.as_ref().map(|check| check.inter_ms)
+    };
+    let inter = inter.expect("a server that is checked");
+    health::times(&local.config, probe.server, inter)
 }
 
 /// Time to begin, or time is over.
@@ -119,12 +149,17 @@ fn begin(local: &mut Local, io: &mut dyn Io, index: u32) {
     let process = &local.shared.process;
     // Where no connection can come any more, nobody needs to know how the servers are.
     let over = local.shared.phase() == Phase::SoftStop && process.listening.load(Acquire) == 0;
-    if over || !health::wants_check(&local.shared, id) {
+    let wanted = if probe.agent {
+        agent::agent(&local.shared, id).is_some()
+    } else {
+        health::wants_check(&local.shared, id)
+    };
+    if over || !wanted {
         rest(local, index);
         return;
     }
     local.cells().activity.checks.inc();
-    let times = health::times(&local.config, id).expect("a checked server");
+    let times = times(local, index);
     rearm(local, index, times.connect_ms);
     local.probes[index as usize].run = Run::default();
     step(local, io, index);
@@ -278,7 +313,7 @@ fn open(
     let again = local.probes[index as usize].sock.is_some();
     close(local, io, index);
     let id = local.probes[index as usize].server;
-    let times = health::times(&local.config, id).expect("a checked server");
+    let times = times(local, index);
     if again && times.answer_ms.is_some() {
         rearm(local, index, times.connect_ms);
     }
@@ -288,7 +323,11 @@ fn open(
         .check
         .as_ref()
         .and_then(|c| c.send_proxy);
-    let spec = target(local, id, connect, port);
+    let to = match &local.config.server(id).agent {
+        Some(agent) if local.probes[index as usize].agent => Some((agent.addr, agent.port)),
+        _ => None,
+    };
+    let spec = target(local, id, connect, port, to);
     let probe = &mut local.probes[index as usize];
     probe.linger = connect.linger;
     probe.send_proxy = of_server.filter(|_| connect.as_server);
@@ -327,12 +366,15 @@ fn target(
     id: ServerId,
     connect: &checks::Connect,
     port: Option<u16>,
+    agent: Option<(Option<IpAddr>, u16)>,
 ) -> Option<Connect> {
     let server = local.config.server(id);
     let backend = local.config.backend(server.backend);
-    let check = server.check.as_ref()?;
     let (addr, port) = {
-        let probed = server::probed(&local.shared, id, check);
+        let probed = match (agent, &server.check) {
+            (Some(agent), _) => agent,
+            (None, check) => server::probed(&local.shared, id, check.as_ref()?),
+        };
         (connect.addr.or(probed.0), port.unwrap_or(probed.1))
     };
     let own = local.shared.server(id).place.or(&server.address);
@@ -387,10 +429,9 @@ pub fn on_done(local: &mut Local, io: &mut dyn Io, index: u32, attempt: u32, don
 
 fn on_connected(local: &mut Local, io: &mut dyn Io, index: u32, sock: SockKey) {
     let probe = &mut local.probes[index as usize];
-    let id = probe.server;
     probe.header = header(probe.send_proxy, io, sock);
     probe.run.connected();
-    let times = health::times(&local.config, id).expect("a checked server");
+    let times = times(local, index);
     if let Some(answer_ms) = times.answer_ms {
         rearm(local, index, answer_ms);
     }
@@ -436,9 +477,14 @@ fn conclude(local: &mut Local, io: &mut dyn Io, index: u32, answer: Answer) {
     probe.run = Run::default();
     probe.header = Vec::new();
     probe.stage = Stage::Idle;
-    let result = CheckResult::new(answer, now - probe.started);
-    let server = probe.server;
-    let change = health::on_result(&local.shared, server, &result, now);
+    let took = now - probe.started;
+    let (server, of_agent) = (probe.server, probe.agent);
+    let change = if of_agent {
+        agent::on_answer(&local.shared, server, answer, took, now)
+    } else {
+        let result = CheckResult::new(answer, took);
+        health::on_result(&local.shared, server, &result, now)
+    };
     rest(local, index);
     if let Some(change) = change {
         tell(local, &change);
@@ -455,7 +501,11 @@ fn rest(local: &mut Local, index: u32) {
         .random
         .wrapping_mul(1_664_525)
         .wrapping_add(1_013_904_223);
-    let inter = health::next_inter(&local.shared, probe.server, probe.random);
+    let agent = local.config.server(probe.server).agent.as_ref();
+    let inter = match agent.filter(|_| probe.agent) {
+        Some(agent) => health::spread(&local.config, agent.inter_ms, probe.random),
+        None => health::next_inter(&local.shared, probe.server, probe.random),
+    };
     let at = (probe.started + inter).max(local.now + 1);
     probe.timer = Some(local.timers.arm(at, Timer::Probe(index)));
     probe.due = Some(at);
@@ -464,7 +514,11 @@ fn rest(local: &mut Local, index: u32) {
 /// Too many errors were seen in the traffic of a server of ours: its next check comes after `fastinter`, if it was not
 /// due before.
 pub fn hasten(local: &mut Local, server: ServerId) {
-    let Some(index) = local.probes.iter().position(|p| p.server == server) else {
+    let Some(index) = local
+        .probes
+        .iter()
+        .position(|p| p.server == server && !p.agent)
+    else {
         return;
     };
     let Some(check) = &local.config.server(server).check else {

@@ -78,6 +78,10 @@ pub struct ServerCell {
     pub checks_failed: AtomicU64,
     pub downs: AtomicU64,
     pub last_check: Mutex<LastCheck>,
+    /// What its agent said last of up and down, the last conversation with it, and that it is not to be asked.
+    pub agent_up: AtomicBool,
+    pub last_agent: Mutex<LastCheck>,
+    pub agent_off: AtomicBool,
     /// Address, and address of the checks (whose port is in `check_port`), where an operator changed them.
     pub place: Place,
     pub check_place: Place,
@@ -135,6 +139,9 @@ impl ServerCell {
             checks_failed: AtomicU64::new(0),
             downs: AtomicU64::new(0),
             last_check: Mutex::default(),
+            agent_up: AtomicBool::new(true),
+            last_agent: Mutex::default(),
+            agent_off: AtomicBool::new(false),
             place: Place::default(),
             check_place: Place::default(),
             check_port: AtomicU16::new(0),

@@ -364,7 +364,7 @@ fn sessions_end_with_their_server_and_with_the_backups() {
         let daemon = side.start(
             "",
             &format!(
-                " option tcplog\n option httpchk\n default-server inter 200 fall 1 rise 1\n \
+                " option tcplog\n option httpchk\n timeout check 5s\n default-server inter 200 fall 1 rise 1\n \
                  server a {} check port {} on-marked-down shutdown-sessions on-marked-up shutdown-backup-sessions\n \
                  server b {} backup\n",
                 active.addr(),
@@ -440,4 +440,86 @@ fn errors_of_the_traffic_are_told_in_the_same_words() {
                 .collect()
         });
     }
+}
+
+/// An agent that says what it was given, to everybody who asks.
+fn agent(line: &'static str) -> Server {
+    Server::new(move |mut stream, _| {
+        let mut piece = [0; 99];
+        if stream
+            .read(&mut piece)
+            .is_ok_and(|n| &piece[..n] == b"hi\n")
+        {
+            let _ = stream.write_all(line.as_bytes());
+        }
+    })
+}
+
+#[test]
+fn agents_do_the_same_to_their_servers() {
+    let lines = [
+        "up\n",
+        "75%\n",
+        "drain\n",
+        "maint\n",
+        "down\n",
+        "down#because it is so\n",
+        "stopped # x\n",
+        "up ready 50%\n",
+        "50%,drain\n",
+        "maxconn:30\n",
+        "garbage\n",
+        "",
+        "up",
+        "0%\n",
+        "up 10% maxconn:5 ready#foo bar\n",
+        "maint drain ready\n",
+        "fail 20%\r\nup\n",
+    ];
+    same(|side: &Side| {
+        let service = Server::silent();
+        let agents: Vec<_> = lines.iter().map(|line| agent(line)).collect();
+        let mut config = format!(
+            "global\n stats socket @DIR@/admin mode 600 level admin\ndefaults\n balance roundrobin\n timeout connect 1s\n \
+             timeout client 1s\n timeout server 1s\nlisten l\n bind 127.0.0.1:{}\n",
+            side.front
+        );
+        for (i, agent) in agents.iter().enumerate() {
+            config.push_str(&format!(
+                "backend b{i}\n server s {} check inter 500 weight 20 maxconn 100 agent-check agent-port {} agent-inter 500 \
+                 agent-send \"hi\\n\"\n",
+                service.addr(),
+                agent.port
+            ));
+        }
+        let daemon = Launch::of(side.program.clone(), &config)
+            .ports(&[side.front])
+            .start();
+        let admin = daemon.admin();
+        std::thread::sleep(Duration::from_millis(1800));
+        let columns = [
+            "status",
+            "weight",
+            "slim",
+            "agent_status",
+            "agent_code",
+            "last_agt",
+            "agent_desc",
+            "agent_rise",
+            "agent_fall",
+            "agent_health",
+        ];
+        (0..lines.len())
+            .map(|i| {
+                let name = format!("b{i}");
+                let mut row = admin.row(&name, "s");
+                within(Duration::from_secs(2), || {
+                    row = admin.row(&name, "s");
+                    !row["agent_status"].starts_with('*')
+                });
+                let cells: Vec<_> = columns.iter().map(|c| row[*c].clone()).collect();
+                format!("{:?}: {}", lines[i], cells.join("|"))
+            })
+            .collect()
+    });
 }

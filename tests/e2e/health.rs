@@ -429,7 +429,7 @@ fn a_server_begins_as_init_state_says() {
     let log = UdpLog::new();
     let daemon = Daemon::start(&format!(
         "global\n log 127.0.0.1:{} local0\n{USUAL} log global\n option httpchk\nlisten l\n bind 127.0.0.1:{}\n \
-         default-server inter 300 fall 3 rise 3\n \
+         default-server inter 1s fall 3 rise 3\n \
          server fu 127.0.0.1:{closed} check init-state fully-up\n server u 127.0.0.1:{closed} check init-state up\n \
          server d {} check init-state down\n server fd {} check init-state fully-down\n",
         log.port,

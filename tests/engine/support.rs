@@ -225,6 +225,7 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             pool_purge_ms: 5000,
             max_reuse: None,
             watch: Watch::default(),
+            agent: None,
             name: "s1".into(),
             backend: BackendId(0),
             puid: 1,

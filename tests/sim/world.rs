@@ -730,6 +730,7 @@ fn config(random: &mut Random, servers: usize) -> Config {
             pool_purge_ms: 5000,
             max_reuse: None,
             watch: Watch::default(),
+            agent: None,
             name: format!("s{index}"),
             backend: BackendId(0),
             puid: index as u32 + 1,

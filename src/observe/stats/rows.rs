@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::View;
 use super::columns::{COLUMNS, Col, FIRST_MODULE, SSL_MODULE};
 use super::value::{Tags, Value};
-use crate::backend::server;
+use crate::backend::{agent, server};
 use crate::config::{
     BackendId, Balance, BindAddress, BindId, FrontendId, KeyKind, Mode, ProxyId, Server,
     ServerAddress, ServerId, ServerPort,
@@ -410,6 +410,7 @@ pub fn server<'a>(view: &View<'a>, id: ServerId) -> Row<'a> {
         }
     });
     set_check(&mut row, view, config, cell);
+    set_agent(&mut row, view, id, cell);
     row.set(Col::Addr, server_address(&cell.place.or(&config.address)));
     if let Some(cookie) = &config.cookie {
         row.set(Col::Cookie, Value::text(String::from_utf8_lossy(cookie)));
@@ -432,6 +433,30 @@ pub fn server<'a>(view: &View<'a>, id: ServerId) -> Row<'a> {
     row.set(Col::UsedConnCur, Value::U32(current));
     row.set(Col::NeedConnEst, Value::U32(cell.current_max.load(Relaxed)));
     row
+}
+
+/// What a server's agent told last.
+fn set_agent(row: &mut Row<'_>, view: &View<'_>, id: ServerId, cell: &ServerCell) {
+    if agent::agent(view.shared, id).is_none() {
+        return;
+    }
+    row.set(Col::AgentRise, Value::U32(1));
+    row.set(Col::AgentFall, Value::U32(1));
+    let up = cell.agent_up.load(Relaxed);
+    row.set(Col::AgentHealth, Value::U32(up.into()));
+    let Ok(last) = cell.last_agent.lock() else {
+        return;
+    };
+    let Some(status) = Status::named(last.status) else {
+        return;
+    };
+    row.set(Col::AgentStatus, Value::text(last.status));
+    if status.has_code() {
+        row.set(Col::AgentCode, Value::U32(last.code.into()));
+    }
+    row.set(Col::AgentDuration, Value::U64(last.duration_ms));
+    row.set(Col::AgentDesc, Value::text(status.text()));
+    row.set(Col::LastAgt, Value::text(last.description.clone()));
 }
 
 /// What a server's check told last.

@@ -101,10 +101,20 @@ fn push_state(view: &View<'_>, id: ServerId, out: &mut Vec<u8>) {
     };
     let check_addr = check_addr.map_or_else(|| "-".into(), |a| a.to_string());
     let forced = u8::from(config.puid_is_forced(view));
+    // haproxy's bits: 2 there is one, 4 it is asked, 16 it is an agent.
+    let agent_state = match &config.agent {
+        None => 0,
+        Some(_) if cell.agent_off.load(Relaxed) => 18,
+        Some(_) => 22,
+    };
+    let agent = config.agent.as_ref();
+    let agent_addr = agent.and_then(|a| a.addr);
+    let agent_addr = agent_addr.map_or_else(|| "-".into(), |a| a.to_string());
+    let agent_port = agent.map_or(0, |a| a.port);
     writeln!(
         out,
-        "{iid} {} {} {} {address} {} {} {} {} {since} {status} {result} {health} {state} 0 0 {forced} {name} {port} - 0 \
-         {check_port} {check_addr} - 0",
+        "{iid} {} {} {} {address} {} {} {} {} {since} {status} {result} {health} {state} {agent_state} 0 {forced} {name} \
+         {port} - 0 {check_port} {check_addr} {agent_addr} {agent_port}",
         backend.name,
         config.puid,
         config.name,
