@@ -149,6 +149,23 @@ pub fn force(shared: &Shared, id: ServerId, state: Forced, by: Means, now: Tick)
     Some(c.change)
 }
 
+/// `set server agent`: as if the server's agent had said so.
+pub fn set_agent(shared: &Shared, id: ServerId, up: bool, now: Tick) -> Change {
+    let mut c = Changing::begin(shared, now);
+    let cell = shared.server(id);
+    cell.agent_up.store(up, Release);
+    let good = server::check(shared, id)
+        .is_none_or(|check| i64::from(cell.health.load(Acquire)) >= i64::from(check.rise));
+    if cell.admin() & admin::MAINT == 0 {
+        if !up {
+            c.go_down(id, Why::Operator(Means::Cli));
+        } else if good {
+            c.come_up(id, Why::Operator(Means::Cli));
+        }
+    }
+    c.change
+}
+
 /// A state file says that a server was in maintenance, or drained. That it is so is said once, with its state.
 pub fn restore_admin(shared: &Shared, id: ServerId, bits: u8, now: Tick) -> Change {
     let mut c = Changing::begin(shared, now);

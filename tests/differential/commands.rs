@@ -699,3 +699,44 @@ fn servers_begin_as_a_state_file_says() {
         seen
     });
 }
+
+// H17
+#[test]
+fn an_operator_speaks_for_an_agent() {
+    same(|side| {
+        let agent = crate::support::port();
+        let body = format!(
+            "listen l\n bind 127.0.0.1:FRONT\n server s 127.0.0.1:1 agent-check agent-port {agent} agent-inter 60s\n server none 127.0.0.1:1\n"
+        );
+        let daemon = start(side, &body);
+        let mut seen = Vec::new();
+        for script in [
+            &[
+                "set server l/s agent",
+                "set server l/s agent well",
+                "set server l/none agent up",
+            ][..],
+            &["set server l/s agent down"],
+            &["set server l/s agent up"],
+            &[
+                "disable agent l/s",
+                "disable agent l/none",
+                "set server l/s agent down",
+            ],
+            &[
+                "enable agent l/none",
+                "enable agent l/s",
+                "set server l/s agent down",
+            ],
+        ] {
+            seen.extend(answers(&daemon, script));
+            let states = daemon.admin().run("show servers state");
+            let states = states.lines().skip(2).filter(|line| !line.is_empty());
+            seen.extend(states.map(|line| {
+                let cells: Vec<_> = line.split(' ').collect();
+                [3, 5, 6].map(|at| cells[at]).join(" ")
+            }));
+        }
+        seen
+    });
+}

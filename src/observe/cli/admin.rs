@@ -2,9 +2,10 @@
 //!
 //! Words are checked here; `backend::change` does the rest, and [`Tell`] says it to the world.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::{Answer, World, moves};
+use crate::backend::agent;
 use crate::backend::change::{self, Change, Forced, Means};
 use crate::backend::server;
 use crate::config::{BackendId, Config, FrontendId, Proxy, ServerId};
@@ -56,7 +57,12 @@ fn set_server_to(server: ServerId, words: &[String], world: &World<'_>) -> Answe
         Some("check-port") => moves::check_port(server, &words[1..], world),
         Some("fqdn") => moves::fqdn(&words[1..]),
         Some(what @ ("agent" | "agent-addr" | "agent-port" | "agent-send")) => {
-            moves::without_agent(what, &words[1..])
+            let has_agent = agent::agent(world.view.shared, server).is_some();
+            match what {
+                _ if !has_agent => moves::without_agent(what, &words[1..]),
+                "agent" => set_agent(server, value, world),
+                _ => Answer::error(format!("'set server <srv> {what}' is not supported yet.")),
+            }
         }
         Some("ssl") => Answer::error(
             "'set server <srv> ssl' cannot be set.  default-server should define ssl settings",
@@ -104,15 +110,36 @@ pub(super) fn disable_health(words: &[String], world: &World<'_>) -> Answer {
     })
 }
 
-/// There are no agent checks yet: none runs, so none has to be stopped.
 pub(super) fn enable_agent(words: &[String], world: &World<'_>) -> Answer {
-    with_server(words, world, |_, _| {
-        Answer::error("Agent was not configured on this server, cannot enable.")
+    let shared = world.view.shared;
+    with_server(words, world, |id, _| {
+        if shared.config.server(id).agent.is_none() {
+            return Answer::error("Agent was not configured on this server, cannot enable.");
+        }
+        shared.server(id).agent_off.store(false, Release);
+        Answer::done()
     })
 }
 
 pub(super) fn disable_agent(words: &[String], world: &World<'_>) -> Answer {
-    with_server(words, world, |_, _| Answer::done())
+    let shared = world.view.shared;
+    with_server(words, world, |id, _| {
+        let has_agent = shared.config.server(id).agent.is_some();
+        shared.server(id).agent_off.store(has_agent, Release);
+        Answer::done()
+    })
+}
+
+/// `set server … agent up|down`: as if the agent had said so.
+fn set_agent(id: ServerId, value: Option<&str>, world: &World<'_>) -> Answer {
+    let (shared, now) = (world.view.shared, world.view.now);
+    let up = match value {
+        Some("up") => true,
+        Some("down") => false,
+        _ => return Answer::error("'set server <srv> agent' expects 'up' or 'down'."),
+    };
+    world.tell.tell(&change::set_agent(shared, id, up, now));
+    Answer::done()
 }
 
 pub(super) fn enable_server(words: &[String], world: &World<'_>) -> Answer {
