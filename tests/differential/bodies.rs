@@ -21,6 +21,10 @@ const ANSWERS: &[(&str, &str)] = &[
     ),
     ("/stall", "Content-Length: 20\r\n\r\nhello"),
     (
+        "/switch",
+        "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\nhello|abc.",
+    ),
+    (
         "/chunks",
         "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n|3\r\nabc\r\n0\r\n\r\n",
     ),
@@ -37,7 +41,9 @@ fn server() -> Server {
         let path = asked.target().split('?').next().unwrap_or_default();
         let found = ANSWERS.iter().find(|(name, _)| *name == path);
         let answer = found.map_or("Content-Length: 0\r\n\r\n", |(_, answer)| answer);
-        wire.send("HTTP/1.1 200 OK\r\n");
+        if !answer.starts_with("HTTP/") {
+            wire.send("HTTP/1.1 200 OK\r\n");
+        }
         let (pieces, ends) = match answer.strip_suffix('.') {
             Some(pieces) => (pieces, true),
             None => (answer, false),
@@ -99,7 +105,8 @@ fn rules_see_of_a_response_what_is_there_or_what_they_wait_for() {
             let mut n = 0;
             for (path, _) in ANSWERS {
                 // Rules that do not wait see what happens to have come with the head.
-                if wait.is_empty() && *path != "/stall" && *path != "/empty" {
+                let looks = matches!(*path, "/stall" | "/empty");
+                if *path == "/switch" || wait.is_empty() && !looks {
                     continue;
                 }
                 for deny in denies {
@@ -186,4 +193,73 @@ fn a_request_that_keeps_a_rule_waiting_for_its_body_is_refused() {
         }
         said
     });
+}
+
+#[test]
+fn what_follows_a_switch_of_protocols_is_no_body_to_wait_for() {
+    same(|side| {
+        let server = server();
+        let body = format!(
+            " option httplog\n option abortonclose\n http-response wait-for-body time 2s\n \
+             http-response set-header x-len %[res.body_len]\n server s {}\n",
+            server.addr()
+        );
+        let daemon = side.start(" mode http\n", &body);
+        let mut wire = Wire::to(side.front);
+        wire.send("GET /switch HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n");
+        let all = wire.all();
+        drop(wire);
+        let (head, rest) = all.split_once("\r\n\r\n").unwrap_or_default();
+        let status = head.lines().next().unwrap_or_default();
+        let mut said = vec![format!("{status}, {rest}")];
+        said.extend(side.lines(&daemon, 1, &[]));
+        said
+    });
+}
+
+#[test]
+fn a_request_whose_answer_a_rule_waits_for_is_not_sent_again() {
+    same(|side| {
+        let server = server();
+        let body = format!(
+            " option httplog\n option abortonclose\n timeout server 300ms\n retries 3\n retry-on all-retryable-errors\n \
+             http-response wait-for-body time 2s\n server s {}\n",
+            server.addr()
+        );
+        let daemon = side.start(" mode http\n", &body);
+        let mut wire = Wire::to(side.front);
+        wire.send("GET /stall HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        let mut said = vec![told(&mut wire, "GET")];
+        said.push(format!("{} connections", server.seen.accepted()));
+        let lines = side.lines(&daemon, 1, &[]);
+        said.extend(lines.iter().map(|line| without_own_bytes(line)));
+        said
+    });
+}
+
+/// Who keeps a rule waiting, and for how long, is limited by `timeout client` as well; whoever leaves is not waited for.
+#[test]
+fn clients_that_leave_or_fall_silent_end_the_wait_for_their_body() {
+    for abort in ["option", "no option"] {
+        same(|side| {
+            let body = format!(
+                " {abort} abortonclose\n timeout client 400ms\n http-request wait-for-body time 3s\n server s 127.0.0.1:1\n"
+            );
+            let _daemon = side.start(" mode http\n", &body);
+            let mut said = Vec::new();
+            for leaves in [false, true] {
+                let mut wire = Wire::to(side.front);
+                wire.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\nhello");
+                std::thread::sleep(PAUSE);
+                if leaves {
+                    wire.finish();
+                }
+                let began = std::time::Instant::now();
+                let told = told(&mut wire, "POST");
+                let soon = began.elapsed() < Duration::from_secs(2);
+                said.push(format!("{leaves}: {told}, soon: {soon}"));
+            }
+            said
+        });
+    }
 }

@@ -339,7 +339,8 @@ fn passwords_of_every_kind() {
 #[test]
 fn a_slow_password_decides_wherever_it_is_asked_for() {
     same(|side: &Side| {
-        let body = " http-request set-var(txn.known) http_auth(people)\n \
+        let body = " monitor-uri /mon\n monitor fail if { http_auth(people) }\n \
+                    http-request set-var(txn.known) http_auth(people)\n \
                     http-request set-header x-known %[http_auth(people)] if { path /header }\n \
                     http-request add-header x-known %[http_auth(people)] if { path /header }\n \
                     http-request deny if { path /denied } { http_auth(people) }\n \
@@ -354,7 +355,7 @@ fn a_slow_password_decides_wherever_it_is_asked_for() {
                     userlist people\n \
                     user sha5 password $5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5\n";
         let (right, wrong) = ("c2hhNTpIZWxsbyB3b3JsZCE=", "c2hhNTp3cm9uZw==");
-        let paths = "/var /header /denied /redirect /either /two /other";
+        let paths = "/mon /var /header /denied /redirect /either /two /other";
         let mut said = Vec::new();
         for path in paths.split(' ') {
             for words in [right, wrong] {

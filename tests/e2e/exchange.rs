@@ -22,9 +22,9 @@ fn pause(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
 }
 
-/// Rules waited for a body in vain; the rest of it comes while the request is in a queue.
+/// Rules waited for a part of a body; the rest of it comes while the request is in a queue.
 #[test]
-fn a_body_that_rules_gave_up_waiting_for_comes_whole() {
+fn a_body_of_which_rules_waited_for_a_part_comes_whole() {
     let origin = Origin::new(|asked: &Message| {
         if asked.target() == "/slow" {
             pause(1200);
@@ -32,7 +32,7 @@ fn a_body_that_rules_gave_up_waiting_for_comes_whole() {
         ok("", &asked.body)
     });
     let (_daemon, port) = listen(&format!(
-        " http-request wait-for-body time 200ms\n server s {} maxconn 1\n",
+        " http-request wait-for-body time 5s at-least 3\n server s {} maxconn 1\n",
         origin.addr()
     ));
     let mut first = Wire::to(port);
@@ -44,6 +44,41 @@ fn a_body_that_rules_gave_up_waiting_for_comes_whole() {
     client.send("fghij");
     assert_eq!(client.last_answer("POST").body, "abcdefghij");
     assert_eq!(first.last_answer("GET").status(), 200);
+}
+
+/// A rule lets a response wait for longer than client and server may be silent.
+#[test]
+fn a_pause_is_held_against_nobody() {
+    let server = Server::new(|stream, _| {
+        let mut wire = Wire::new(stream);
+        let Some(asked) = wire.request() else { return };
+        if asked.target() == "/switch" {
+            wire.send("HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n");
+            let said = wire.take(5);
+            wire.send(said);
+            return;
+        }
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcde");
+        pause(1600);
+        wire.send("fghij");
+    });
+    let (_daemon, port) = listen(&format!(
+        " timeout client 700ms\n timeout server 700ms\n http-response pause 1200ms\n server s {}\n",
+        server.addr()
+    ));
+    let mut wire = Wire::to(port);
+    wire.send("GET /late HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let answer = wire.last_answer("GET");
+    assert_eq!((answer.body.as_str(), answer.whole), ("abcdefghij", true));
+    let mut wire = Wire::to(port);
+    wire.send("GET /switch HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n");
+    pause(1500);
+    wire.send("hello");
+    let all = wire.all();
+    assert!(
+        all.starts_with("HTTP/1.1 101") && all.ends_with("\r\n\r\nhello"),
+        "{all}"
+    );
 }
 
 /// The header says once and for all whose the connection is.

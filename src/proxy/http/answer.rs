@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::exchange::to_buf;
 use super::flow::Wire;
-use super::rules::Stop;
+use super::rules::{Stop, list};
 use super::subject::View;
 use super::*;
 use crate::config::reply::{self, Answer, Chain};
@@ -178,6 +178,7 @@ impl Session {
             silent,
         } = answer;
         t.status = status;
+        t.held = None;
         if silent {
             let (cause, reached) = t.cause.unwrap_or((Cause::Local, StageReached::Request));
             self.end(t, local, cause, reached);
@@ -281,6 +282,7 @@ impl Session {
         // The page is a server of its own to the line.
         (t.dequeued, t.connected) = (Some(local.now), Some(local.now));
         if !stats.admits(t.request.first(b"authorization")) {
+            self.count_intercepted(local);
             let realm = stats.realm.as_deref().unwrap_or(b"HAProxy Statistics");
             let answer = self.challenge(t, local, &Arena::new(), realm);
             self.answer(t, local, io, answer);
@@ -292,6 +294,11 @@ impl Session {
             .iter()
             .any(|c| self.holds(t, local, &arena, Some(c)) == Verdict::Holds);
         local.give_arena(arena);
+        if t.asks_password() {
+            t.cursor.rule = 0;
+            self.wait_password(t, local);
+            return;
+        }
         let request = stats.matches(t.request.target());
         let request = request.expect("matched before");
         let post = t.request.method() == b"POST";
@@ -306,6 +313,7 @@ impl Session {
             }
             return;
         }
+        self.count_intercepted(local);
         if post {
             let outcome = if denied {
                 stats_page::Outcome::Deny
@@ -417,7 +425,7 @@ impl Session {
 
     // ------------------------------------------------------------ monitor
 
-    /// `monitor-uri`: 200, or 503 where a `monitor fail` condition holds.
+    /// `monitor-uri`: 200, or 503 where a `monitor fail` condition holds. `false`: it is not asked for.
     pub(super) fn answer_monitor(
         &mut self,
         t: &mut Txn,
@@ -434,6 +442,11 @@ impl Session {
             .iter()
             .any(|c| self.holds(t, local, &arena, Some(c)) == Verdict::Holds);
         local.give_arena(arena);
+        if t.asks_password() {
+            t.cursor.list = list::MONITOR;
+            self.wait_password(t, local);
+            return true;
+        }
         // Told to nobody: haproxy neither logs nor counts it as a session's request.
         t.logged = true;
         t.cause = Some((Cause::Local, StageReached::Request));
@@ -557,10 +570,12 @@ impl Session {
     /// Goes on with what waited.
     pub(super) fn resume(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         self.enter(Stage::Rules, local.now);
-        if t.cursor.list == u16::MAX {
-            self.dispatch(t, local, io);
-        } else {
-            self.evaluate(t, local, io);
+        match t.cursor.list {
+            u16::MAX => self.dispatch(t, local, io),
+            list::MONITOR => {
+                self.answer_monitor(t, local, io);
+            }
+            _ => self.evaluate(t, local, io),
         }
     }
 }

@@ -248,7 +248,9 @@ impl Session {
             // The request itself is cut: nobody is there to be answered.
             self.drop_server(io, true);
             t.status = 0;
-            self.end(t, local, Cause::Client, StageReached::Last);
+            let held = self.stage == Stage::Body;
+            let reached = if held { reached } else { StageReached::Last };
+            self.end(t, local, Cause::Client, reached);
             self.over = true;
             return;
         }
@@ -508,9 +510,13 @@ impl Session {
         }
         if t.held.is_some() {
             // What it cut short shows behind the rules.
+            let sock = self.server_sock;
             self.on_held_eof(t, local, io, broke);
             if self.stage != Stage::Exchange || !t.head_sent {
-                self.drop_server(io, false);
+                // Unless the request is on its way to another one.
+                if self.server_sock == sock {
+                    self.drop_server(io, false);
+                }
                 return;
             }
         }

@@ -296,6 +296,8 @@ impl Session {
                 self.client_aborted(t, local, io);
             }
             Stage::Answer => {}
+            // What rules wait for will not come.
+            Stage::Body => self.client_aborted(t, local, io),
             _ => {
                 if self.back(local).is_none_or(|b| b.abort_on_close) && !t.head_sent {
                     self.client_aborted(t, local, io);

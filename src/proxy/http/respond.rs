@@ -42,7 +42,8 @@ impl Held {
             .ok()
             .flatten()
             .map_or_else(Vec::new, |buf| buf.bytes().to_vec());
-        self.whole |= look.ended || bad || self.raw.len() >= most;
+        // What follows a switch of protocols is no body.
+        self.whole |= look.ended || bad || body == Body::Tunnel || self.raw.len() >= most;
     }
 
     fn has(&self, wanted: u64) -> bool {
@@ -152,8 +153,10 @@ impl Session {
         io.give_buf(buf);
         held.look(t.answer.body, body_most(local));
         match held.waits {
-            Some((_, Some(wanted))) if !held.has(wanted) => self.read_server(io),
-            _ => self.go_on_answering(t, local, io),
+            Some((_, Some(wanted))) if held.has(wanted) => self.go_on_answering(t, local, io),
+            Some((_, Some(_))) => self.read_server(io),
+            // Nothing that comes shortens a pause.
+            _ => {}
         }
     }
 
@@ -167,7 +170,9 @@ impl Session {
     ) {
         let held = t.held.as_mut().expect("looked at by the caller");
         (held.whole, held.ended) = (true, !broke);
-        self.go_on_answering(t, local, io);
+        if matches!(held.waits, Some((_, Some(_)))) {
+            self.go_on_answering(t, local, io);
+        }
     }
 
     /// What a rule of the response waited for is there.
@@ -175,22 +180,37 @@ impl Session {
         if let Some(held) = &mut t.held {
             held.waits = None;
         }
+        // Nobody was listened to during a pause.
+        (self.client_rx, self.server_rx) = (local.now, local.now);
         self.answer_rules(t, local, io, Buf::of(&[]));
     }
 
-    /// The time that a rule of the response wanted to wait is over.
-    pub(super) fn held_too_long(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
-        let bytes = t.held.as_ref().and_then(|held| held.deadline());
-        if !bytes.is_some_and(|(_, bytes)| bytes) {
+    /// A deadline passed while a rule of the response waits. `false`: it is none of the server's, nor of the rule's.
+    pub(super) fn held_too_long(
+        &mut self,
+        t: &mut Txn,
+        local: &mut Local,
+        io: &mut dyn Io,
+        cause: Cause,
+    ) -> bool {
+        let Some((until, bytes)) = t.held.as_ref().and_then(|held| held.deadline()) else {
+            return false;
+        };
+        let over = until <= local.now;
+        if over && !bytes {
             self.go_on_answering(t, local, io);
-            return;
+            return true;
         }
-        t.held = None;
+        if !over && cause != Cause::ServerTimeout {
+            return false;
+        }
+        // Its head came: the request is not sent once more.
         t.responded = None;
         self.count_response_error(local);
         self.drop_server(io, true);
         t.cause = Some((Cause::ServerTimeout, StageReached::Request));
         self.answer_page(t, local, io, 504);
+        true
     }
 
     /// The head goes to the client, with what of the body is at hand. `ended`: the server ended its side behind it.

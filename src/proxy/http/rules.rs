@@ -29,8 +29,10 @@ pub(super) enum Persist {
 }
 
 /// The lists of a request in order.
-mod list {
+pub(super) mod list {
     pub(super) const FRONT_TCP: u16 = 0;
+    /// `monitor-uri`, before all of them, waits for a password.
+    pub(in crate::proxy::http) const MONITOR: u16 = u16::MAX - 1;
     pub(super) const FRONT_HTTP: u16 = 1;
     pub(super) const FRONT_STATS: u16 = 2;
     pub(super) const FRONT_REDIRECT: u16 = 3;
@@ -269,7 +271,9 @@ impl Session {
     fn response_list(&mut self, t: &mut Txn, local: &Local, arena: &Arena, rules: &[Rule]) -> Step {
         while let Some(rule) = rules.get(t.cursor.rule as usize) {
             t.cursor.rule += 1;
+            // Nobody waits for a password here: one that is not known counts as wrong.
             let verdict = self.holds(t, local, arena, rule.when.as_ref());
+            t.asked.take();
             self.keep_changes(t);
             if verdict != Verdict::Holds {
                 continue;
@@ -469,7 +473,7 @@ impl Session {
             };
             action.work_out(&view, arena)
         };
-        if t.asks_password() {
+        if !response && t.asks_password() {
             return Done::On;
         }
         let head = if response {
@@ -595,10 +599,7 @@ impl Session {
                 t.cause = Some((Cause::Local, StageReached::Request));
                 self.answer(t, local, io, answer);
             }
-            Stop::Stats => {
-                self.count_intercepted(local);
-                self.answer_stats(t, local, io, in_back);
-            }
+            Stop::Stats => self.answer_stats(t, local, io, in_back),
             Stop::Reject | Stop::Silent => {
                 if matches!(stop, Stop::Silent) {
                     io.silence(self.client);
@@ -620,7 +621,7 @@ impl Session {
         }
     }
 
-    fn count_intercepted(&self, local: &Local) {
+    pub(super) fn count_intercepted(&self, local: &Local) {
         local.cells().frontends[self.frontend.index()]
             .intercepted
             .inc();

@@ -46,7 +46,12 @@ impl Session {
             }
             Stage::Rules => (Tick::NEVER, Cause::Internal),
             Stage::Password => (self.since + PASSWORD_MS, Cause::Internal),
-            Stage::Body | Stage::Tarpit | Stage::Pause => {
+            Stage::Body => {
+                let at = t.map_or(Tick::NEVER, |t| t.wait_until);
+                let silent = self.client_rx.after(over.client.or(client_ms));
+                (at.min(silent), Cause::ClientTimeout)
+            }
+            Stage::Tarpit | Stage::Pause => {
                 let at = t.map_or(Tick::NEVER, |t| t.wait_until);
                 (at, Cause::Proxy)
             }
@@ -202,9 +207,7 @@ impl Session {
     }
 
     fn exchange_timeout(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, cause: Cause) {
-        let held = t.held.as_ref().and_then(|held| held.deadline());
-        if held.is_some_and(|(until, _)| until <= local.now) {
-            self.held_too_long(t, local, io);
+        if self.held_too_long(t, local, io, cause) {
             return;
         }
         if t.head_sent {
