@@ -192,8 +192,6 @@ fn watch(section: &ProxyRaw, raw: &ServerRaw, cx: &mut Cx<'_>) -> Watch {
             let text =
                 format!("'server {proxy}/{name}' : 'layer7' can only be used in http proxies.");
             let _: Said = cx.alert(at, text);
-        } else if layer == Observed::L7 {
-            let _: Said = cx.not_yet(at, "observe layer7");
         } else if options.check.is_none() {
             let text =
                 format!("'server {proxy}/{name}' : 'observe' has no effect without 'check'.");

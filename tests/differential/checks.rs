@@ -401,7 +401,16 @@ fn sessions_end_with_their_server_and_with_the_backups() {
 
 #[test]
 fn errors_of_the_traffic_are_told_in_the_same_words() {
-    for (line, answer) in [("observe layer4", None::<&[u8]>)] {
+    for (line, answer) in [
+        ("observe layer4", None),
+        (
+            "observe layer7",
+            Some(&b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n"[..]),
+        ),
+        ("observe layer7", Some(b"junk\r\n\r\n")),
+        ("observe layer7", Some(b"")),
+        ("observe layer7", None),
+    ] {
         same(|side: &Side| {
             let good = Arc::new(AtomicBool::new(true));
             let health = page(&good);

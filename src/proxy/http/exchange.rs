@@ -2,6 +2,7 @@
 
 use super::flow::{Framed, Wire};
 use super::*;
+use crate::backend::observe::Event;
 use crate::backend::retry::{Failure, keeps_requests};
 use crate::io::pipe::Pipe;
 use crate::proto::h1::{self, Body, Parse, Peer};
@@ -370,6 +371,7 @@ impl Session {
 
     /// A response that is none.
     pub(super) fn bad_response(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        self.observed(local, Event::Junk);
         if self.try_again(t, local, io, Failure::Junk) {
             return;
         }
@@ -561,6 +563,7 @@ impl Session {
             self.reconnect(t, local, io);
             return;
         }
+        self.observed(local, Event::Closed);
         // As haproxy: the beginning of a head is nothing.
         if self.try_again(t, local, io, Failure::Empty) {
             return;

@@ -7,6 +7,7 @@ use super::exchange::to_buf;
 use super::flow::Wire;
 use super::rules::{Step, Stop, Wait};
 use super::*;
+use crate::backend::observe::Event;
 use crate::backend::persist::{self, Answering};
 use crate::backend::retry::Failure;
 use crate::lang::expr::Needs;
@@ -67,6 +68,7 @@ impl Session {
     ) {
         t.responded = Some(local.now);
         (t.status, t.server_status) = (t.response.status, t.response.status);
+        self.observed(local, Event::Status(t.status));
         if self.try_again(t, local, io, Failure::Status(t.status)) {
             io.give_buf(buf);
             return;

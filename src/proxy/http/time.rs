@@ -3,6 +3,7 @@
 
 use super::route::RETRY_PAUSE_MS;
 use super::*;
+use crate::backend::observe::Event;
 use crate::backend::retry::Failure;
 use crate::proxy::local::Timer;
 
@@ -225,6 +226,7 @@ impl Session {
             return;
         }
         if cause == Cause::ServerTimeout {
+            self.observed(local, Event::TimedOut);
             if self.try_again(t, local, io, Failure::Timeout) {
                 return;
             }
