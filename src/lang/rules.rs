@@ -168,6 +168,12 @@ pub enum Timeout {
     Tunnel,
 }
 
+/// What `use-service` may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    PrometheusExporter,
+}
+
 /// A fixed number or an expression that gives one.
 #[derive(Clone, Debug)]
 pub enum Number {
@@ -210,6 +216,8 @@ pub enum Action {
     Tarpit(Reply),
     Return(Reply),
     Redirect(Redirect),
+    /// An answer of the balancer about itself.
+    UseService(Service),
     /// 401, or 407 to a proxy's client; the realm, settled to the proxy's name where none is written.
     Auth(Option<Box<[u8]>>),
     /// Close without an answer; `silent-drop` without even a FIN.
@@ -285,6 +293,7 @@ impl Action {
                 | Self::Tarpit(_)
                 | Self::Return(_)
                 | Self::Redirect(_)
+                | Self::UseService(_)
                 | Self::Auth(_)
                 | Self::Reject
                 | Self::SilentDrop

@@ -113,7 +113,7 @@ pub enum Fact {
     LogAsap,
     /// `%OG`: the step that the line is made at, such as `txn_close`.
     LogOrigin,
-    /// `%s` where something of ours answered in place of a server: `<STATS>`.
+    /// `%s` where something of ours answered in place of a server: `<STATS>`, `<PROMEX>`.
     Applet,
     /// Requests before it in the server's and the backend's queue.
     ServerQueuePos,

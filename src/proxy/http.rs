@@ -285,8 +285,8 @@ pub struct Txn {
     strict: bool,
     /// The client speaks HTTP/1.0.
     old: bool,
-    /// Answered by the statistics page.
-    stats: bool,
+    /// Answered by a service of ours, which has this name in place of a server's.
+    applet: Option<&'static str>,
     asap: bool,
     /// Cause, stage and the two letters of the cookie.
     term: [u8; 4],

@@ -8,6 +8,7 @@ pub mod activity;
 pub mod columns;
 pub mod info;
 pub mod page;
+pub mod prometheus;
 pub mod rows;
 pub mod servers;
 pub mod stat;

@@ -25,6 +25,7 @@ pub mod post;
 mod table;
 
 use super::View;
+use super::prometheus::Exposition;
 use super::stat::{Filter, Scope, StatDump};
 use super::value::Form;
 use crate::config::ProxyId;
@@ -257,6 +258,7 @@ pub struct PageWriter {
 enum Body {
     Html(Box<html::Page>),
     Rows(StatDump),
+    Metrics(Exposition),
     Schema,
 }
 
@@ -291,6 +293,15 @@ impl PageWriter {
                 Body::Rows(StatDump::scoped(filter, scope))
             }
         };
+        Self::of(body)
+    }
+
+    /// What the Prometheus exporter answers, by the same turns.
+    pub fn metrics(exposition: Exposition) -> Self {
+        Self::of(Body::Metrics(exposition))
+    }
+
+    fn of(body: Body) -> Self {
         Self {
             body,
             rest: Vec::new(),
@@ -315,6 +326,7 @@ impl PageWriter {
             self.more = match &mut self.body {
                 Body::Html(page) => page.more(view, out),
                 Body::Rows(dump) => dump.more_until(view, out, limit),
+                Body::Metrics(text) => text.more_until(view, out, limit),
                 Body::Schema => {
                     out.extend_from_slice(SCHEMA.as_bytes());
                     false

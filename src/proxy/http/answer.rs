@@ -13,6 +13,7 @@ use crate::lang::acl::Verdict;
 use crate::lang::rules::{Redirect, Reply};
 use crate::lang::sample::Arena;
 use crate::observe::stats::page::{self as stats_page, PageWriter, post};
+use crate::observe::stats::prometheus::{self, Asked, Exposition};
 use crate::proto::h1::{self, Body};
 use crate::proto::page;
 
@@ -277,7 +278,7 @@ impl Session {
         };
         let stats = config.proxy(proxy).http.stats.as_ref();
         let stats = stats.expect("its rules were evaluated");
-        t.stats = true;
+        t.applet = Some("<STATS>");
         t.cause = Some((Cause::Local, StageReached::Request));
         // The page is a server of its own to the line.
         (t.dequeued, t.connected) = (Some(local.now), Some(local.now));
@@ -333,6 +334,28 @@ impl Session {
             return;
         }
         request.head(stats, &mut t.response);
+        let writer = PageWriter::new(stats, proxy, &request, admin);
+        self.begin_page(t, local, io, writer);
+    }
+
+    /// Answers for `use-service prometheus-exporter`: every method alike, as haproxy does.
+    pub(super) fn answer_metrics(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+        t.applet = Some("<PROMEX>");
+        t.cause = Some((Cause::Local, StageReached::Request));
+        (t.dequeued, t.connected) = (Some(local.now), Some(local.now));
+        let Some(asked) = Asked::parse(t.request.target()) else {
+            t.keep = false;
+            t.responded = Some(local.now);
+            self.answer_page(t, local, io, 400);
+            return;
+        };
+        self.drop_body(t, io);
+        prometheus::head(&mut t.response);
+        self.begin_page(t, local, io, PageWriter::metrics(Exposition::new(asked)));
+    }
+
+    /// Sends the head in `t.response`; what `writer` writes follows a turn at a time.
+    fn begin_page(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, writer: PageWriter) {
         t.status = 200;
         t.responded = Some(local.now);
         let arena = std::mem::take(&mut local.arena);
@@ -348,10 +371,7 @@ impl Session {
         let mut out = Vec::new();
         h1::write_response(&mut out, &t.response);
         if !t.framing.head {
-            t.page = Some(Box::new(PageTurn {
-                writer: PageWriter::new(stats, proxy, &request, admin),
-                chunked,
-            }));
+            t.page = Some(Box::new(PageTurn { writer, chunked }));
         }
         self.send_own(t, local, io, Buf::of(&out));
     }

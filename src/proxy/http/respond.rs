@@ -318,7 +318,7 @@ impl Session {
                 t.cause = Some((Cause::Local, StageReached::Headers));
                 self.answer(t, local, io, answer);
             }
-            Stop::Reject | Stop::Silent | Stop::Stats => {
+            Stop::Reject | Stop::Silent | Stop::Stats | Stop::Metrics => {
                 self.count_denied_response(local);
                 self.end(t, local, Cause::Proxy, StageReached::Headers);
                 self.over = true;

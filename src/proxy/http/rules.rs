@@ -11,7 +11,7 @@ use crate::backend::forward;
 use crate::config::http::Http;
 use crate::lang::acl::{Condition, Verdict};
 use crate::lang::changes::Change;
-use crate::lang::rules::{Action, Number, Rule, RuleError, Timeout};
+use crate::lang::rules::{Action, Number, Rule, RuleError, Service, Timeout};
 use crate::lang::sample::{Arena, Kind, Value};
 use crate::lang::subject::{Scope, Subject};
 use crate::proxy::passwords::{self, PasswordId};
@@ -70,6 +70,7 @@ pub(super) enum Stop {
     Reject,
     Silent,
     Stats,
+    Metrics,
 }
 
 impl Session {
@@ -323,6 +324,9 @@ impl Session {
             Action::Return(reply) => {
                 return Done::Stop(Stop::Answer(self.prepare(t, local, arena, reply)));
             }
+            Action::UseService(Service::PrometheusExporter) => {
+                return Done::Stop(Stop::Metrics);
+            }
             Action::Redirect(redirect) => {
                 return match self.prepare_redirect(t, local, arena, redirect) {
                     Some(answer) => Done::Stop(Stop::Answer(answer)),
@@ -569,6 +573,10 @@ impl Session {
     fn stop(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, stop: Stop) {
         let in_back = t.cursor.list > list::ROUTE;
         match stop {
+            Stop::Metrics => {
+                self.count_intercepted(local);
+                self.answer_metrics(t, local, io);
+            }
             Stop::Deny(answer) => {
                 self.count_denied(t, local);
                 self.note_cookie(t, local);

@@ -115,7 +115,7 @@ impl Subject for View<'_> {
             Fact::RequestDateUs => self.wall(t.began).into(),
             Fact::LogAsap => Some(Value::Bool(local.config.frontend(s.frontend).logasap)),
             Fact::LogOrigin => Some(Value::Str(if t.bad { b"error" } else { b"txn_close" })),
-            Fact::Applet => t.stats.then_some(Value::Str(b"<STATS>")),
+            Fact::Applet => t.applet.map(|name| Value::Str(name.as_bytes())),
             Fact::HandshakeMs => int(0),
             Fact::FirstRequest => Some(Value::Bool(s.requests <= 1)),
             Fact::ReceivedProxy => Some(Value::Bool(s.received_proxy)),

@@ -7,7 +7,7 @@ use crate::lang::logformat::LogFormat;
 use crate::lang::rules::redirect::Redirect;
 use crate::lang::rules::reply::ReplyFor;
 use crate::lang::rules::{
-    ANY_LEN, Action, NEW_SLOT, NameMatch, Normalizer, Number, RuleSet, Timeout,
+    ANY_LEN, Action, NEW_SLOT, NameMatch, Normalizer, Number, RuleSet, Service, Timeout,
 };
 use crate::lang::value::{self, Unit};
 
@@ -215,7 +215,7 @@ static ACTIONS: &[Entry] = &[
     inside("unset-var", ALL, |r| {
         r.variable().map(|(id, _)| Action::UnsetVar(id))
     }),
-    later("use-service", RQ | HQ),
+    ours("use-service", RQ | HQ, use_service),
     ours("wait-for-body", HQ | HS, wait_for_body),
     later("wait-for-handshake", HQ),
 ];
@@ -543,6 +543,31 @@ fn switch_mode(r: &mut Reader<'_, '_, '_>) -> Result<Action, Fault> {
         }
     }
     Ok(Action::SwitchHttp)
+}
+
+/// The exporter is the one service of haproxy without Lua; others come from `lua.…`.
+fn use_service(r: &mut Reader<'_, '_, '_>) -> Result<Action, Fault> {
+    let word = r.argument("'use-service' expects a service name.")?;
+    let name = word.text();
+    match &*name {
+        "prometheus-exporter" if r.set == RuleSet::TcpRequest => Err(Fault::wrong(
+            word.span,
+            "Prometheus exporter service only available on 'http-request' rulesets",
+        )),
+        "prometheus-exporter" => Ok(Action::UseService(Service::PrometheusExporter)),
+        other if other.starts_with("lua.") => {
+            let name = format!("{} use-service {other}", r.set.name());
+            Err(Fault::later(word.span, name))
+        }
+        other => {
+            let text = format!("'{other}' unknown service name.");
+            let fault = Fault::wrong(word.span, text);
+            Err(match nearest(other, ["prometheus-exporter"]).first() {
+                Some(near) => fault.help(format!("'{near}' is near")),
+                None => fault.help("known is: prometheus-exporter"),
+            })
+        }
+    }
 }
 
 fn wait_for_body(r: &mut Reader<'_, '_, '_>) -> Result<Action, Fault> {

@@ -183,10 +183,7 @@ fn actions_of_later_versions_are_refused_by_name() {
         ("lua.foo", "http-request lua.foo"),
         ("cache-use x", "http-request cache-use"),
         ("set-map(x) a b", "http-request set-map"),
-        (
-            "use-service prometheus-exporter",
-            "http-request use-service",
-        ),
+        ("use-service lua.x", "http-request use-service lua.x"),
     ] {
         let fault = rule(HQ, &FRONT, line).unwrap_err();
         assert_eq!(fault.not_yet.as_deref(), Some(name), "{line}");
@@ -290,4 +287,22 @@ fn a_look_around_is_refused_with_the_reason() {
             .contains("failed to parse the regex : regex '(?=a)' is invalid (error=")
     );
     assert!(fault.help.unwrap().contains("look-around"));
+}
+
+#[test]
+fn services_are_haproxys_exporter_or_refused_by_name() {
+    assert_eq!(says(HQ, &FRONT, "use-service prometheus-exporter"), "fine");
+    let of = |line: &str| says(HQ, &FRONT, line);
+    assert!(of("use-service nope").ends_with("rule : 'nope' unknown service name."));
+    assert!(of("use-service").ends_with("rule : 'use-service' expects a service name."));
+    let fault = rule(HQ, &FRONT, "use-service prometheus-export").unwrap_err();
+    assert_eq!(fault.help.as_deref(), Some("'prometheus-exporter' is near"));
+    assert!(
+        says(
+            RuleSet::TcpRequest,
+            &FRONT,
+            "use-service prometheus-exporter"
+        )
+        .ends_with("only available on 'http-request' rulesets")
+    );
 }
