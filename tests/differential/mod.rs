@@ -14,6 +14,7 @@ mod http;
 mod http_logs;
 mod keys;
 mod lines;
+mod metrics;
 mod pages;
 mod rules;
 mod server_side;
