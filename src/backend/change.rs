@@ -149,8 +149,8 @@ pub fn force(shared: &Shared, id: ServerId, state: Forced, by: Means, now: Tick)
     Some(c.change)
 }
 
-/// `set server agent`: as if the server's agent had said so.
-pub fn set_agent(shared: &Shared, id: ServerId, up: bool, now: Tick) -> Change {
+/// As if the server's agent had said so: `set server agent`, or the page.
+pub fn set_agent(shared: &Shared, id: ServerId, up: bool, by: Means, now: Tick) -> Change {
     let mut c = Changing::begin(shared, now);
     let cell = shared.server(id);
     cell.agent_up.store(up, Release);
@@ -158,9 +158,9 @@ pub fn set_agent(shared: &Shared, id: ServerId, up: bool, now: Tick) -> Change {
         .is_none_or(|check| i64::from(cell.health.load(Acquire)) >= i64::from(check.rise));
     if cell.admin() & admin::MAINT == 0 {
         if !up {
-            c.go_down(id, Why::Operator(Means::Cli));
+            c.go_down(id, Why::Operator(by));
         } else if good {
-            c.come_up(id, Why::Operator(Means::Cli));
+            c.come_up(id, Why::Operator(by));
         }
     }
     c.change

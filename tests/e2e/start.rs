@@ -304,12 +304,10 @@ fn a_switch_that_is_not_supported_yet_says_so_by_name() {
     if on_haproxy() {
         return;
     }
-    for switch in ["-W", "-Ws"] {
-        let finished = Launch::new("").arg(switch).run_bare();
-        assert_eq!(finished.code(), 1);
-        let text = format!("option '{switch}' is not supported yet");
-        assert_eq!(finished.lines_with(&text).len(), 1, "{}", finished.text);
-    }
+    let finished = Launch::new("").arg("-S").arg("/none").run_bare();
+    assert_eq!(finished.code(), 1);
+    let text = "option '-S' is not supported yet";
+    assert_eq!(finished.lines_with(text).len(), 1, "{}", finished.text);
 }
 
 // issue: README, ringway demo

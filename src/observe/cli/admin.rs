@@ -138,7 +138,9 @@ fn set_agent(id: ServerId, value: Option<&str>, world: &World<'_>) -> Answer {
         Some("down") => false,
         _ => return Answer::error("'set server <srv> agent' expects 'up' or 'down'."),
     };
-    world.tell.tell(&change::set_agent(shared, id, up, now));
+    world
+        .tell
+        .tell(&change::set_agent(shared, id, up, Means::Cli, now));
     Answer::done()
 }
 

@@ -1,5 +1,7 @@
 //! Actions of the statistics page: a form `b=<backend>&s=<server>…&action=<word>` (configuration.txt 4.2, `stats admin`).
 
+use std::sync::atomic::Ordering::AcqRel;
+
 use super::Outcome;
 use crate::backend::change::{self, Change, Flag, Forced, Means};
 use crate::base::tick::Tick;
@@ -30,8 +32,10 @@ enum Action {
     Maint,
     Checks(bool),
     Force(Forced),
-    /// Of agent checks, which no server has.
-    Agent,
+    /// Agent checks go on, or not.
+    Agent(bool),
+    /// As if the agent had said so.
+    AgentSays(bool),
     Shutdown,
     Flag(Flag),
 }
@@ -47,7 +51,10 @@ impl Action {
             b"hrunn" => Self::Force(Forced::Up),
             b"hnolb" => Self::Force(Forced::Nolb),
             b"hdown" => Self::Force(Forced::Down),
-            b"dagent" | b"eagent" | b"arunn" | b"adown" => Self::Agent,
+            b"dagent" => Self::Agent(false),
+            b"eagent" => Self::Agent(true),
+            b"arunn" => Self::AgentSays(true),
+            b"adown" => Self::AgentSays(false),
             b"shutdown" => Self::Shutdown,
             b"disable" => Self::Flag(Flag::Disable),
             b"enable" => Self::Flag(Flag::Enable),
@@ -65,7 +72,12 @@ impl Action {
             Self::Maint => Some(change::set_maint(shared, id, now)),
             Self::Checks(on) => change::set_checks(shared, id, on),
             Self::Force(state) => change::force(shared, id, state, Means::Page, now),
-            Self::Agent => None,
+            Self::Agent(_) | Self::AgentSays(_) if shared.config.server(id).agent.is_none() => None,
+            Self::Agent(on) => {
+                let before = shared.server(id).agent_off.swap(!on, AcqRel);
+                (before == on).then(Change::default)
+            }
+            Self::AgentSays(up) => Some(change::set_agent(shared, id, up, Means::Page, now)),
             Self::Shutdown => {
                 shared.hint_all(|| Message::KillServer(id, KillFor::Operator));
                 Some(Change::default())
