@@ -92,7 +92,13 @@ pub fn bind_all(
                 }
             };
             // All of them, also where there were more shards before: what waits in each is to be accepted.
-            let had = adopted.len();
+            // Beside one without SO_REUSEPORT there can be no other.
+            let shared = |p: &Prepared| p.socket.reuse_port().unwrap_or(false);
+            let had = if adopted.iter().all(shared) {
+                adopted.len()
+            } else {
+                shards.len()
+            };
             for (n, mut prepared) in adopted.into_iter().enumerate() {
                 (prepared.bind, prepared.shard) = (id, shards[n % shards.len()]);
                 bound.sockets.push(prepared);

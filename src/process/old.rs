@@ -10,6 +10,8 @@ use crate::io::sys::process;
 pub struct Old {
     processes: Vec<(i32, Option<OwnedFd>)>,
     signal: i32,
+    /// They let go of their ports, and take them again where this start fails.
+    paused: bool,
 }
 
 impl Old {
@@ -23,6 +25,7 @@ impl Old {
         Self {
             processes: pids.iter().filter_map(handle).collect(),
             signal,
+            paused: false,
         }
     }
 
@@ -31,18 +34,16 @@ impl Old {
     }
 
     /// Asks them to leave.
-    pub fn dismiss(&self) {
+    pub fn dismiss(&mut self) {
+        self.paused = false;
         self.send(self.signal);
     }
 
-    /// Asks them to let go of their ports for now.
-    pub fn pause(&self) {
-        self.send(libc::SIGTTOU);
-    }
-
-    /// Takes that back.
-    pub fn resume(&self) {
-        self.send(libc::SIGTTIN);
+    /// Asks them to let go of their ports for now, once. Taken back on drop, unless they were dismissed.
+    pub fn pause(&mut self) {
+        if !std::mem::replace(&mut self.paused, true) {
+            self.send(libc::SIGTTOU);
+        }
     }
 
     fn send(&self, signal: i32) {
@@ -55,6 +56,14 @@ impl Old {
                     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), signal);
                 }
             }
+        }
+    }
+}
+
+impl Drop for Old {
+    fn drop(&mut self) {
+        if self.paused {
+            self.send(libc::SIGTTIN);
         }
     }
 }

@@ -126,12 +126,12 @@ impl Start<'_> {
         self.warn_of_root(&read.config);
         let poller = self.poller()?;
         self.limit_memory()?;
-        let old = match parent.as_ref().filter(|parent| !parent.first) {
+        let mut old = match parent.as_ref().filter(|parent| !parent.first) {
             Some(parent) => Old::new(&parent.old, libc::SIGUSR1),
             None => Old::new(&self.args.old_pids, self.farewell_signal()),
         };
         let taken = self.take_over(&read.config, &old, parent.as_ref())?;
-        let mut bound = self.bind(&read, &old, &taken)?;
+        let mut bound = self.bind(&read, &mut old, &taken)?;
         // What nobody listens for any more ends with the old process.
         drop(taken);
         let pidfile = match parent {
@@ -466,32 +466,29 @@ impl Start<'_> {
 
     // ------------------------------------------------------------ sockets and files
 
-    fn bind(&self, read: &Checked, old: &Old, taken: &Taken) -> Step<Bound> {
+    fn bind(&self, read: &Checked, old: &mut Old, taken: &Taken) -> Step<Bound> {
         let manner = Manner {
             shards: read.shards,
             reuseport: !self.args.no_reuseport,
         };
-        let mut paused = false;
+        // What old processes gave away is theirs as well: a pause would end it for both. Then an address that is
+        // busy is somebody else's.
+        let may_pause = !old.is_empty() && taken.is_empty();
         for _ in 1..BIND_TRIES {
             match bind::bind_all(&read.config, &read.sources, manner, taken) {
                 Ok(bound) => return Ok(bound),
-                Err(errors) if old.is_empty() || !errors.iter().all(|e| e.busy) => {
+                Err(errors) if !may_pause || !errors.iter().all(|e| e.busy) => {
                     return Err(self.bind_failed(&errors));
                 }
                 // Old processes may hold the port in a way that cannot be shared: they let go meanwhile.
                 Err(_) => {
-                    if !paused {
-                        old.pause();
-                    }
-                    paused = true;
+                    old.pause();
                     std::thread::sleep(BIND_PAUSE);
                 }
             }
         }
-        bind::bind_all(&read.config, &read.sources, manner, taken).map_err(|errors| {
-            old.resume();
-            self.bind_failed(&errors)
-        })
+        bind::bind_all(&read.config, &read.sources, manner, taken)
+            .map_err(|errors| self.bind_failed(&errors))
     }
 
     /// The listening sockets of the process before this one: of that behind `-x`, else of that which is to leave, if it
@@ -625,14 +622,15 @@ impl Worker<'_> {
         let daemon = matches!(parent, Parent::Shell(_));
         // Opened before chroot hides it.
         let null = null_device();
+        // `old` first: a start that fails has closed its sockets when it lets old processes go on.
         let Self {
+            mut old,
             start,
             read,
             fit,
             poller,
             mut bound,
             pidfile,
-            old,
             logs,
         } = self;
         let shards = read.shards;
@@ -844,18 +842,20 @@ fn environment_of(worker: bool) -> Env {
 /// Forks; the parent leaves once the child says that it serves, with the child's status if it does not.
 fn fork_and_wait(
     failed: impl Fn(&str, std::io::Error) -> Refused,
-    child: impl FnOnce(std::io::PipeWriter) -> Step<ExitCode>,
+    work: impl FnOnce(std::io::PipeWriter) -> Step<ExitCode>,
 ) -> Step<ExitCode> {
     let (mut ready, teller) = std::io::pipe().map_err(|e| failed("make a pipe", e))?;
     match process::fork().map_err(|e| failed("fork", e))? {
         Fork::Child => {
             drop(ready);
-            child(teller)
+            work(teller)
         }
         Fork::Parent { child } => {
             drop(teller);
             let up = ready.read_exact(&mut [0]).is_ok();
             Ok(if up {
+                // All that it holds is the child's now: nothing is undone, no old process goes on.
+                std::mem::forget(work);
                 ExitCode::SUCCESS
             } else {
                 status_of(child)

@@ -68,6 +68,11 @@ impl Taken {
         })
     }
 
+    /// Nothing was given.
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
     /// Copies of the sockets that listen where `bind` wants to. They accept already.
     ///
     /// # Errors
