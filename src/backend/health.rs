@@ -43,7 +43,10 @@ pub struct CheckResult {
 
 impl CheckResult {
     pub fn new(mut answer: Answer, duration_ms: u64) -> Self {
-        let end = answer.info.floor_char_boundary(DESCRIPTION_MAX);
+        let mut end = answer.info.len().min(DESCRIPTION_MAX);
+        while !answer.info.is_char_boundary(end) {
+            end -= 1;
+        }
         answer.info.truncate(end);
         Self {
             verdict: match answer.status {

@@ -497,7 +497,7 @@ fn expect(args: &mut Args<'_, '_>, style: Style) -> Read {
         return Err(args.fail(end, "expects at least a matching pattern as arguments."));
     };
     (out.what, out.negated) = (what, negated);
-    Ok((What::Expect(out), comment))
+    Ok((What::Expect(Box::new(out)), comment))
 }
 
 fn unexpected(args: &mut Args<'_, '_>, word: &Word, style: Style) -> Said {

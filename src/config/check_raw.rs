@@ -65,7 +65,7 @@ impl Service {
                 error,
                 ..Expect::new(Match::Spoken(spoken))
             };
-            (What::Expect(expect), number)
+            (What::Expect(Box::new(expect)), number)
         };
         let failed = Some(Status::L7Sts);
         let steps = match self {
@@ -99,13 +99,16 @@ impl Service {
     }
 }
 
+/// Name and value of a header field.
+type Field = (Box<[u8]>, Box<[u8]>);
+
 /// The arguments of `option httpchk`.
 #[derive(Debug, Clone)]
 pub(super) struct HttpLine {
     pub(super) method: Box<[u8]>,
     pub(super) uri: Box<[u8]>,
     pub(super) v11: bool,
-    pub(super) fields: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(super) fields: Vec<Field>,
     pub(super) body: Option<Box<[u8]>>,
 }
 
@@ -200,7 +203,9 @@ impl ChecksRaw {
             .rev()
             .find(|s| matches!(s.what, What::Request(_) | What::Expect(_)));
         if last.is_some_and(|s| matches!(s.what, What::Request(_))) {
-            steps.push(implied(What::Expect(Expect::new(Sequence::usual_status()))));
+            steps.push(implied(What::Expect(Box::new(Expect::new(
+                Sequence::usual_status(),
+            )))));
         }
         for step in &mut steps {
             if let What::Request(request) = &mut step.what {
@@ -409,10 +414,11 @@ impl Expect {
             }
             _ => {}
         }
-        for format in [&mut self.on_success, &mut self.on_error] {
-            if let Some(format) = format {
-                format.settle(names)?;
-            }
+        for format in [&mut self.on_success, &mut self.on_error]
+            .into_iter()
+            .flatten()
+        {
+            format.settle(names)?;
         }
         self.code.as_mut().map_or(Ok(()), |code| code.settle(names))
     }

@@ -66,7 +66,7 @@ pub enum What {
     Connect(Connect),
     Send(Payload),
     Request(Request),
-    Expect(Expect),
+    Expect(Box<Expect>),
     SetVar(VarId, SetIf, Expr),
     SetVarFmt(VarId, SetIf, LogFormat),
     UnsetVar(VarId),
@@ -219,7 +219,11 @@ impl CheckKind {
                     error: Some(Status::L6Rsp),
                     ..Expect::new(Match::Spoken(Spoken::Tls))
                 };
-                let steps = vec![connect, What::Send(Payload::TlsHello), What::Expect(expect)];
+                let steps = vec![
+                    connect,
+                    What::Send(Payload::TlsHello),
+                    What::Expect(Box::new(expect)),
+                ];
                 let mut sequence = Sequence::plain(steps);
                 sequence.steps[2].number = 2;
                 sequence.into()
@@ -235,7 +239,9 @@ impl super::model::Agent {
         if !self.send.is_empty() {
             steps.push(What::Send(Payload::Bytes(self.send.clone())));
         }
-        steps.push(What::Expect(Expect::new(Match::Spoken(Spoken::Agent))));
+        steps.push(What::Expect(Box::new(Expect::new(Match::Spoken(
+            Spoken::Agent,
+        )))));
         let mut sequence = Sequence::plain(steps);
         if let Some(last) = sequence.steps.last_mut() {
             // As haproxy counts.

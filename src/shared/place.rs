@@ -39,7 +39,7 @@ impl Place {
                 self.rest.load(Relaxed),
             );
             fence(Acquire);
-            if before % 2 == 0 && self.version.load(Relaxed) == before {
+            if before.is_multiple_of(2) && self.version.load(Relaxed) == before {
                 return Some(unpack(words));
             }
             std::hint::spin_loop();
