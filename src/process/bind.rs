@@ -312,7 +312,12 @@ fn adopt(bind: &Bind, taken: &Taken) -> Result<Vec<Prepared>, Failure> {
             .set_nonblocking(true)
             .map_err(failed("cannot make socket non-blocking"))?;
         match &bind.address {
-            BindAddress::Ip(_) => dress_tcp(&socket, bind)?,
+            BindAddress::Ip(_) => {
+                // A soft stop that had begun keeps new handshakes away. Mostly there is none: no error.
+                let _ =
+                    process::set_int(socket.as_fd(), libc::SOL_SOCKET, libc::SO_DETACH_FILTER, 0);
+                dress_tcp(&socket, bind)?;
+            }
             BindAddress::Unix(path) => {
                 dress(bind, path).map_err(failed("cannot change UNIX socket ownership"))?;
             }

@@ -5,11 +5,12 @@ use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use socket2::{SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::config::{Bind, BindAddress};
 use crate::io::sys::rights;
@@ -33,7 +34,11 @@ impl Taken {
     /// # Errors
     /// Nobody listens there, or does not answer as haproxy does: the socket is not one with `expose-fd listeners`.
     pub fn from(path: &Path) -> io::Result<Self> {
-        Self::over(UnixStream::connect(path)?)
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
+        // Bounds the connect as well, where the queue of the other side is full (unix(7), SO_SNDTIMEO).
+        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.connect(&SockAddr::unix(path)?)?;
+        Self::over(OwnedFd::from(socket).into())
     }
 
     /// As [`Taken::from`], over a connection.
@@ -100,7 +105,10 @@ fn fits(socket: &Socket, bind: &Bind) -> bool {
                 && device.as_deref() == interface
                 && alike_v6(socket, address, bind)
         }
-        BindAddress::Unix(path) => own.as_pathname().is_some_and(|own| is_place(own, path)),
+        BindAddress::Unix(path) => {
+            // Nobody would find it where its path is gone.
+            own.as_pathname().is_some_and(|own| is_place(own, path)) && is_socket(path)
+        }
         BindAddress::Abns(name) => is_abstract(&own, name),
         BindAddress::Abnsz(name) => own.as_abstract_namespace() == Some(name),
         // Handed over by who started us.
@@ -112,6 +120,10 @@ fn fits(socket: &Socket, bind: &Bind) -> bool {
 fn alike_v6(socket: &Socket, address: &SocketAddr, bind: &Bind) -> bool {
     let asked = address.is_ipv6() && (bind.v4v6 || bind.v6only);
     !asked || socket.only_v6().is_ok_and(|only| only == bind.v6only)
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
 /// The socket was bound beside its place and moved there: its name is still `<place>.<pid>.tmp`.
@@ -128,4 +140,32 @@ fn is_abstract(own: &SockAddr, name: &[u8]) -> bool {
         .as_abstract_namespace()
         .and_then(|own| own.strip_prefix(name));
     behind.is_some_and(|rest| rest.iter().all(|&byte| byte == 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn an_admin_socket_that_accepts_nobody_is_waited_for_only_so_long() {
+        let path = std::env::temp_dir().join(format!("ringway-full-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let address = SockAddr::unix(&path).expect("short");
+        let full = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        full.bind(&address).expect("a free path");
+        full.listen(0).expect("listens");
+        let waiting: Vec<_> = std::iter::repeat_with(|| {
+            let one = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).expect("one");
+            one.connect(&address).map(|()| one)
+        })
+        .take(8)
+        .map_while(Result::ok)
+        .collect();
+        assert!(!waiting.is_empty());
+        let begun = Instant::now();
+        assert!(Taken::from(&path).is_err());
+        assert!(begun.elapsed() < PATIENCE * 3);
+        let _ = std::fs::remove_file(&path);
+    }
 }

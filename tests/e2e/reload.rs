@@ -210,7 +210,7 @@ fn sessions_and_requests_under_way_end_in_the_old_process() {
         ),
     );
     // A start may take longer than the usual 5 s where the machine is busy.
-    let config = config.replace("timeout client 5s", "timeout client 30s");
+    let config = config.replace(" 5s", " 30s");
     let mut old = Launch::new(&config).start();
     let mut begun = Wire::to(front);
     begun.send("POST / HTTP/1.1\r\nHost: h\r\n");
@@ -278,6 +278,17 @@ fn sockets_that_cannot_be_shared_are_taken_over_by_more_shards() {
     for _ in 0..20 {
         assert_eq!(Wire::to(front).get("/", "").body, "well");
     }
+}
+
+#[test]
+fn a_unix_socket_whose_path_is_gone_is_bound_anew() {
+    let (dir, front) = (TempDir::new(), port());
+    let (admin, path) = (dir.file("admin.sock"), dir.file("front.sock"));
+    let config = config(front, &admin, 2, &format!(" bind unix@{path} mode 600\n"));
+    let old = Launch::new(&config).start();
+    std::fs::remove_file(&path).unwrap();
+    let _new = follow(balancer(), &config, &admin, old);
+    assert!(asked(UnixStream::connect(&path).unwrap()).ends_with("well"));
 }
 
 #[test]
