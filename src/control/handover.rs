@@ -6,19 +6,18 @@
 //! the last one. (Observed between two processes of haproxy 2.6.)
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::time::Duration;
 
 use super::executor::Executor;
-use crate::io::sys::rights::RIGHTS_MAX;
+use crate::io::sys::rights::{self, RIGHTS_MAX};
 
 /// What asks for the sockets.
 pub(super) const ASK: &[u8] = b"_getsocks";
 /// A follower that takes longer between two messages gets no more.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A listening socket of this process. It stays the shard's that accepts on it; its number is good as long as the
-/// process runs and is not stopping.
+/// A listening socket of this process. It stays the shard's that accepts on it, which may close it.
 #[derive(Debug, Clone)]
 pub struct Offered {
     pub fd: RawFd,
@@ -43,13 +42,18 @@ pub(super) async fn give<E: Executor>(
     stream: &mut E::Stream,
     offered: &[Offered],
 ) -> io::Result<()> {
-    let count = i32::try_from(offered.len()).unwrap_or(i32::MAX);
+    // Held from here on: a number whose listener was closed meanwhile may stand for a client's connection.
+    let live: Vec<_> = offered
+        .iter()
+        .filter_map(|one| Some((rights::listener(one.fd)?, one)))
+        .collect();
+    let count = i32::try_from(live.len()).unwrap_or(i32::MAX);
     executor.send_with(stream, &count.to_ne_bytes(), &[])?;
-    let mut batches = offered.chunks(RIGHTS_MAX).peekable();
+    let mut batches = live.chunks(RIGHTS_MAX).peekable();
     while let Some(batch) = batches.next() {
         let mut text = Vec::new();
-        batch.iter().for_each(|one| one.describe(&mut text));
-        let fds: Vec<RawFd> = batch.iter().map(|one| one.fd).collect();
+        batch.iter().for_each(|(_, one)| one.describe(&mut text));
+        let fds: Vec<RawFd> = batch.iter().map(|(fd, _)| fd.as_raw_fd()).collect();
         executor.send_with(stream, &text, &fds)?;
         if batches.peek().is_some() {
             confirmed(executor, stream).await?;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::socket::{getsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::takeover::Taken;
+use super::takeover::{Hand, Taken};
 use crate::config::{Bind, BindAddress, BindId, Config, FrontendId, StatsSocket};
 use crate::control::handover::Offered;
 use crate::io::sys::process;
@@ -80,11 +80,16 @@ pub fn bind_all(
         inherited: Vec::new(),
     };
     let mut errors = Vec::new();
+    let mut hand = taken.hand();
+    let serving = config.frontends.iter().filter(|f| !f.disabled);
+    let lines: Vec<BindId> = serving.flat_map(|f| f.binds.iter().copied()).collect();
     for frontend in config.frontends.iter().filter(|f| !f.disabled) {
         for &id in &frontend.binds {
             let bind = config.bind(id);
             let shards = shards_of(id, bind, manner);
-            let adopted = match adopt(bind, taken) {
+            let others = lines.iter().skip_while(|line| **line != id).skip(1);
+            let others = others.filter(|line| alike(config.bind(**line), bind));
+            let adopted = match adopt(bind, &mut hand, others.count()) {
                 Ok(adopted) => adopted,
                 Err(failure) => {
                     errors.push(failure.told(config, sources, &Owner::Frontend(bind)));
@@ -305,8 +310,10 @@ fn prepare(bind: &Bind, manner: Manner) -> Result<Prepared, Failure> {
 }
 
 /// The sockets of the process before this one that listen where `bind` wants to, with what it says of them.
-fn adopt(bind: &Bind, taken: &Taken) -> Result<Vec<Prepared>, Failure> {
-    let sockets = taken.of(bind).map_err(failed("cannot take over socket"))?;
+fn adopt(bind: &Bind, hand: &mut Hand<'_>, others: usize) -> Result<Vec<Prepared>, Failure> {
+    let sockets = hand
+        .take(bind, others)
+        .map_err(failed("cannot take over socket"))?;
     let each = sockets.into_iter().map(|socket| {
         socket
             .set_nonblocking(true)
@@ -316,6 +323,7 @@ fn adopt(bind: &Bind, taken: &Taken) -> Result<Vec<Prepared>, Failure> {
                 // A soft stop that had begun keeps new handshakes away. Mostly there is none: no error.
                 let _ =
                     process::set_int(socket.as_fd(), libc::SOL_SOCKET, libc::SO_DETACH_FILTER, 0);
+                undress_tcp(&socket);
                 dress_tcp(&socket, bind)?;
             }
             BindAddress::Unix(path) => {
@@ -391,6 +399,23 @@ fn dress_tcp(socket: &Socket, bind: &Bind) -> Result<(), Failure> {
             .map_err(failed("cannot enable TCP_FASTOPEN"))?;
     }
     Ok(())
+}
+
+/// Takes back what another configuration wanted of an adopted socket. What cannot be taken back was not set.
+fn undress_tcp(socket: &Socket) {
+    for option in [
+        libc::TCP_MAXSEG,
+        libc::TCP_USER_TIMEOUT,
+        libc::TCP_DEFER_ACCEPT,
+        libc::TCP_FASTOPEN,
+    ] {
+        let _ = process::set_int(socket.as_fd(), libc::IPPROTO_TCP, option, 0);
+    }
+}
+
+/// Two bind lines want the same sockets.
+fn alike(one: &Bind, other: &Bind) -> bool {
+    one.address == other.address && one.interface == other.interface
 }
 
 /// A negative value is taken off what the kernel would choose, as haproxy does.

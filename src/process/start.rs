@@ -500,8 +500,8 @@ impl Start<'_> {
                 .before
                 .as_ref()
                 .and_then(|stream| stream.try_clone().ok());
-            let taken = before.and_then(|stream| Taken::over(stream).ok());
-            return Ok(taken.unwrap_or_default());
+            let taken = before.map(|stream| self.given(Taken::over(stream)));
+            return Ok(taken.transpose()?.flatten().unwrap_or_default());
         }
         if let Some(path) = &self.args.takeover {
             // As haproxy: this says that there is none.
@@ -526,8 +526,23 @@ impl Start<'_> {
             BindAddress::Unix(path) => Some(path),
             _ => None,
         });
-        let mut found = paths.filter_map(|path| Taken::from(path).ok());
-        Ok(found.next().unwrap_or_default())
+        for path in paths {
+            if let Some(taken) = self.given(Taken::from(path))? {
+                return Ok(taken);
+            }
+        }
+        Ok(Taken::default())
+    }
+
+    /// What was given, if anything was. Without descriptors for all of it nobody would accept on the rest.
+    fn given(&self, taken: std::io::Result<Taken>) -> Step<Option<Taken>> {
+        match taken {
+            Err(e) if e.raw_os_error() == Some(libc::EMFILE) => Err(self.fail(&format!(
+                "Cannot take over the listening sockets: {}",
+                bind::reason(&e)
+            ))),
+            taken => Ok(taken.ok()),
+        }
     }
 
     fn bind_failed(&self, errors: &[BindError]) -> Refused {

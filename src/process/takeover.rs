@@ -78,13 +78,39 @@ impl Taken {
         self.sockets.is_empty()
     }
 
-    /// Copies of the sockets that listen where `bind` wants to. They accept already.
+    /// For one attempt to bind everything.
+    pub fn hand(&self) -> Hand<'_> {
+        Hand {
+            left: self.sockets.iter().collect(),
+        }
+    }
+}
+
+/// What is left of the sockets while all bind lines take theirs: each goes to one of them.
+#[derive(Debug)]
+pub struct Hand<'t> {
+    left: Vec<&'t Socket>,
+}
+
+impl Hand<'_> {
+    /// Copies of the sockets that listen where `bind` wants to. They accept already. Shared with `others` bind lines
+    /// that want the same and come later.
     ///
     /// # Errors
     /// No descriptors are left.
-    pub fn of(&self, bind: &Bind) -> io::Result<Vec<Socket>> {
-        let fits = self.sockets.iter().filter(|socket| fits(socket, bind));
-        fits.map(Socket::try_clone).collect()
+    pub fn take(&mut self, bind: &Bind, others: usize) -> io::Result<Vec<Socket>> {
+        let all = self.left.iter().filter(|socket| fits(socket, bind)).count();
+        let mut own = all.div_ceil(others + 1);
+        let mut taken = Vec::new();
+        self.left.retain(|socket| {
+            let mine = own > 0 && fits(socket, bind);
+            if mine {
+                own -= 1;
+                taken.push(socket.try_clone());
+            }
+            !mine
+        });
+        taken.into_iter().collect()
     }
 }
 
@@ -104,6 +130,7 @@ fn fits(socket: &Socket, bind: &Bind) -> bool {
             own.as_socket() == Some(*address)
                 && device.as_deref() == interface
                 && alike_v6(socket, address, bind)
+                && alike_transparent(socket, address, bind)
         }
         BindAddress::Unix(path) => {
             // Nobody would find it where its path is gone.
@@ -116,10 +143,19 @@ fn fits(socket: &Socket, bind: &Bind) -> bool {
     }
 }
 
-/// Whether it serves IPv4 clients as well, as `v4v6` and `v6only` say.
+/// Whether it serves IPv4 clients as well, as `v4v6` and `v6only` say. It cannot be changed any more.
 fn alike_v6(socket: &Socket, address: &SocketAddr, bind: &Bind) -> bool {
-    let asked = address.is_ipv6() && (bind.v4v6 || bind.v6only);
+    let asked = address.is_ipv6() && address.ip().is_unspecified();
     !asked || socket.only_v6().is_ok_and(|only| only == bind.v6only)
+}
+
+/// Whether it answers for addresses of others, as `transparent` says: that is decided before binding.
+fn alike_transparent(socket: &Socket, address: &SocketAddr, bind: &Bind) -> bool {
+    // IPv6 has no way to ask that is the same on all kernels: such a socket is taken as it is.
+    address.is_ipv6()
+        || !bind.transparent
+        || socket.ip_transparent_v4().unwrap_or(false)
+        || socket.freebind_v4().unwrap_or(false)
 }
 
 fn is_socket(path: &Path) -> bool {

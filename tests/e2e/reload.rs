@@ -58,15 +58,13 @@ impl Drop for Ends<'_> {
     }
 }
 
-// R03 R12
-#[test]
-fn no_request_is_lost_while_processes_of_both_kinds_follow_each_other() {
+/// Starts these one after the other, each with so many threads, under clients that ask all the time.
+#[track_caller]
+fn none_is_lost(chain: &[(PathBuf, u32)]) {
     let (dir, front) = (TempDir::new(), port());
     let admin = dir.file("admin.sock");
-    let ours = |threads| (balancer(), config(front, &admin, threads, ""));
-    let theirs = |threads| (oracle(), config(front, &admin, threads, ""));
-    let (program, text) = ours(4);
-    let mut daemon = Launch::of(program, &text).start();
+    let (first, next) = chain.split_first().expect("somebody begins");
+    let mut daemon = Launch::of(first.0.clone(), &config(front, &admin, first.1, "")).start();
     let (over, answered) = (AtomicBool::new(false), AtomicU32::new(0));
     let failed: Vec<String> = std::thread::scope(|scope| {
         let ask = || {
@@ -91,18 +89,10 @@ fn no_request_is_lost_while_processes_of_both_kinds_follow_each_other() {
         };
         let end = Ends(&over);
         let asking = [(); 4].map(|()| scope.spawn(ask));
-        // Fewer shards, more, another program, and back.
-        for (program, text) in [
-            ours(2),
-            ours(4),
-            theirs(2),
-            ours(1),
-            theirs(4),
-            ours(2),
-            ours(2),
-        ] {
+        for (program, threads) in next {
             let before = answered.load(SeqCst);
-            daemon = follow(program, &text, &admin, daemon);
+            let text = config(front, &admin, *threads, "");
+            daemon = follow(program.clone(), &text, &admin, daemon);
             until("requests go on", || answered.load(SeqCst) > before + 100);
         }
         drop(end);
@@ -117,6 +107,20 @@ fn no_request_is_lost_while_processes_of_both_kinds_follow_each_other() {
         "of {} requests",
         answered.load(SeqCst)
     );
+}
+
+// R03 R12
+#[test]
+fn no_request_is_lost_while_fewer_shards_follow_more_and_more_fewer() {
+    let chain = [4, 2, 4, 1, 2, 2].map(|threads| (balancer(), threads));
+    none_is_lost(&chain);
+}
+
+/// haproxy takes one socket for each bind line, so it follows one that has no more.
+#[test]
+fn no_request_is_lost_while_processes_of_both_kinds_follow_each_other() {
+    let chain = [balancer, oracle, balancer, oracle, balancer].map(|program| (program(), 1));
+    none_is_lost(&chain);
 }
 
 #[test]
@@ -318,4 +322,60 @@ fn where_there_is_nobody_to_take_over_from_the_start_fails() {
     // As haproxy's master says it where there is none before it.
     let _first = Launch::new(&config).arg("-x").arg("/dev/null").start();
     assert!(within(PATIENCE, || Wire::to(front).get("/", "").body == "well"));
+}
+
+/// As haproxy's own follower asks; gives how many sockets are announced.
+fn announced(admin: &str) -> i32 {
+    let mut stream = UnixStream::connect(admin).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"_getsocks\n").unwrap();
+    let mut count = [0; 4];
+    stream.read_exact(&mut count).unwrap();
+    i32::from_ne_bytes(count)
+}
+
+#[test]
+fn what_is_closed_is_not_given_away() {
+    let (dir, [front, other]) = (TempDir::new(), [port(), port()]);
+    let admin = dir.file("admin.sock");
+    let more = " http-request return status 200 content-type text/plain string well\nfrontend g\n";
+    let config = config(
+        front,
+        &admin,
+        2,
+        &format!("{more} bind 127.0.0.1:{other}\n"),
+    );
+    let daemon = Launch::new(&config).start();
+    if on_haproxy() {
+        return;
+    }
+    assert_eq!(announced(&admin), 4);
+    let mut stream = UnixStream::connect(&admin).unwrap();
+    stream.write_all(b"shutdown frontend g\n").unwrap();
+    until("it listens no more", || inodes(other).is_empty());
+    // Its numbers are those of connections now.
+    let clients: Vec<_> = (0..8).map(|_| Wire::to(front)).collect();
+    assert_eq!(announced(&admin), 2);
+    drop(clients);
+    let _next = follow(balancer(), &config, &admin, daemon);
+    assert_eq!(Wire::to(other).get("/", "").body, "well");
+}
+
+#[test]
+fn bind_lines_on_one_address_share_its_sockets() {
+    let (dir, front) = (TempDir::new(), port());
+    let admin = dir.file("admin.sock");
+    let twice = format!(" bind 127.0.0.1:{front} thread 2\n");
+    let config = config(front, &admin, 2, &twice).replace(
+        &format!("127.0.0.1:{front}\n bind"),
+        &format!("127.0.0.1:{front} thread 1\n bind"),
+    );
+    let mut daemon = Launch::new(&config).start();
+    let (before, fds) = (inodes(front), daemon.fds());
+    for _ in 0..3 {
+        daemon = follow(balancer(), &config, &admin, daemon);
+    }
+    assert_eq!(inodes(front), before);
+    // Copies would be among them.
+    assert!(daemon.fds() <= fds + 2, "{} and {fds}", daemon.fds());
 }

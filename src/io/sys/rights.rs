@@ -4,7 +4,9 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::cmsg_space;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, getsockopt, recvmsg, sendmsg, sockopt,
+};
 
 /// Most descriptors in one message: the kernel's limit is 253, haproxy sends one less.
 pub const RIGHTS_MAX: usize = 252;
@@ -24,15 +26,26 @@ pub fn send(socket: RawFd, bytes: &[u8], fds: &[RawFd]) -> io::Result<()> {
     Ok(())
 }
 
+/// A copy of the listening socket `fd`; `None` if it is none, or not any more.
+pub fn listener(fd: RawFd) -> Option<OwnedFd> {
+    let copy = super::process::take_inherited(fd).ok()?;
+    let listens = getsockopt(&copy, sockopt::AcceptConn).unwrap_or(false);
+    listens.then_some(copy)
+}
+
 /// Receives a message: how many bytes of `space` it filled, 0 at the end, and the descriptors with it.
 ///
 /// # Errors
-/// The kernel's; `InvalidData` if it had to leave descriptors out.
+/// The kernel's; `EMFILE` if it had to leave descriptors out. Those that it did not are lost then: whoever asked is to
+/// end.
 pub fn receive(socket: BorrowedFd<'_>, space: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut control = cmsg_space!([RawFd; RIGHTS_MAX + 1]);
     let mut parts = [IoSliceMut::new(space)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    if message.flags.contains(MsgFlags::MSG_CTRUNC) {
+        return Err(io::Error::from_raw_os_error(libc::EMFILE));
+    }
     let mut fds = Vec::new();
     for part in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(numbers) = part {
@@ -43,9 +56,6 @@ pub fn receive(socket: BorrowedFd<'_>, space: &mut [u8]) -> io::Result<(usize, V
                     .map(|&fd| unsafe { OwnedFd::from_raw_fd(fd) }),
             );
         }
-    }
-    if message.flags.contains(MsgFlags::MSG_CTRUNC) {
-        return Err(io::ErrorKind::InvalidData.into());
     }
     Ok((message.bytes, fds))
 }
