@@ -65,11 +65,10 @@ pub trait Io {
     fn drop_fd(&mut self, fd: RawFd);
     /// Who owns the socket from now on.
     fn set_owner(&mut self, sock: SockKey, owner: u64);
-    /// Nothing lies in its receive queue, neither bytes nor the end: asks the kernel. An idle connection to a server
-    /// that is not quiet must not be given a request: what it said would be taken for the answer.
-    fn is_quiet(&mut self, sock: SockKey) -> bool;
-    /// Who owns it now: a completion names who did when it came about.
-    fn owner(&self, sock: SockKey) -> Option<u64>;
+    /// Its peer has said nothing, neither bytes nor the end, that its owner does not know yet. An idle connection to
+    /// a server that is not quiet must not be given a request: what it said would be taken for the answer.
+    /// `ask`: the kernel is asked too, as what came since the last look at all connections is not known here.
+    fn is_quiet(&mut self, sock: SockKey, ask: bool) -> bool;
     /// Its number in the process, to be shown; -1: gone.
     fn descriptor(&self, sock: SockKey) -> RawFd;
     fn peer_address(&mut self, sock: SockKey) -> Option<SocketAddr>;
@@ -818,15 +817,27 @@ impl<K: Kernel> Io for Engine<K> {
         self.kernel.close(fd);
     }
 
-    fn is_quiet(&mut self, sock: SockKey) -> bool {
-        let fd = self.socks.get(sock.0).map(|entry| entry.fd);
-        fd.is_some_and(|fd| self.kernel.is_quiet(fd))
+    fn is_quiet(&mut self, sock: SockKey, ask: bool) -> bool {
+        let Some(entry) = self.socks.get(sock.0) else {
+            return false;
+        };
+        let readable = entry.ready & ready::READ != 0;
+        let told = match entry.rx {
+            Rx::Recv => readable,
+            // Either its completion waits to be seen, or its next receive waits to be run.
+            Rx::Idle => self.dones.iter().any(|done| {
+                done.sock == sock
+                    && matches!(
+                        done.what,
+                        What::Received { .. } | What::Eof | What::RecvFailed { .. }
+                    )
+            }),
+            Rx::Fill(..) => true,
+        };
+        !told && (!(ask || readable) || self.kernel.is_quiet(entry.fd))
     }
     fn descriptor(&self, sock: SockKey) -> RawFd {
         self.socks.get(sock.0).map_or(-1, |entry| entry.fd)
-    }
-    fn owner(&self, sock: SockKey) -> Option<u64> {
-        self.socks.get(sock.0).map(|entry| entry.owner)
     }
 
     fn set_owner(&mut self, sock: SockKey, owner: u64) {

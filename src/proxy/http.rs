@@ -44,7 +44,6 @@ use crate::base::wheel::TimerId;
 use crate::config::{BackendId, BindId, FrontendId, ServerId, Splice};
 use crate::io::buf::Buf;
 use crate::io::engine::Io;
-use crate::io::kernel::Errno;
 use crate::io::op::{Done, Op, SockKey, What};
 use crate::lang::changes::Changes;
 use crate::lang::rules::Cursor;
@@ -531,19 +530,8 @@ pub fn on_done(local: &mut Local, io: &mut dyn Io, key: Key, done: Done) {
         drop_payload(io, done.what);
         panic!("injected by the test command");
     }
-    let what = match done.what {
-        // Bytes that came while the connection was parked, in the turn in which this session took it, were there before
-        // the request went out: they are no answer to it.
-        What::Received { buf } if matches!(Owner::unpack(done.owner), Owner::Idle(_)) => {
-            io.give_buf(buf);
-            What::RecvFailed {
-                errno: Errno(libc::EPROTO),
-            }
-        }
-        what => what,
-    };
     s.run(local, io, |s, t, local, io| {
-        s.on_what(t, local, io, from_client, what);
+        s.on_what(t, local, io, from_client, done.what);
     });
 }
 

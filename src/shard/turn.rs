@@ -120,14 +120,7 @@ impl<K: Kernel> Shard<K> {
 
     fn dispatch(&mut self, done: Done) {
         let (local, io) = (&mut self.local, &mut self.engine);
-        let mut owner = Owner::unpack(done.owner);
-        // In this very turn a request may have taken an idle connection: what happened is that session's to know.
-        if let Owner::Idle(_) = owner
-            && let Some(Owner::Http(now)) = io.owner(done.sock).map(Owner::unpack)
-        {
-            owner = Owner::Http(now);
-        }
-        match owner {
+        match Owner::unpack(done.owner) {
             Owner::Relay(key) => {
                 if catch_unwind(AssertUnwindSafe(|| tcp::on_done(local, io, key, done))).is_err() {
                     self.after_panic(Owner::Relay(key));

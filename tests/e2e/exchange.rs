@@ -250,7 +250,7 @@ fn bytes_nobody_asked_for_are_no_answer_to_the_next_request() {
         client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         assert_eq!(client.last_answer("GET").body, "asked");
         pause(50);
-        daemon.signal(Signal::SIGSTOP);
+        daemon.halt();
         client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         pause(20);
         speak.store(true, Ordering::Release);

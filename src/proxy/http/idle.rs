@@ -51,7 +51,7 @@ impl Session {
     ) -> bool {
         if let Some((of, sock, link)) = self.kept.take() {
             let alike = of == server && link.identity == self.identity(t, local);
-            if alike && (local.now > local.lull_over || io.is_quiet(sock)) {
+            if alike && io.is_quiet(sock, local.now <= local.lull_over) {
                 self.use_link(t, local, io, sock, link);
                 return true;
             }
@@ -64,10 +64,10 @@ impl Session {
             first: self.requests <= 1,
         };
         // Bytes that nobody asked for would be taken for the answer to this request. Those that came before the last
-        // look at all connections were seen by it, so only after a lull is the kernel asked again.
+        // look at all connections are known to the engine, so only after a lull is the kernel asked too.
         let idle = loop {
             match local.pool.take(&local.shared, &wish) {
-                Some(idle) if local.now > local.lull_over || io.is_quiet(idle.conn) => break idle,
+                Some(idle) if io.is_quiet(idle.conn, local.now <= local.lull_over) => break idle,
                 Some(idle) => io.push(Op::Close {
                     sock: idle.conn,
                     reset: false,

@@ -294,6 +294,25 @@ impl Daemon {
         kill(self.pid, signal).expect("the balancer takes signals");
     }
 
+    /// Halts all its threads. The signal alone only asks for it: a thread on another core goes on
+    /// for a while.
+    #[track_caller]
+    pub(crate) fn halt(&self) {
+        self.signal(Signal::SIGSTOP);
+        let halted = within(Duration::from_secs(5), || {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid));
+            tasks.into_iter().flatten().flatten().all(|task| {
+                let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                let state = stat
+                    .rsplit(") ")
+                    .next()
+                    .and_then(|rest| rest.chars().next());
+                matches!(state, Some('T' | 't'))
+            })
+        });
+        assert!(halted, "{} does not halt", self.pid);
+    }
+
     pub(crate) fn alive(&mut self) -> bool {
         match &mut self.child {
             Some(child) => matches!(child.try_wait(), Ok(None)),
