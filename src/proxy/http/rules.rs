@@ -128,9 +128,11 @@ impl Session {
             self.back(local).expect("routed before")
         };
         match t.cursor.list {
-            list::FRONT_TCP | list::BACK_TCP => self.rules(t, local, arena, &http.tcp_request),
+            list::FRONT_TCP | list::BACK_TCP => {
+                self.rules(t, local, arena, &http.tcp_request, false)
+            }
             list::FRONT_HTTP | list::BACK_HTTP => {
-                let step = self.rules(t, local, arena, &http.request);
+                let step = self.rules(t, local, arena, &http.request, false);
                 let passes = |t: &mut Txn| forward::restrict_names(&mut t.request, http);
                 match step {
                     Step::Next if !passes(t) => Step::Stop(Stop::Deny(self.page(t, local, 403))),
@@ -170,7 +172,7 @@ impl Session {
         if !asks || stats.matches(t.request.target()).is_none() {
             return Step::Next;
         }
-        match self.rules(t, local, arena, &stats.rules) {
+        match self.rules(t, local, arena, &stats.rules, false) {
             Step::Next => Step::Stop(Stop::Stats),
             other => other,
         }
@@ -193,12 +195,20 @@ impl Session {
         when.map_or(Verdict::Holds, |when| when.holds(&view, arena))
     }
 
-    /// A list of rules from the cursor on.
-    fn rules(&mut self, t: &mut Txn, local: &Local, arena: &Arena, rules: &[Rule]) -> Step {
+    /// A list of rules from the cursor on; of a response nobody waits for a password: one that is not known counts as
+    /// wrong there.
+    fn rules(
+        &mut self,
+        t: &mut Txn,
+        local: &Local,
+        arena: &Arena,
+        rules: &[Rule],
+        response: bool,
+    ) -> Step {
         while let Some(rule) = rules.get(t.cursor.rule as usize) {
             let verdict = self.holds(t, local, arena, rule.when.as_ref());
             self.keep_changes(t);
-            if verdict == Verdict::Later && t.asks_password() {
+            if !response && verdict == Verdict::Later && t.asks_password() {
                 return Step::Wait(Wait::Password);
             }
             // Asked for, but not needed to decide.
@@ -207,8 +217,8 @@ impl Session {
                 t.cursor.rule += 1;
                 continue;
             }
-            let done = self.act(t, local, arena, rule, false);
-            if t.asks_password() {
+            let done = self.act(t, local, arena, rule, response);
+            if !response && t.asks_password() {
                 // What it did, it does again, then for good.
                 return Step::Wait(Wait::Password);
             }
@@ -242,7 +252,7 @@ impl Session {
         let lists = self.answering(local).into_iter().flatten();
         let lists = lists.flat_map(|http| [&http.tcp_response, &http.response]);
         for rules in lists.skip(usize::from(t.cursor.list)) {
-            match self.response_list(t, local, arena, rules) {
+            match self.rules(t, local, arena, rules, true) {
                 Step::Next => {
                     t.cursor.list += 1;
                     t.cursor.rule = 0;
@@ -262,36 +272,11 @@ impl Session {
     ) -> Option<Stop> {
         for http in self.answering(local).into_iter().flatten() {
             t.cursor.rule = 0;
-            if let Step::Stop(stop) = self.response_list(t, local, arena, &http.after_response) {
+            if let Step::Stop(stop) = self.rules(t, local, arena, &http.after_response, true) {
                 return Some(stop);
             }
         }
         None
-    }
-
-    fn response_list(&mut self, t: &mut Txn, local: &Local, arena: &Arena, rules: &[Rule]) -> Step {
-        while let Some(rule) = rules.get(t.cursor.rule as usize) {
-            t.cursor.rule += 1;
-            // Nobody waits for a password here: one that is not known counts as wrong.
-            let verdict = self.holds(t, local, arena, rule.when.as_ref());
-            t.asked.take();
-            self.keep_changes(t);
-            if verdict != Verdict::Holds {
-                continue;
-            }
-            let done = self.act(t, local, arena, rule, true);
-            self.keep_changes(t);
-            match done {
-                Done::On => {}
-                Done::Wait(wait) => return Step::Wait(wait),
-                Done::Pass => break,
-                Done::Stop(stop) => {
-                    t.last_rule = Some(rule.span);
-                    return Step::Stop(stop);
-                }
-            }
-        }
-        Step::Next
     }
 
     /// Takes one action.
