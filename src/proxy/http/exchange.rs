@@ -217,9 +217,7 @@ impl Session {
 
     /// The body of the request is not what it said.
     fn bad_body(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, status: u16) {
-        let cells = local.cells();
-        cells.frontends[self.frontend.index()].request_errors.inc();
-        cells.listeners[self.bind.index()].request_errors.inc();
+        self.count_request_error(local);
         self.drop_server(io, true);
         if t.head_sent {
             self.end(t, local, Cause::Client, StageReached::Data);
@@ -249,8 +247,12 @@ impl Session {
             // The request itself is cut: nobody is there to be answered.
             self.drop_server(io, true);
             t.status = 0;
-            let held = self.stage == Stage::Body;
-            let reached = if held { reached } else { StageReached::Last };
+            let reached = if self.stage == Stage::Body {
+                self.count_request_error(local);
+                reached
+            } else {
+                StageReached::Last
+            };
             self.end(t, local, Cause::Client, reached);
             self.over = true;
             return;

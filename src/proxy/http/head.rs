@@ -264,11 +264,15 @@ impl Session {
             t.began = local.now;
         }
         self.partial = Vec::new();
-        let cells = local.cells();
-        let front = &cells.frontends[self.frontend.index()];
+        let front = &local.cells().frontends[self.frontend.index()];
         front.requests.inc();
         front.request_rate.hit(local.now);
-        front.request_errors.inc();
+        self.count_request_error(local);
+    }
+
+    pub(super) fn count_request_error(&self, local: &Local) {
+        let cells = local.cells();
+        cells.frontends[self.frontend.index()].request_errors.inc();
         cells.listeners[self.bind.index()].request_errors.inc();
     }
 
@@ -360,9 +364,7 @@ impl Session {
             text,
         };
         early::log(local, &failed);
-        let cells = local.cells();
-        cells.frontends[self.frontend.index()].request_errors.inc();
-        cells.listeners[self.bind.index()].request_errors.inc();
+        self.count_request_error(local);
         self.over = true;
     }
 

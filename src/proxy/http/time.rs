@@ -176,6 +176,7 @@ impl Session {
             Stage::Body => {
                 // As in haproxy: whoever keeps a rule waiting for its body too long is not answered otherwise.
                 (t.head_at, t.keep) = (None, false);
+                self.count_request_error(local);
                 t.cause = Some((Cause::ClientTimeout, StageReached::Request));
                 self.answer_page(t, local, io, 408);
             }
