@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::exchange::to_buf;
-use super::flow::Wire;
+use super::flow::at_hand;
 use super::rules::{Stop, list};
 use super::subject::View;
 use super::*;
@@ -538,21 +538,12 @@ impl Session {
         have >= wanted.min(most)
     }
 
-    /// Decodes what came, on a decoder of its own: what is sent on later starts from the beginning again.
     fn look_at_body(&self, t: &mut Txn, local: &Local) {
         let most = local.config.global.tune.head_max();
-        let mut look = Flow::new(t.framing.body, Splice::Never);
-        look.wire = Wire::Bare;
-        let decoded = look.pass(Buf::of(&t.raw));
-        let (body, bad) = match decoded {
-            Ok(Some(buf)) => (buf.bytes().to_vec(), false),
-            Ok(None) => (Vec::new(), false),
-            // The body's fault shows when it is passed on.
-            Err(_) => (Vec::new(), true),
-        };
+        let (body, over) = at_hand(t.framing.body, &t.raw, most);
         t.body = body;
         let enough = t.body_wanted > 0 && t.body.len() as u64 >= t.body_wanted;
-        t.body_whole = look.ended || bad || enough || t.raw.len() >= most;
+        t.body_whole = over || enough;
     }
 
     pub(super) fn on_body_bytes(

@@ -221,6 +221,21 @@ impl Flow {
     }
 }
 
+/// The payload in `raw`, all that came of a body so far, decoded apart: what is sent on later starts from the beginning
+/// again. And whether nothing more is to be waited for, since the body is whole or none, wrong (which shows when it is
+/// sent on), or `most` bytes are there.
+pub(super) fn at_hand(body: Body, raw: &[u8], most: usize) -> (Vec<u8>, bool) {
+    let mut look = Flow::new(body, Splice::Never);
+    look.wire = Wire::Bare;
+    let decoded = look.pass(Buf::of(raw));
+    let over = look.ended || decoded.is_err() || look.is_tunnel() || raw.len() >= most;
+    let payload = decoded.ok().flatten();
+    (
+        payload.map_or_else(Vec::new, |buf| buf.bytes().to_vec()),
+        over,
+    )
+}
+
 fn put(out: &mut Vec<u8>, wire: Wire, payload: &[u8]) {
     if payload.is_empty() {
         return;

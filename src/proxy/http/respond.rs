@@ -4,7 +4,7 @@
 //! head, through the same decoder as without.
 
 use super::exchange::to_buf;
-use super::flow::Wire;
+use super::flow::at_hand;
 use super::rules::{Step, Stop, Wait};
 use super::*;
 use crate::backend::observe::Event;
@@ -31,20 +31,11 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Looks at what came, on a decoder of its own: what is sent on starts from the beginning again. More than `most`
-    /// bytes are not waited for.
-    fn look(&mut self, body: Body, most: usize) {
-        let mut look = Flow::new(body, Splice::Never);
-        look.wire = Wire::Bare;
-        let decoded = look.pass(Buf::of(&self.raw));
-        // A fault in the body shows when it is passed on.
-        let bad = decoded.is_err();
-        self.body = decoded
-            .ok()
-            .flatten()
-            .map_or_else(Vec::new, |buf| buf.bytes().to_vec());
-        // What follows a switch of protocols is no body.
-        self.whole |= look.ended || bad || body == Body::Tunnel || self.raw.len() >= most;
+    fn look(&mut self, body: Body, local: &Local) {
+        let most = local.config.global.tune.head_max();
+        let (body, over) = at_hand(body, &self.raw, most);
+        self.body = body;
+        self.whole |= over;
     }
 
     fn has(&self, wanted: u64) -> bool {
@@ -90,7 +81,7 @@ impl Session {
             raw: came.to_vec(),
             ..Held::default()
         });
-        held.look(t.answer.body, body_most(local));
+        held.look(t.answer.body, local);
         t.held = Some(held);
     }
 
@@ -153,7 +144,7 @@ impl Session {
         let held = t.held.as_mut().expect("looked at by the caller");
         held.raw.extend_from_slice(buf.bytes());
         io.give_buf(buf);
-        held.look(t.answer.body, body_most(local));
+        held.look(t.answer.body, local);
         match held.waits {
             Some((_, Some(wanted))) if held.has(wanted) => self.go_on_answering(t, local, io),
             Some((_, Some(_))) => self.read_server(io),
@@ -325,9 +316,4 @@ impl Session {
             }
         }
     }
-}
-
-/// Most bytes of a body that are waited for.
-fn body_most(local: &Local) -> usize {
-    local.config.global.tune.head_max()
 }
