@@ -12,7 +12,7 @@ use crate::config::{Agent, ServerId};
 use crate::proto::check::agent::{Report, Weight, Wish, report};
 use crate::proto::check::{Answer, Status};
 use crate::shared::Shared;
-use crate::shared::server_cell::{LastCheck, admin};
+use crate::shared::server_cell::admin;
 
 /// The agent of a server, if it has one that is asked.
 pub fn agent(shared: &Shared, id: ServerId) -> Option<&Agent> {
@@ -36,7 +36,7 @@ pub fn on_answer(
 ) -> Option<Change> {
     agent(shared, id)?;
     if answer.status != Status::L7Ok {
-        remember(shared, id, &CheckResult::new(answer, duration_ms));
+        CheckResult::new(answer, duration_ms).replace(&shared.server(id).last_agent);
         return None;
     }
     let report = report(&answer.info);
@@ -53,7 +53,7 @@ pub fn on_answer(
         info: report.info,
     };
     let result = CheckResult::new(answer, duration_ms);
-    let news = remember(shared, id, &result) != result.status;
+    let news = result.replace(&shared.server(id).last_agent) != result.status;
     if let Some(up) = report.up {
         let was = shared.server(id).agent_up.swap(up, AcqRel);
         let backend = shared.config.server(id).backend;
@@ -110,20 +110,4 @@ fn follow(shared: &Shared, id: ServerId, report: &Report, now: Tick, change: &mu
         };
         change.lines.extend(moved.lines);
     }
-}
-
-/// Keeps a result for the statistics; the status of the one before.
-fn remember(shared: &Shared, id: ServerId, result: &CheckResult) -> &'static str {
-    let last = LastCheck {
-        status: result.status,
-        code: result.code,
-        duration_ms: result.duration_ms,
-        description: result.description.clone(),
-    };
-    let mut cell = shared
-        .server(id)
-        .last_agent
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    std::mem::replace(&mut *cell, last).status
 }

@@ -7,6 +7,7 @@
 //! configuration.txt 5.2 (`rise`, `fall`, `inter`, `fastinter`, `downinter`) and design.md section 5.
 
 use std::sync::atomic::Ordering::*;
+use std::sync::{Mutex, PoisonError};
 
 use super::agent;
 use super::change::{self, Change, Line, full_name};
@@ -104,7 +105,7 @@ pub fn on_result(
     }
     cell.health.store(health, Release);
     let mut change = change::finish_ramp(shared, server, now).unwrap_or_default();
-    let last = remember(shared, server, result);
+    let last = result.replace(&shared.server(server).last_check);
     let backend = shared.config.server(server).backend;
     let news = health != before || last != result.status;
     if news && shared.config.backend(backend).log_health_checks {
@@ -187,20 +188,18 @@ pub(super) fn checks_let_up(shared: &Shared, id: ServerId) -> bool {
     check.is_none_or(|check| check.is_up(shared.server(id).health.load(Relaxed)))
 }
 
-/// Keeps a result for the statistics; the status of the one before.
-fn remember(shared: &Shared, id: ServerId, result: &CheckResult) -> &'static str {
-    let last = LastCheck {
-        status: result.status,
-        code: result.code,
-        duration_ms: result.duration_ms,
-        description: result.description.clone(),
-    };
-    let mut cell = shared
-        .server(id)
-        .last_check
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    std::mem::replace(&mut *cell, last).status
+impl CheckResult {
+    /// Keeps it for the statistics, in place of the one before, whose status it gives.
+    pub(super) fn replace(&self, last: &Mutex<LastCheck>) -> &'static str {
+        let own = LastCheck {
+            status: self.status,
+            code: self.code,
+            duration_ms: self.duration_ms,
+            description: self.description.clone(),
+        };
+        let mut cell = last.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *cell, own).status
+    }
 }
 
 /// Is it to be checked now? Not in maintenance, and not where an operator switched it off.
