@@ -744,6 +744,10 @@ pub struct Check {
 }
 
 impl Backend {
+    /// Where a backend without servers sends a stream that came for `dst`: there, or where `dispatch` says.
+    pub fn without_servers(&self, dst: Option<SocketAddr>) -> Option<SocketAddr> {
+        if self.transparent { dst } else { self.dispatch }
+    }
     /// Does a redispatched stream avoid the server it failed on? A map of keys names the same one again, the
     /// ring gives the next one (seen on haproxy 2.6).
     pub fn redispatch_avoids(&self) -> bool {

@@ -258,12 +258,7 @@ impl Session {
         let id = self.backend.expect("routed before");
         let backend = local.config.backend(id);
         if backend.servers.is_empty() {
-            let to = if backend.transparent {
-                self.dst
-            } else {
-                backend.dispatch
-            };
-            match to {
+            match backend.without_servers(self.dst) {
                 Some(to) => {
                     t.dequeued.get_or_insert(local.now);
                     let spec = connect::to_address(&local.config, backend, to, self.connect_ends());

@@ -152,12 +152,7 @@ pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
     let relay = local.relays.get_mut(key).expect("driven while alive");
     let backend = local.config.backend(backend_id);
     if backend.servers.is_empty() {
-        let to = if backend.transparent {
-            relay.local
-        } else {
-            backend.dispatch
-        };
-        match to {
+        match backend.without_servers(relay.local) {
             Some(to) => {
                 relay.dequeued.get_or_insert(local.now);
                 let spec = connect::to_address(&local.config, backend, to, relay.ends());
