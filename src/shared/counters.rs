@@ -89,8 +89,29 @@ impl FreqCounter {
     }
 }
 
-fn clear(counts: &[&Counter]) {
-    counts.iter().for_each(|count| count.set(0));
+/// What `clear counters all` sets to 0.
+trait Count {
+    fn clear(&self);
+}
+
+impl Count for Counter {
+    fn clear(&self) {
+        self.set(0);
+    }
+}
+
+impl<const N: usize> Count for [Counter; N] {
+    fn clear(&self) {
+        self.iter().for_each(Count::clear);
+    }
+}
+
+/// Clears fields, and names those that stay: a field that is in neither list does not compile.
+macro_rules! clear {
+    ($self:ident; keeps $($kept:ident),*; clears $($count:ident),*) => {
+        let Self { $($kept: _,)* $($count,)* } = $self;
+        $($count.clear();)*
+    };
 }
 
 /// What frontends of one shard had counted when their counters were cleared: the process' totals go on.
@@ -131,39 +152,11 @@ pub struct FrontendCounters {
 impl FrontendCounters {
     /// `clear counters all`: counts start again, gauges and rates go on. Owning shard only.
     pub fn clear(&self) {
-        let Self {
-            connections,
-            sessions,
-            bytes_in,
-            bytes_out,
-            denied_connections,
-            denied_sessions,
-            denied_requests,
-            denied_responses,
-            request_errors,
-            session_rate: _,
-            connection_rate: _,
-            requests,
-            request_rate: _,
-            responses,
-            intercepted,
-            lines,
-        } = self;
-        clear(&[
-            connections,
-            sessions,
-            bytes_in,
-            bytes_out,
-            denied_connections,
-            denied_sessions,
-            denied_requests,
-            denied_responses,
-            request_errors,
-            requests,
-            intercepted,
-            lines,
-        ]);
-        responses.iter().for_each(|count| count.set(0));
+        clear! { self;
+            keeps session_rate, connection_rate, request_rate;
+            clears connections, sessions, bytes_in, bytes_out, denied_connections, denied_sessions, denied_requests,
+                denied_responses, request_errors, requests, responses, intercepted, lines
+        }
     }
 }
 
@@ -184,25 +177,10 @@ pub struct ListenerCounters {
 impl ListenerCounters {
     /// `clear counters all`: counts start again, gauges and rates go on. Owning shard only.
     pub fn clear(&self) {
-        let Self {
-            current: _,
-            current_max,
-            sessions,
-            bytes_in,
-            bytes_out,
-            denied_connections,
-            denied_sessions,
-            request_errors,
-        } = self;
-        clear(&[
-            current_max,
-            sessions,
-            bytes_in,
-            bytes_out,
-            denied_connections,
-            denied_sessions,
-            request_errors,
-        ]);
+        clear! { self;
+            keeps current;
+            clears current_max, sessions, bytes_in, bytes_out, denied_connections, denied_sessions, request_errors
+        }
     }
 }
 
@@ -246,62 +224,13 @@ pub struct BackendCounters {
 impl BackendCounters {
     /// `clear counters all`: counts start again, gauges and rates go on. Owning shard only.
     pub fn clear(&self) {
-        let Self {
-            current: _,
-            sessions,
-            chosen,
-            bytes_in,
-            bytes_out,
-            connect_errors,
-            response_errors,
-            retries,
-            redispatches,
-            client_aborts,
-            server_aborts,
-            denied_requests,
-            denied_responses,
-            connects,
-            reuses,
-            requests,
-            responses,
-            response_time,
-            response_time_max,
-            session_rate: _,
-            queue_time,
-            connect_time,
-            total_time,
-            queue_time_max,
-            connect_time_max,
-            total_time_max,
-            last_session_s,
-        } = self;
-        clear(&[
-            sessions,
-            chosen,
-            bytes_in,
-            bytes_out,
-            connect_errors,
-            response_errors,
-            retries,
-            redispatches,
-            client_aborts,
-            server_aborts,
-            denied_requests,
-            denied_responses,
-            connects,
-            reuses,
-            requests,
-            response_time,
-            response_time_max,
-            queue_time,
-            connect_time,
-            total_time,
-            queue_time_max,
-            connect_time_max,
-            total_time_max,
-            last_session_s,
-        ]);
-        responses.iter().for_each(|count| count.set(0));
+        clear! { self;
+            keeps current, session_rate;
+            clears sessions, chosen, bytes_in, bytes_out, connect_errors, response_errors, retries, redispatches,
+                client_aborts, server_aborts, denied_requests, denied_responses, connects, reuses, requests,
+                responses, response_time, response_time_max, queue_time, connect_time, total_time, queue_time_max,
+                connect_time_max, total_time_max, last_session_s
+        }
     }
 }
 
@@ -339,58 +268,13 @@ pub struct ServerCounters {
 impl ServerCounters {
     /// `clear counters all`: counts start again, gauges and rates go on. Owning shard only.
     pub fn clear(&self) {
-        let Self {
-            sessions,
-            chosen,
-            bytes_in,
-            bytes_out,
-            connect_errors,
-            response_errors,
-            retries,
-            redispatches,
-            client_aborts,
-            server_aborts,
-            connects,
-            reuses,
-            idle: _,
-            responses,
-            response_time,
-            response_time_max,
-            denied_responses,
-            session_rate: _,
-            queue_time,
-            connect_time,
-            total_time,
-            queue_time_max,
-            connect_time_max,
-            total_time_max,
-            last_session_s,
-        } = self;
-        clear(&[
-            sessions,
-            chosen,
-            bytes_in,
-            bytes_out,
-            connect_errors,
-            response_errors,
-            retries,
-            redispatches,
-            client_aborts,
-            server_aborts,
-            connects,
-            reuses,
-            response_time,
-            response_time_max,
-            denied_responses,
-            queue_time,
-            connect_time,
-            total_time,
-            queue_time_max,
-            connect_time_max,
-            total_time_max,
-            last_session_s,
-        ]);
-        responses.iter().for_each(|count| count.set(0));
+        clear! { self;
+            keeps idle, session_rate;
+            clears sessions, chosen, bytes_in, bytes_out, connect_errors, response_errors, retries, redispatches,
+                client_aborts, server_aborts, connects, reuses, responses, response_time, response_time_max,
+                denied_responses, queue_time, connect_time, total_time, queue_time_max, connect_time_max,
+                total_time_max, last_session_s
+        }
     }
 }
 
