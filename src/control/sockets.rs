@@ -44,7 +44,7 @@ pub(super) async fn serve<E: Executor>(
     statm: Option<File>,
     stopped: OwnedFd,
 ) {
-    let sockets = std::mem::take(&mut setup.sockets);
+    let (sockets, channel) = (std::mem::take(&mut setup.sockets), setup.channel.take());
     let all = Places::new(setup.shared.config.global.stats_maxconn);
     let teller = Teller {
         logs: RefCell::new(setup.logs.process(Some(&setup.shared))),
@@ -73,8 +73,7 @@ pub(super) async fn serve<E: Executor>(
             desk.tasks.spawn(&executor, task);
         }
     }
-    let channel = desk.setup.channel.as_ref().map(OwnedFd::try_clone);
-    if let Some(Ok(stream)) = channel.and_then(Result::ok).map(|fd| executor.stream(fd)) {
+    if let Some(stream) = channel.and_then(|fd| executor.stream(fd).ok()) {
         let task = serve_master(executor.clone(), Rc::clone(&desk), stream);
         desk.tasks.spawn(&executor, task);
     }

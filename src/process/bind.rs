@@ -87,9 +87,13 @@ pub fn bind_all(
         for &id in &frontend.binds {
             let bind = config.bind(id);
             let shards = shards_of(id, bind, manner);
-            let others = lines.iter().skip_while(|line| **line != id).skip(1);
-            let others = others.filter(|line| alike(config.bind(**line), bind));
-            let adopted = match adopt(bind, &mut hand, others.count()) {
+            let others = || {
+                let later = lines.iter().skip_while(|line| **line != id).skip(1);
+                later
+                    .filter(|line| alike(config.bind(**line), bind))
+                    .count()
+            };
+            let adopted = match adopt(bind, &mut hand, others) {
                 Ok(adopted) => adopted,
                 Err(failure) => {
                     errors.push(failure.told(config, sources, &Owner::Frontend(bind)));
@@ -310,7 +314,11 @@ fn prepare(bind: &Bind, manner: Manner) -> Result<Prepared, Failure> {
 }
 
 /// The sockets of the process before this one that listen where `bind` wants to, with what it says of them.
-fn adopt(bind: &Bind, hand: &mut Hand<'_>, others: usize) -> Result<Vec<Prepared>, Failure> {
+fn adopt(
+    bind: &Bind,
+    hand: &mut Hand<'_>,
+    others: impl FnOnce() -> usize,
+) -> Result<Vec<Prepared>, Failure> {
     let sockets = hand
         .take(bind, others)
         .map_err(failed("cannot take over socket"))?;

@@ -25,7 +25,30 @@ const TEXT_MAX: usize = 1 << 17;
 /// What the old process gave.
 #[derive(Debug, Default)]
 pub struct Taken {
-    sockets: Vec<Socket>,
+    sockets: Vec<Given>,
+}
+
+/// A listening socket and what it is called: asked once, since each bind line looks at all of them.
+#[derive(Debug)]
+struct Given {
+    socket: Socket,
+    name: SockAddr,
+    device: Option<Vec<u8>>,
+}
+
+impl Given {
+    /// `None`: it is no stream socket that listens, but something else that was left in the list.
+    fn new(socket: Socket) -> Option<Self> {
+        let stream = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
+        if !stream || !socket.is_listener().unwrap_or(false) {
+            return None;
+        }
+        Some(Self {
+            name: socket.local_addr().ok()?,
+            device: socket.device().unwrap_or_default(),
+            socket,
+        })
+    }
 }
 
 impl Taken {
@@ -69,7 +92,7 @@ impl Taken {
         }
         let sockets = fds.into_iter().map(Socket::from);
         Ok(Self {
-            sockets: sockets.filter(listens).collect(),
+            sockets: sockets.filter_map(Given::new).collect(),
         })
     }
 
@@ -89,46 +112,38 @@ impl Taken {
 /// What is left of the sockets while all bind lines take theirs: each goes to one of them.
 #[derive(Debug)]
 pub struct Hand<'t> {
-    left: Vec<&'t Socket>,
+    left: Vec<&'t Given>,
 }
 
 impl Hand<'_> {
-    /// Copies of the sockets that listen where `bind` wants to. They accept already. Shared with `others` bind lines
-    /// that want the same and come later.
+    /// Copies of the sockets that listen where `bind` wants to. They accept already. `others`: how many bind lines
+    /// want the same and come later, which get their share.
     ///
     /// # Errors
     /// No descriptors are left.
-    pub fn take(&mut self, bind: &Bind, others: usize) -> io::Result<Vec<Socket>> {
-        let all = self.left.iter().filter(|socket| fits(socket, bind)).count();
-        let mut own = all.div_ceil(others + 1);
-        let mut taken = Vec::new();
-        self.left.retain(|socket| {
-            let mine = own > 0 && fits(socket, bind);
-            if mine {
-                own -= 1;
-                taken.push(socket.try_clone());
-            }
-            !mine
-        });
-        taken.into_iter().collect()
+    pub fn take(&mut self, bind: &Bind, others: impl FnOnce() -> usize) -> io::Result<Vec<Socket>> {
+        let (mut own, left) = std::mem::take(&mut self.left)
+            .into_iter()
+            .partition::<Vec<_>, _>(|given| fits(given, bind));
+        self.left = left;
+        if own.len() > 1 {
+            self.left
+                .extend(own.split_off(own.len().div_ceil(others() + 1)));
+        }
+        own.iter().map(|given| given.socket.try_clone()).collect()
     }
 }
 
-/// A stream socket that listens, and not something else that was left in the list.
-fn listens(socket: &Socket) -> bool {
-    socket.r#type().is_ok_and(|kind| kind == Type::STREAM) && socket.is_listener().unwrap_or(false)
-}
-
-fn fits(socket: &Socket, bind: &Bind) -> bool {
-    let Ok(own) = socket.local_addr() else {
-        return false;
-    };
+fn fits(given: &Given, bind: &Bind) -> bool {
+    let Given {
+        socket,
+        name: own,
+        device,
+    } = given;
     match &bind.address {
         BindAddress::Ip(address) => {
-            let device = socket.device().unwrap_or_default();
-            let interface = bind.interface.as_deref().map(str::as_bytes);
             own.as_socket() == Some(*address)
-                && device.as_deref() == interface
+                && device.as_deref() == bind.interface.as_deref().map(str::as_bytes)
                 && alike_v6(socket, address, bind)
                 && alike_transparent(socket, address, bind)
         }
@@ -136,7 +151,7 @@ fn fits(socket: &Socket, bind: &Bind) -> bool {
             // Nobody would find it where its path is gone.
             own.as_pathname().is_some_and(|own| is_place(own, path)) && is_socket(path)
         }
-        BindAddress::Abns(name) => is_abstract(&own, name),
+        BindAddress::Abns(name) => is_abstract(own, name),
         BindAddress::Abnsz(name) => own.as_abstract_namespace() == Some(name),
         // Handed over by who started us.
         BindAddress::Fd(_) => false,
