@@ -71,6 +71,8 @@ pub enum Kind {
     Obsolete(&'static str),
     /// Tunes a part of haproxy's engine that we do not have; accepted with a notice.
     NoMeaning,
+    /// What lines with `ssl` begin with: those are refused as long as there is no TLS, so it has no effect to lose.
+    TlsDefault,
     /// haproxy knows it, we do not yet: an error that says so.
     NotYet,
 }
@@ -132,6 +134,10 @@ impl<T> Keyword<T> {
     }
     pub(super) const fn no_meaning(mut self) -> Self {
         self.kind = Kind::NoMeaning;
+        self
+    }
+    pub(super) const fn tls_default(mut self) -> Self {
+        self.kind = Kind::TlsDefault;
         self
     }
 }
@@ -215,6 +221,7 @@ fn place(sections: Sections) -> &'static str {
 /// Every keyword we know, in the order of the tables: supported and obsolete ones first.
 pub fn all() -> Vec<Listed> {
     let mut list: Vec<Listed> = super::global::TABLE.iter().map(Keyword::listed).collect();
+    list.extend(super::tls_defaults::TABLE.iter().map(Keyword::listed));
     for table in super::section::PROXY_TABLES {
         list.extend(table.iter().map(Keyword::listed));
     }
@@ -236,6 +243,10 @@ pub fn table_markdown() -> String {
         let doc = match k.kind {
             Kind::Obsolete(now) => format!("{} (obsolete, with a warning: now `{now}`)", k.doc),
             Kind::NoMeaning => format!("{} (no meaning here: accepted with a notice)", k.doc),
+            Kind::TlsDefault => format!(
+                "{} (a default of lines with `ssl`, which are refused: accepted with a notice)",
+                k.doc
+            ),
             Kind::Supported | Kind::NotYet => k.doc.to_owned(),
         };
         let usage = if k.usage.is_empty() {
@@ -277,7 +288,7 @@ pub fn table_text() -> String {
             let mark = match k.kind {
                 Kind::Supported => ' ',
                 Kind::Obsolete(_) => 'o',
-                Kind::NoMeaning => '-',
+                Kind::NoMeaning | Kind::TlsDefault => '-',
                 Kind::NotYet => '!',
             };
             format!("{mark} {:6} {} {}", k.place, k.name, k.usage)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::model::Config;
 use super::raw::{LogWord, Raw};
 use super::words::Cx;
-use super::{resolve, section};
+use super::{resolve, section, tls_defaults};
 use crate::lang::cond::Predicates;
 use crate::lang::diag::{Diags, Severity, nearest};
 use crate::lang::env::Env;
@@ -188,6 +188,7 @@ pub fn load(inputs: &LoadInputs<'_>) -> Loaded {
         env.vars.remove(name);
     }
     let mut config = resolve::config(&raw, inputs, &mut cx);
+    tls_defaults::tell(&raw.global, &mut cx);
     if inputs.diagnostics {
         resolve::diagnostics(&config, &mut cx);
     }

@@ -38,6 +38,7 @@ mod server;
 mod servers;
 mod stats_page;
 mod tail;
+mod tls_defaults;
 pub mod userlist;
 mod userlists;
 mod words;

@@ -43,6 +43,8 @@ pub(super) struct GlobalRaw {
     pub(super) state_file: Option<String>,
     pub(super) state_base: Option<String>,
     pub(super) default_shards: Option<ShardsWord>,
+    /// The first line that says what TLS begins with, and how many there are.
+    pub(super) tls_defaults: Option<(Span, u32)>,
 }
 
 #[derive(Debug, Clone)]

@@ -19,6 +19,7 @@ use super::raw::*;
 use super::reuse;
 use super::rule_lines;
 use super::stats_page;
+use super::tls_defaults;
 use super::userlists::{self, UserlistRaw};
 use super::words::{Args, Cx, Owner, Said, Sense, To};
 use crate::lang::acl::Acls;
@@ -429,7 +430,7 @@ fn global_line(global: &mut GlobalRaw, line: &Line, cx: &mut Cx<'_>) {
     let texts: Vec<_> = line.words[from..].iter().take(3).map(Word::text).collect();
     let texts: Vec<&str> = texts.iter().map(|t| &**t).collect();
     let head = line.words[from].span;
-    if let Some((keyword, count)) = keyword::find(&[global::TABLE], &texts) {
+    if let Some((keyword, count)) = keyword::find(&[global::TABLE, tls_defaults::TABLE], &texts) {
         let owner = Owner {
             kind: "global",
             name: "",
@@ -456,6 +457,7 @@ fn global_line(global: &mut GlobalRaw, line: &Line, cx: &mut Cx<'_>) {
     } else {
         let names = global::TABLE
             .iter()
+            .chain(tls_defaults::TABLE)
             .map(|k| k.name)
             .chain(known::GLOBAL.iter().copied());
         unknown(texts[0], head, "global", names, cx);
@@ -711,7 +713,7 @@ fn run<T>(
     let given = args.rest();
     (keyword.parse)(target, &mut args)?;
     match keyword.kind {
-        Kind::Supported | Kind::NotYet => {}
+        Kind::Supported | Kind::TlsDefault | Kind::NotYet => {}
         Kind::NoMeaning => {
             let text = format!(
                 "'{}' has no meaning here: it tunes {}.",
