@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use super::checks::CheckKind;
 use super::http::{Switch, SwitchTo};
+use crate::base::items::Items;
 use crate::lang::source::Span;
 
 /// Index into [`Config::proxies`].
@@ -42,16 +43,16 @@ index!(ProxyId, FrontendId, BackendId, ServerId, BindId);
 pub struct Config {
     pub global: Global,
     /// All proxies in order of the file (the order of `show stat`).
-    pub proxies: Vec<Proxy>,
-    pub frontends: Vec<Frontend>,
-    pub backends: Vec<Backend>,
-    pub servers: Vec<Server>,
-    pub binds: Vec<Bind>,
+    pub proxies: Items<Proxy>,
+    pub frontends: Items<Frontend>,
+    pub backends: Items<Backend>,
+    pub servers: Items<Server>,
+    pub binds: Items<Bind>,
     /// Names of variables, by number.
     pub vars: Vec<String>,
     /// What all expressions and formats need together.
     pub asked: crate::lang::expr::Needs,
-    pub userlists: Vec<super::userlist::Userlist>,
+    pub userlists: Items<super::userlist::Userlist>,
     pub server_states: Vec<StateFile>,
     /// Patterns of all ACLs. They alone may change at run time.
     pub lists: std::sync::Arc<crate::lang::acl::Lists>,

@@ -40,7 +40,7 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
         global: global(&raw.global, inputs, cx),
         ..Config::default()
     };
-    out.userlists = userlists::resolve(raw, cx);
+    out.userlists = userlists::resolve(raw, cx).into();
     names(&sections, cx);
     mixed_defaults(raw, cx);
     for section in &sections {

@@ -13,6 +13,7 @@ pub mod place;
 pub mod server_cell;
 pub mod state;
 pub mod survey;
+pub mod table;
 
 pub use counters::{
     BackendCounters, Counter, FreqCounter, FrontendCounters, ListenerCounters, ServerCounters,

@@ -12,6 +12,7 @@ use super::counters::{
 };
 use super::mailbox::{Mailbox, Message};
 use super::server_cell::ServerCell;
+use super::table::Table;
 use crate::base::tick::Tick;
 use crate::config::{BackendId, Config, FrontendId, Mode, ServerId};
 
@@ -46,15 +47,15 @@ pub enum Door {
 #[derive(Debug)]
 pub struct Shared {
     pub config: Arc<Config>,
-    pub process: ProcessShared,
-    pub frontends: Box<[FrontendShared]>,
-    pub backends: Box<[BackendShared]>,
-    pub servers: Box<[ServerCell]>,
+    pub process: Arc<ProcessShared>,
+    pub frontends: Arc<[FrontendShared]>,
+    pub backends: Table<BackendShared>,
+    pub servers: Table<ServerCell>,
     /// Connections now open through each bind; counted only where `maxconn` of the bind limits them.
-    pub binds: Box<[CachePadded<AtomicU32>]>,
-    pub shards: Box<[CachePadded<ShardShared>]>,
+    pub binds: Arc<[CachePadded<AtomicU32>]>,
+    pub shards: Box<[ShardShared]>,
     /// Messages that were refused.
-    pub errors: Errors,
+    pub errors: Arc<Errors>,
 }
 
 /// Gauges and limits of the whole process.
@@ -146,8 +147,22 @@ pub struct BackendShared {
 }
 
 /// What one shard shows to the others. Written by it alone, the mailbox and wake flag aside.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ShardShared {
+    own: Arc<CachePadded<ShardCells>>,
+    /// Open connections by server. Those of the start are one dense row (16 servers a cache line).
+    pub server_row: Table<AtomicU32>,
+    /// Oldest ticket waiting here by backend, in the backend's own queue; [`NO_TICKET`] if none.
+    pub backend_tickets: Table<AtomicU64>,
+    /// Oldest ticket waiting here by server, in the server's own queue.
+    pub server_tickets: Table<AtomicU64>,
+    pub backends: Table<BackendCounters>,
+    pub servers: Table<ServerCounters>,
+}
+
+/// The part of [`ShardShared`] that is one for the life of the process.
+#[derive(Debug)]
+pub struct ShardCells {
     pub mailbox: Mailbox,
     /// Wakes its thread; put in place by the shard before it first sleeps.
     pub bell: Bell,
@@ -156,16 +171,8 @@ pub struct ShardShared {
     /// Connections it holds, and its loop load in thousandths over the last second.
     pub connections: AtomicU32,
     pub load_permille: AtomicU32,
-    /// Open connections by server, one dense row (16 servers a cache line).
-    pub server_row: Box<[AtomicU32]>,
-    /// Oldest ticket waiting here by backend, in the backend's own queue; [`NO_TICKET`] if none.
-    pub backend_tickets: Box<[AtomicU64]>,
-    /// Oldest ticket waiting here by server, in the server's own queue.
-    pub server_tickets: Box<[AtomicU64]>,
     pub frontends: Box<[FrontendCounters]>,
     pub listeners: Box<[ListenerCounters]>,
-    pub backends: Box<[BackendCounters]>,
-    pub servers: Box<[ServerCounters]>,
     pub activity: ActivityCounters,
     pub cleared: ClearedCounters,
     pub alive: AtomicBool,
@@ -198,34 +205,46 @@ impl std::fmt::Debug for Bell {
     }
 }
 
-fn many<T>(n: usize, make: impl FnMut(usize) -> T) -> Box<[T]> {
+fn many<T, C: FromIterator<T>>(n: usize, make: impl FnMut(usize) -> T) -> C {
     (0..n).map(make).collect()
 }
 
 impl ShardShared {
     fn new(config: &Config) -> Self {
         let (servers, backends) = (config.servers.len(), config.backends.len());
-        // Rows of neighbours must not share a cache line: round up to whole lines of 16.
+        // Rows of neighbours must not share a cache line: round up to whole lines of 16. Servers added later take
+        // what is left over first.
         let row = servers.next_multiple_of(16) + 16;
-        Self {
+        let own = ShardCells {
             mailbox: Mailbox::default(),
             bell: Bell::default(),
             asleep: AtomicBool::new(false),
             connections: AtomicU32::new(0),
             load_permille: AtomicU32::new(0),
-            server_row: many(row, |_| AtomicU32::new(0)),
-            backend_tickets: many(backends, |_| AtomicU64::new(NO_TICKET)),
-            server_tickets: many(servers, |_| AtomicU64::new(NO_TICKET)),
             frontends: many(config.frontends.len(), |_| FrontendCounters::default()),
             listeners: many(config.binds.len(), |_| ListenerCounters::default()),
-            backends: many(backends, |_| BackendCounters::default()),
-            servers: many(servers, |_| ServerCounters::default()),
             activity: ActivityCounters::default(),
             cleared: ClearedCounters::default(),
             alive: AtomicBool::new(false),
             epoll: AtomicBool::new(false),
             cpu: AtomicI32::new(-1),
+        };
+        Self {
+            own: Arc::new(CachePadded::new(own)),
+            server_row: Table::new((0..row).map(|_| AtomicU32::new(0))),
+            backend_tickets: Table::new((0..backends).map(|_| AtomicU64::new(NO_TICKET))),
+            server_tickets: Table::new((0..servers).map(|_| AtomicU64::new(NO_TICKET))),
+            backends: Table::new((0..backends).map(|_| BackendCounters::default())),
+            servers: Table::new((0..servers).map(|_| ServerCounters::default())),
         }
+    }
+}
+
+impl std::ops::Deref for ShardShared {
+    type Target = ShardCells;
+    #[inline]
+    fn deref(&self) -> &ShardCells {
+        &self.own
     }
 }
 
@@ -261,25 +280,12 @@ impl Shared {
             connection_rate_max: AtomicU64::new(0),
             request_rate_max: AtomicU64::new(0),
         });
-        let backends = many(config.backends.len(), |_| BackendShared {
-            version: CachePadded::new(AtomicU64::new(1)),
-            next_ticket: CachePadded::default(),
-            queued: AtomicU32::new(0),
-            queued_max: AtomicU32::new(0),
-            queued_total: AtomicU32::new(0),
-            admitted: AtomicU64::new(0),
-            current_max: AtomicU32::new(0),
-            session_rate_max: AtomicU64::new(0),
-            down_since_ms: AtomicU64::new(0),
-            changed_ms: AtomicU64::new(0),
-            down_ms: AtomicU64::new(0),
-            downs: AtomicU64::new(0),
-        });
-        let servers = config.servers.iter().map(ServerCell::new).collect();
+        let backends = Table::new(config.backends.iter().map(|_| BackendShared::new()));
+        let servers = Table::new(config.servers.iter().map(ServerCell::new));
         let binds = many(config.binds.len(), |_| CachePadded::default());
-        let shard_cells = many(shards, |_| CachePadded::new(ShardShared::new(&config)));
+        let shard_cells = many(shards, |_| ShardShared::new(&config));
         Self {
-            process: ProcessShared {
+            process: Arc::new(ProcessShared {
                 pid: AtomicU32::new(0),
                 phase: AtomicU8::new(Phase::Running as u8),
                 connections: CachePadded::default(),
@@ -306,8 +312,8 @@ impl Shared {
                 bytes_out_rate: AtomicU64::new(0),
                 hints_lost: AtomicU64::new(0),
                 changing: Mutex::new(()),
-            },
-            errors: Errors::new(config.proxies.len()),
+            }),
+            errors: Arc::new(Errors::new(config.proxies.len())),
             config,
             frontends,
             backends,
@@ -381,6 +387,25 @@ impl Shared {
 
     pub fn phase(&self) -> Phase {
         self.process.phase()
+    }
+}
+
+impl BackendShared {
+    fn new() -> Self {
+        Self {
+            version: CachePadded::new(AtomicU64::new(1)),
+            next_ticket: CachePadded::default(),
+            queued: AtomicU32::new(0),
+            queued_max: AtomicU32::new(0),
+            queued_total: AtomicU32::new(0),
+            admitted: AtomicU64::new(0),
+            current_max: AtomicU32::new(0),
+            session_rate_max: AtomicU64::new(0),
+            down_since_ms: AtomicU64::new(0),
+            changed_ms: AtomicU64::new(0),
+            down_ms: AtomicU64::new(0),
+            downs: AtomicU64::new(0),
+        }
     }
 }
 

@@ -153,7 +153,8 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             description: None,
             http: Default::default(),
             span: SPAN,
-        }],
+        }]
+        .into(),
         frontends: vec![Frontend {
             name: "relay".into(),
             proxy,
@@ -181,7 +182,8 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             splice_response: Splice::Earned,
             grace_ms: None,
             span: SPAN,
-        }],
+        }]
+        .into(),
         backends: vec![Backend {
             name: "relay".into(),
             proxy,
@@ -216,7 +218,8 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             log: Vec::new(),
             log_tag: None,
             span: SPAN,
-        }],
+        }]
+        .into(),
         servers: vec![Server {
             cookie: None,
             redir: None,
@@ -248,10 +251,11 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             tcp_ut_ms: None,
             tfo: false,
             span: SPAN,
-        }],
+        }]
+        .into(),
         vars: Vec::new(),
         asked: Default::default(),
-        userlists: Vec::new(),
+        userlists: Vec::new().into(),
         binds: vec![Bind {
             frontend: FrontendId(0),
             address: BindAddress::Ip(address),
@@ -275,7 +279,8 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             threads: Vec::new(),
             nice: 0,
             span: SPAN,
-        }],
+        }]
+        .into(),
         lists: Arc::default(),
         server_states: Vec::new(),
     }

@@ -426,7 +426,7 @@ fn clear_maxima(world: &World<'_>) {
     shared.process.connections_max.store(0, Relaxed);
     shared.process.connection_rate_max.store(0, Relaxed);
     shared.process.session_rate_max.store(0, Relaxed);
-    for front in &shared.frontends {
+    for front in shared.frontends.iter() {
         front.connections_max.store(0, Relaxed);
         front.session_rate_max.store(0, Relaxed);
         front.connection_rate_max.store(0, Relaxed);

@@ -72,7 +72,7 @@ pub fn push(view: &View<'_>, out: &mut Vec<u8>) {
 
 /// `accepted: 15 [ 4 11 ]`.
 fn push_line(view: &View<'_>, out: &mut Vec<u8>, name: &str, of: impl Fn(&ShardShared) -> u64) {
-    let values = view.shared.shards.iter().map(|s| of(s));
+    let values = view.shared.shards.iter().map(&of);
     let total: u64 = values.clone().fold(0, u64::wrapping_add);
     put(out, format_args!("{name}: {total} ["));
     values.for_each(|value| put(out, format_args!(" {value}")));

@@ -764,7 +764,7 @@ const AVERAGED_SESSIONS: u64 = 1024;
 
 /// Averages over the last sessions (each shard has its own window) and maxima, in ms.
 fn set_times<'a>(row: &mut Row<'a>, view: &View<'a>, of: impl Fn(&'a ShardShared) -> Times<'a>) {
-    let shards: Vec<Times<'a>> = view.shared.shards.iter().map(|s| of(s)).collect();
+    let shards: Vec<Times<'a>> = view.shared.shards.iter().map(of).collect();
     let counted: u64 = shards
         .iter()
         .map(|t| t.sessions.get().min(AVERAGED_SESSIONS))
