@@ -1314,7 +1314,7 @@ impl HttpWorld {
             0,
             "places of the process"
         );
-        for front in &shared.frontends {
+        for front in shared.frontends.iter() {
             assert_eq!(front.connections.load(Relaxed), 0, "places of the frontend");
         }
         for index in 0..shared.backends.len() {
