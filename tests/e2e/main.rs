@@ -8,6 +8,7 @@ mod support;
 
 mod balance;
 mod exchange;
+mod failover;
 mod fallback;
 mod frontends;
 mod global;
