@@ -2,9 +2,11 @@
 //! order, and the same values where they do not depend on time or machine.
 
 use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{Side, same};
+use super::{Side, both, same};
 use crate::support::{Daemon, Launch, connect};
 
 fn start(side: &Side) -> Daemon {
@@ -146,4 +148,51 @@ fn the_exporter_has_haproxys_name_in_the_log() {
         };
         lines.map(bytes).collect()
     });
+}
+
+/// What Prometheus' own parser and its lint find in `metrics`, each finding once: exit status first.
+fn findings(promtool: &std::path::Path, metrics: &str) -> Vec<String> {
+    let mut child = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(metrics.as_bytes()).unwrap();
+    drop(input);
+    let out = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
+    let mut all: Vec<_> = said.lines().map(str::to_owned).collect();
+    all.sort();
+    all.dedup();
+    all.insert(0, format!("status {:?}", out.status.code()));
+    all
+}
+
+/// `promtool` of Debian's package prometheus: installed, or unpacked by `scripts/test`.
+fn promtool() -> PathBuf {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/promtool/usr/bin/promtool");
+    if own.exists() { own } else { "promtool".into() }
+}
+
+#[test]
+fn prometheus_finds_no_more_to_say_of_our_metrics_than_of_haproxys() {
+    let promtool = promtool();
+    let [ours, theirs] = both(|side| {
+        let _daemon = start(side);
+        for target in ["/ok", "/no", "/metrics?scope="] {
+            get(side, target);
+        }
+        side.settled(3);
+        let text = body(&get(side, "/metrics"));
+        assert!(text.lines().count() > 300);
+        findings(&promtool, &text)
+    });
+    let more: Vec<_> = ours.iter().filter(|one| !theirs.contains(one)).collect();
+    assert!(more.is_empty(), "{more:#?}; of haproxy's: {theirs:#?}");
+    // It would have found a mistake.
+    let broken = findings(&promtool, "# TYPE a counter\na{b=\"c} 1\n");
+    assert_eq!(broken[0], "status Some(1)", "{broken:?}");
 }

@@ -81,19 +81,25 @@ impl Side {
     }
 }
 
+/// What `scenario` gives with us and with haproxy, run at once.
+#[track_caller]
+fn both<T: Send>(scenario: impl Fn(&Side) -> T + Sync) -> [T; 2] {
+    std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| scenario(&Side::new(oracle())));
+        let ours = scenario(&Side::new(balancer()));
+        let theirs = theirs.join();
+        [
+            ours,
+            theirs.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        ]
+    })
+}
+
 /// Runs `scenario` with both programs at once and compares what it gives, which must not be empty
 /// unless `scenario` says so by an empty line.
 #[track_caller]
 fn same(scenario: impl Fn(&Side) -> Vec<String> + Sync) {
-    let (ours, theirs) = std::thread::scope(|scope| {
-        let theirs = scope.spawn(|| scenario(&Side::new(oracle())));
-        (
-            scenario(&Side::new(balancer())),
-            theirs
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        )
-    });
+    let [ours, theirs] = both(scenario);
     assert!(
         !theirs.is_empty(),
         "haproxy wrote nothing: the scenario is wrong"
