@@ -460,6 +460,99 @@ fn limits_and_the_connection_itself_are_set() {
     });
 }
 
+// L14
+#[test]
+fn what_there_is_none_of_is_told_alike() {
+    same(|side| {
+        let daemon = start(
+            side,
+            "listen l\n bind 127.0.0.1:FRONT\n server s 127.0.0.1:1\n",
+        );
+        let seen = answers(
+            &daemon,
+            &[
+                "show table",
+                "show table x",
+                "show table l",
+                "clear table",
+                "clear table x",
+                "set table x key 1 data.x 1",
+                "show map",
+                "show map x",
+                "get map x y",
+                "add map x a b",
+                "del map x a",
+                "clear map x",
+                "set map x a b",
+                "prepare map x",
+                "commit map x",
+                "commit map @1 x",
+                "show resolvers x",
+                "show peers",
+                "show peers x",
+                "show peers dict",
+                "show peers -",
+                "show peers - x",
+                "show cache",
+                "show ssl cert",
+                "show ssl cert x",
+                "show ssl crl-file",
+                "show ssl crt-list",
+                "show ssl crt-list x",
+                "show ssl crt-list -n x",
+                "show ssl ocsp-response",
+                "show ssl ocsp-response x",
+                "show tls-keys",
+                "show tls-keys x",
+                "trace x",
+                "trace 0",
+                "show events x",
+                "set profiling memory on",
+                "set profiling x",
+                "set profiling tasks off",
+                "show tasks",
+                "show env NOPE",
+                "show stat domain",
+                "show stat domain x",
+                "expert-mode",
+                "expert-mode on",
+                "expert-mode on;expert-mode",
+                "expert-mode on;expert-mode x;expert-mode off;expert-mode",
+                "experimental-mode",
+                "experimental-mode on;experimental-mode",
+                // What each needs.
+                "operator;expert-mode on",
+                "operator;experimental-mode",
+                "operator;set profiling memory on",
+                "operator;trace 0",
+                "user;show cache",
+                "user;show profiling",
+                "user;trace 0",
+                "user;show table",
+                "user;show map",
+                "user;show peers",
+                "user;show tls-keys",
+                "user;show tasks",
+            ],
+        );
+        // haproxy leaves the empty line out behind some of these.
+        let mut seen = trimmed(seen);
+        // The first words of each list; what follows is the program's own.
+        for (command, words) in [
+            ("show pools", 3),
+            ("show events", 7),
+            ("trace", 10),
+            ("show trace", 9),
+        ] {
+            let text = daemon.admin().run(command);
+            let first: Vec<_> = text.split_whitespace().take(words).collect();
+            seen.push(format!("{command}: {}", first.join(" ")));
+        }
+        seen.push(daemon.admin().run("show schema json").replace(' ', ""));
+        seen
+    });
+}
+
 /// The status that a request for `path` gets.
 fn status(front: u16, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");

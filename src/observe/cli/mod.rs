@@ -8,8 +8,10 @@
 //!
 //! Bounds: a line has [`LINE_BYTES`], a payload [`PAYLOAD_BYTES`].
 
+mod absent;
 mod acl;
 pub mod admin;
+mod inside;
 mod moves;
 pub mod parse;
 mod sess;
@@ -63,6 +65,8 @@ pub enum Answer {
     Warning(String),
     Info(String),
     Level(CliLevel),
+    /// Commands of this kind are allowed from now on, or no longer.
+    Guarded(Guarded, bool),
     Prompt(Prompt),
     Severity(SeverityOutput),
     /// `set timeout cli`, in ms.
@@ -77,6 +81,21 @@ impl Answer {
     pub fn error(text: impl Into<String>) -> Self {
         Self::Error(text.into())
     }
+}
+
+/// Commands that a connection must ask for first (`expert-mode`, `experimental-mode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarded {
+    Expert,
+    Experimental,
+}
+
+/// What a connection may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    pub level: CliLevel,
+    pub expert: bool,
+    pub experimental: bool,
 }
 
 /// How a connection goes on after an answer.
@@ -113,7 +132,7 @@ pub enum Prompt {
 /// One connection to an admin socket.
 #[derive(Debug)]
 pub struct Cli {
-    level: CliLevel,
+    rights: Rights,
     mode: Mode,
     severity: SeverityOutput,
     /// The prompt shows the uptime.
@@ -141,8 +160,13 @@ struct Payload {
 
 impl Cli {
     pub fn new(level: CliLevel, timeout_ms: u32) -> Self {
-        Self {
+        let rights = Rights {
             level,
+            expert: false,
+            experimental: false,
+        };
+        Self {
+            rights,
             mode: Mode::Single,
             severity: SeverityOutput::None,
             timed: false,
@@ -191,7 +215,7 @@ impl Cli {
                 payload: &String::from_utf8_lossy(&text),
                 ..*world
             };
-            let answer = table::run(&command.words, self.level, world);
+            let answer = table::run(&command.words, self.rights, world);
             return self.give(answer, world, out);
         }
         match self.input.iter().position(|&b| b == b'\n') {
@@ -253,7 +277,9 @@ impl Cli {
             Answer::Warning(text) => self.say(4, "warning", &text, out),
             Answer::Info(text) => self.say(6, "info", &text, out),
             Answer::Severity(severity) => self.severity = severity,
-            Answer::Level(level) => self.level = level,
+            Answer::Level(level) => self.rights.level = level,
+            Answer::Guarded(Guarded::Expert, on) => self.rights.expert = on,
+            Answer::Guarded(Guarded::Experimental, on) => self.rights.experimental = on,
             Answer::Timeout(ms) => self.timeout_ms = ms,
             Answer::Prompt(prompt) => self.set_prompt(prompt),
         }

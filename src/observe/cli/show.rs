@@ -43,6 +43,7 @@ pub(super) fn info(words: &[String], world: &World<'_>) -> Answer {
 pub(super) fn stat(words: &[String], world: &World<'_>) -> Answer {
     let (domain, words) = match words {
         [word, domain, rest @ ..] if word == "domain" => (domain.as_str(), rest),
+        [word] if word == "domain" => ("", words),
         _ => ("proxy", words),
     };
     let mut filter = Filter {

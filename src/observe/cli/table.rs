@@ -1,7 +1,7 @@
 //! The commands of the admin socket, one item each: words, arguments, level, help, function; and
 //! the names of those that haproxy has and this program has not yet.
 
-use super::{Answer, World, acl, admin, sess, show};
+use super::{Answer, Guarded, Rights, World, absent, acl, admin, inside, sess, show};
 use crate::config::CliLevel;
 
 /// One command.
@@ -23,6 +23,8 @@ enum Run {
     Do(fn(&[String], &World<'_>) -> Answer),
     Help,
     TellLevel,
+    /// `expert-mode` and its like.
+    Guarded(Guarded),
     /// Gives rights up.
     Lower(CliLevel),
 }
@@ -42,12 +44,17 @@ macro_rules! commands {
 
 const COMMANDS: &[Item] = commands! {
     ["add" "acl"] "[@<ver>] <acl> <pattern>" Operator "add a pattern to an ACL" => Run::Do(acl::add);
+    ["add" "map"] "[@<ver>] <map> <key> <value>" Operator "add an entry to a map" => Run::Do(absent::map);
     ["clear" "acl"] "[@<ver>] <acl>" Operator "take all patterns out of an ACL" => Run::Do(acl::clear);
     ["clear" "counters"] "" Operator "let maxima of the statistics start again" => Run::Do(admin::clear_counters);
     ["clear" "counters" "all"] "" Admin "let all counters of the statistics start again" => Run::Do(admin::clear_all_counters);
+    ["clear" "map"] "[@<ver>] <map>" Operator "take all entries out of a map" => Run::Do(absent::map);
+    ["clear" "table"] "<table> [<filter>]*" Operator "take entries out of a stick table" => Run::Do(absent::clear_table);
     ["commit" "acl"] "@<ver> <acl>" Operator "put a prepared version of an ACL in force" => Run::Do(acl::commit);
+    ["commit" "map"] "@<ver> <map>" Operator "put a prepared version of a map in force" => Run::Do(absent::commit_map);
     ["debug" "dev" "panic"] "[n]" Admin "" => Run::Do(admin::inject_panics);
     ["del" "acl"] "<acl> [<pattern>|#<ref>]" Operator "take a pattern out of an ACL" => Run::Do(acl::del);
+    ["del" "map"] "<map> [<key>|#<ref>]" Operator "take an entry out of a map" => Run::Do(absent::map);
     ["disable" "agent"] "<bk>/<srv>" Admin "stop the agent checks of a server" => Run::Do(admin::disable_agent);
     ["disable" "frontend"] "<frontend>" Admin "close a frontend to new connections, for a while" => Run::Do(admin::disable_frontend);
     ["disable" "health"] "<bk>/<srv>" Admin "stop the health checks of a server" => Run::Do(admin::disable_health);
@@ -57,35 +64,61 @@ const COMMANDS: &[Item] = commands! {
     ["enable" "frontend"] "<frontend>" Admin "open a frontend again" => Run::Do(admin::enable_frontend);
     ["enable" "health"] "<bk>/<srv>" Admin "start the health checks of a server again" => Run::Do(admin::enable_health);
     ["enable" "server"] "<bk>/<srv>" Admin "take a server out of maintenance and drain" => Run::Do(admin::enable_server);
+    ["experimental-mode"] "[on|off]" Admin "allow or forbid experimental commands" => Run::Guarded(Guarded::Experimental);
+    ["expert-mode"] "[on|off]" Admin "allow or forbid commands for experts" => Run::Guarded(Guarded::Expert);
     ["get" "acl"] "<acl> <value>" User "the patterns of an ACL that a value matches" => Run::Do(acl::get);
+    ["get" "map"] "<map> <value>" User "the entries of a map that a value matches" => Run::Do(absent::map);
     ["get" "weight"] "<bk>/<srv>" User "weight of a server, now and as configured" => Run::Do(admin::get_weight);
     ["operator"] "" Operator "lower this connection's level to operator" => Run::Lower(CliLevel::Operator);
     ["prepare" "acl"] "<acl>" Operator "begin a new version of an ACL" => Run::Do(acl::prepare);
+    ["prepare" "map"] "<map>" Operator "begin a new version of a map" => Run::Do(absent::map);
+    ["set" "map"] "<map> [<key>|#<ref>] <value>" Operator "change an entry of a map" => Run::Do(absent::map);
     ["set" "maxconn" "frontend"] "<frontend> <value>" Admin "limit of a frontend's connections" => Run::Do(admin::set_maxconn_frontend);
     ["set" "maxconn" "global"] "<value>" Admin "limit of the process' connections" => Run::Do(admin::set_maxconn_global);
     ["set" "maxconn" "server"] "<bk>/<srv> <value>" Admin "limit of a server's connections" => Run::Do(admin::set_maxconn_server);
+    ["set" "profiling"] "<what> {auto|on|off}" Admin "measure tasks or memory, which is not there" => Run::Do(inside::set_profiling);
     ["set" "rate-limit"] "<what> global <value>" Admin "limit of connections or sessions a second" => Run::Do(admin::set_rate_limit);
     ["set" "server"] "<bk>/<srv> [opts]" Admin "state, health, address, checks or weight of a server" => Run::Do(admin::set_server);
     ["set" "severity-output"] "[none|number|string]" User "show how serious messages are, or no longer" => Run::Do(show::set_severity);
+    ["set" "table"] "<table> key <k> [data.* <v>]*" Operator "write an entry of a stick table" => Run::Do(absent::set_table);
     ["set" "timeout"] "cli <delay>" User "how long this connection may be idle" => Run::Do(show::set_timeout);
     ["set" "weight"] "<bk>/<srv> <weight>[%]" Admin "weight of a server" => Run::Do(admin::set_weight);
     ["show" "acl"] "[@<ver>] [<acl>]" User "ACLs, or the patterns of one" => Run::Do(acl::show);
     ["show" "activity"] "" User "what each shard did" => Run::Do(show::activity);
     ["show" "backend"] "" User "names of the backends" => Run::Do(show::backend);
+    ["show" "cache"] "" Operator "caches" => Run::Do(absent::show_cache);
     ["show" "cli" "level"] "" User "level of this connection" => Run::TellLevel;
     ["show" "cli" "sockets"] "" User "admin sockets and their levels" => Run::Do(show::cli_sockets);
     ["show" "env"] "[var]" Operator "environment of the process" => Run::Do(show::env);
     ["show" "errors"] "[<px>]" Operator "protocol errors captured last" => Run::Do(show::errors);
+    ["show" "events"] "[<sink>] [-w] [-n] [-0]" User "places where events are collected" => Run::Do(absent::show_events);
     ["show" "info"] "[desc|json|typed]*" User "what the process is and does" => Run::Do(show::info);
+    ["show" "map"] "[@<ver>] [<map>]" User "maps, or the entries of one" => Run::Do(absent::show_map);
+    ["show" "peers"] "[dict|-] [<section>]" User "peers" => Run::Do(absent::show_peers);
+    ["show" "pools"] "[by*] [match <p>] [<n>]" User "what memory is used for" => Run::Do(inside::pools);
+    ["show" "profiling"] "" Operator "what is measured of tasks and memory" => Run::Do(inside::profiling);
+    ["show" "resolvers"] "[<id>]" User "counters of name servers" => Run::Do(absent::show_resolvers);
+    ["show" "schema" "json"] "" User "schema of statistics in JSON" => Run::Do(inside::schema);
     ["show" "servers" "conn"] "[<backend>]" User "connections to servers" => Run::Do(show::servers_conn);
     ["show" "servers" "state"] "[<backend>]" User "servers in the format of a state file" => Run::Do(show::servers_state);
     ["show" "sess"] "[<id>|all|help|<filter>]*" Operator "sessions, one line each or one at length" => Run::Do(sess::show);
+    ["show" "ssl" "ca-file"] "[<file>]" User "files of certificate authorities" => Run::Do(absent::show_files);
+    ["show" "ssl" "cert"] "[<file>]" User "certificates" => Run::Do(absent::show_certificates);
+    ["show" "ssl" "crl-file"] "[<file>]" User "files of revoked certificates" => Run::Do(absent::show_files);
+    ["show" "ssl" "crt-list"] "[-n] [<list>]" User "lists of certificates" => Run::Do(absent::show_lists);
+    ["show" "ssl" "ocsp-response"] "[<id>]" User "answers about certificates" => Run::Do(absent::show_ocsp);
     ["show" "startup-logs"] "" Operator "what was said while starting" => Run::Do(show::startup_logs);
     ["show" "stat"] "[json|no-maint|typed|up]*" User "counters of proxies and servers" => Run::Do(show::stat);
+    ["show" "table"] "[<table> [<filter>]*]" User "stick tables, or the entries of one" => Run::Do(absent::show_table);
+    ["show" "tasks"] "" User "tasks that wait to be run" => Run::Do(inside::tasks);
+    ["show" "threads"] "" User "the shards, one after the other" => Run::Do(inside::threads);
+    ["show" "tls-keys"] "[<id>|*]" User "keys of TLS tickets" => Run::Do(absent::show_tls_keys);
+    ["show" "trace"] "[<source>]" User "sources of traces" => Run::Do(absent::show_trace);
     ["show" "version"] "" User "version of the process" => Run::Do(show::version);
     ["shutdown" "frontend"] "<frontend>" Admin "give the sockets of a frontend up, for good" => Run::Do(admin::shutdown_frontend);
     ["shutdown" "session"] "<id>" Admin "end a session" => Run::Do(sess::shutdown);
     ["shutdown" "sessions" "server"] "<bk>/<srv>" Admin "end the sessions of a server" => Run::Do(sess::shutdown_server);
+    ["trace"] "[<source>|0]" Operator "switch traces, of which there are none" => Run::Do(absent::trace);
     ["user"] "" User "lower this connection's level to user" => Run::Lower(CliLevel::User);
     ["wait"] "{-h|<delay>}" User "answer after a while" => Run::Do(show::wait);
     ["help"] "[<command>]" User "this list, or the part of it that fits" => Run::Help;
@@ -103,19 +136,14 @@ const NOT_YET: &[&str] = &[
     "abort ssl crl-file",
     "acme",
     "add backend",
-    "add map",
     "add server",
     "add ssl ca-file",
     "add ssl crt-list",
-    "clear map",
-    "clear table",
-    "commit map",
     "commit ssl ca-file",
     "commit ssl cert",
     "commit ssl crl-file",
     "debug",
     "del backend",
-    "del map",
     "del server",
     "del ssl ca-file",
     "del ssl cert",
@@ -125,9 +153,6 @@ const NOT_YET: &[&str] = &[
     "dump ssl cert",
     "dump stats-file",
     "enable dynamic-cookie backend",
-    "experimental-mode",
-    "expert-mode",
-    "get map",
     "get var",
     "hard-reload",
     "httpclient",
@@ -135,56 +160,34 @@ const NOT_YET: &[&str] = &[
     "new ssl ca-file",
     "new ssl cert",
     "new ssl crl-file",
-    "prepare map",
     "publish backend",
     "release-pools",
     "reload",
     "reopen logs",
     "set anon",
     "set dynamic-cookie-key backend",
-    "set map",
-    "set profiling",
     "set ssl ca-file",
     "set ssl cert",
     "set ssl crl-file",
     "set ssl ocsp-response",
     "set ssl tls-key",
-    "set table",
     "set var",
     "show anon",
-    "show cache",
     "show dev",
-    "show events",
     "show fd",
     "show libs",
-    "show map",
-    "show peers",
-    "show pools",
     "show proc",
-    "show profiling",
     "show quic",
-    "show resolvers",
-    "show schema json",
-    "show ssl ca-file",
-    "show ssl cert",
-    "show ssl crl-file",
-    "show ssl crt-list",
-    "show ssl ocsp-response",
     "show ssl ocsp-updates",
     "show ssl providers",
     "show ssl sni",
-    "show table",
-    "show tasks",
-    "show threads",
-    "show tls-keys",
-    "show trace",
-    "trace",
     "unpublish backend",
     "update ssl ocsp-response",
 ];
 
 /// Runs the command that `words` name.
-pub fn run(words: &[String], level: CliLevel, world: &World<'_>) -> Answer {
+pub fn run(words: &[String], rights: Rights, world: &World<'_>) -> Answer {
+    let level = rights.level;
     let Some(item) = find(words) else {
         return unknown(words, level);
     };
@@ -198,8 +201,23 @@ pub fn run(words: &[String], level: CliLevel, world: &World<'_>) -> Answer {
             "The following commands are valid at this level:\n{}",
             list(&fitting(arguments, level))
         )),
+        Run::Guarded(mode) => switch(mode, rights, arguments.first().map(String::as_str)),
         Run::TellLevel => Answer::Info(show::level_name(level).into()),
         Run::Lower(to) => Answer::Level(to),
+    }
+}
+
+/// Tells whether such commands are allowed, or allows or forbids them; another word changes nothing, as in haproxy.
+fn switch(mode: Guarded, rights: Rights, word: Option<&str>) -> Answer {
+    let (name, is_on) = match mode {
+        Guarded::Expert => ("expert-mode", rights.expert),
+        Guarded::Experimental => ("experimental-mode", rights.experimental),
+    };
+    match word {
+        None => Answer::Text(format!("{name} is {}\n", if is_on { "ON" } else { "OFF" })),
+        Some("on") => Answer::Guarded(mode, true),
+        Some("off") => Answer::Guarded(mode, false),
+        Some(_) => Answer::done(),
     }
 }
 
