@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::*;
 
 use super::health::CheckResult;
 use super::server;
+use super::trial;
 use crate::base::tick::Tick;
 use crate::config::{Backend, BackendId, Balance, Config, HashMethod, Level, ServerId, ServerPort};
 use crate::shared::server_cell::{OpState, admin};
@@ -459,6 +460,7 @@ impl<'a> Changing<'a> {
         );
         self.tell(id, level, text);
         self.end_sessions(id);
+        trial::begin(self.shared, id, self.now);
         self.tell_drain_that_remains(id);
         self.settle(id);
         self.each_tracker(id, |c, t| {
@@ -581,6 +583,8 @@ impl<'a> Changing<'a> {
         if up {
             self.start(id);
             self.end_backup_sessions(id);
+        } else {
+            trial::begin(self.shared, id, self.now);
         }
         let drained = left & admin::DRAIN != 0;
         let text = format!(

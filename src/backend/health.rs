@@ -146,6 +146,16 @@ fn check_line(shared: &Shared, id: ServerId, result: &CheckResult, health: i32) 
     line(shared, id, ("Health", limits), result, health)
 }
 
+/// The same of a connection of a client that tried it.
+pub(super) fn trial_line(
+    shared: &Shared,
+    id: ServerId,
+    result: &CheckResult,
+    (health, rise): (i32, i32),
+) -> Line {
+    line(shared, id, ("Health", (rise, 1)), result, health)
+}
+
 /// The same of an agent.
 pub(super) fn agent_line(shared: &Shared, id: ServerId, result: &CheckResult, up: bool) -> Line {
     line(shared, id, ("Agent", (1, 1)), result, i32::from(up))

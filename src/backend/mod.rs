@@ -24,6 +24,7 @@ pub mod retry;
 pub mod sequence;
 pub mod server;
 pub mod state_file;
+pub mod trial;
 
 pub use change::{Change, Line};
 pub use health::{CheckResult, Verdict};

@@ -7,12 +7,12 @@
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::*;
 
-use super::change::Change;
+use super::change::{self, Change};
 use super::health::{self, CheckResult};
 use crate::base::tick::Tick;
 use crate::config::{Observe, Observed, OnError, ServerId};
 use crate::proto::check::{Answer, Status};
-use crate::shared::server_cell::OpState;
+use crate::shared::server_cell::{OpState, admin};
 use crate::shared::{ServerCell, Shared};
 
 /// What a session saw of a server.
@@ -35,7 +35,7 @@ const CLIENTS_MAX: usize = 256;
 
 impl Event {
     /// Whether it is good for a server watched at that layer, or bad; `None`: it says nothing.
-    fn is_good(self, layer: Observed) -> Option<bool> {
+    pub(super) fn is_good(self, layer: Observed) -> Option<bool> {
         match (self, layer) {
             (Self::Connected, Observed::L4) => Some(true),
             // A connection alone is no answer.
@@ -48,7 +48,7 @@ impl Event {
     }
 
     /// haproxy's words.
-    fn text(self) -> &'static str {
+    pub(super) fn text(self) -> &'static str {
         match self {
             Self::Connected => "L4 successful connection",
             Self::ConnectFailed => "L4 unsuccessful connection",
@@ -88,7 +88,10 @@ pub fn on_event(
         return None;
     }
     forget(cell);
-    if !health::wants_check(shared, id) || cell.op() == OpState::Stopped {
+    // Without checks it is tried by connections of clients: the configuration sees to that.
+    let unchecked = shared.config.server(id).check.is_none() && cell.admin() & admin::MAINT == 0;
+    let counts = unchecked || health::wants_check(shared, id);
+    if !counts || cell.op() == OpState::Stopped {
         return None;
     }
     cell.observed_failures.fetch_add(1, Relaxed);
@@ -128,12 +131,18 @@ fn note(cell: &ServerCell, observe: &Observe, client: Option<IpAddr>) -> bool {
 
 fn act(shared: &Shared, id: ServerId, on_error: OnError, info: String, now: Tick) -> Change {
     let cell = shared.server(id);
-    let rise = shared
-        .config
-        .server(id)
-        .check
-        .as_ref()
-        .map_or(1, |c| i32::try_from(c.rise).unwrap_or(i32::MAX / 4));
+    let result = CheckResult::new(
+        Answer {
+            info,
+            ..Answer::plain(Status::Hana)
+        },
+        0,
+    );
+    let Some(check) = &shared.config.server(id).check else {
+        result.replace(&cell.last_check);
+        return change::check_down(shared, id, &result, now);
+    };
+    let rise = i32::try_from(check.rise).unwrap_or(i32::MAX / 4);
     let health = cell.health.load(Relaxed);
     match on_error {
         OnError::FastInter => return Change::default(),
@@ -143,11 +152,7 @@ fn act(shared: &Shared, id: ServerId, on_error: OnError, info: String, now: Tick
         OnError::SuddenDeath => {}
         OnError::MarkDown => cell.health.store(rise, Release),
     }
-    let answer = Answer {
-        info,
-        ..Answer::plain(Status::Hana)
-    };
-    health::on_result(shared, id, &CheckResult::new(answer, 0), now).unwrap_or_default()
+    health::on_result(shared, id, &result, now).unwrap_or_default()
 }
 
 #[cfg(test)]

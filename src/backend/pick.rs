@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::*;
 use super::balance::{Algorithm, Entry, keyed};
 use super::queue::Queue;
 use super::server;
+use super::trial;
 use crate::base::tick::Tick;
 use crate::config::{Affinity, BackendId, Balance, ServerId};
 use crate::shared::Shared;
@@ -28,6 +29,8 @@ pub struct BackendView {
     /// Some server's limit follows the load of the backend.
     follows_load: bool,
     algorithm: Algorithm,
+    /// Servers that connections of clients try while they are down ([`trial`]).
+    tried: Vec<ServerId>,
 }
 
 /// Who asks for a server.
@@ -79,6 +82,12 @@ impl BackendView {
             entries: Vec::new(),
             follows_load: config.servers.iter().any(follows),
             algorithm: Algorithm::new(config, shard, seed),
+            tried: config
+                .servers
+                .iter()
+                .copied()
+                .filter(|&id| shared.config.server(id).watch.on_down.is_some())
+                .collect(),
         };
         view.refresh(shared, Tick(0));
         view
@@ -175,6 +184,23 @@ impl BackendView {
             }
             None => Choice::Wait(Queue::Backend(self.backend)),
         }
+    }
+
+    /// A server that failed and is to be tried with this connection ([`trial`]); its place is taken. For connections
+    /// that the algorithm would send anywhere, before [`Self::pick`].
+    pub fn take_trial(&mut self, shared: &Shared, now: Tick) -> Option<ServerId> {
+        let active = |e: &Entry| !shared.config.server(e.id).backup;
+        let suits =
+            |id: ServerId| !shared.config.server(id).backup || !self.entries.iter().any(active);
+        let mut due = self.tried.iter().copied();
+        let id = due.find(|&id| suits(id) && trial::claim(shared, id, now))?;
+        if !take(shared, id, self.in_backend(shared), now) {
+            trial::give_back(shared, id, now);
+            return None;
+        }
+        server::count_up(shared, self.shard, id);
+        self.count_chosen(shared, id);
+        Some(id)
     }
 
     fn pick_determined(&self, shared: &Shared, id: ServerId, in_backend: u64, now: Tick) -> Choice {

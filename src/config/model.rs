@@ -635,6 +635,17 @@ pub struct Watch {
     /// `on-marked-up shutdown-backup-sessions`.
     pub shutdown_backups_on_up: bool,
     pub init_state: InitState,
+    /// `on-down retry` (ours).
+    pub on_down: Option<OnDown>,
+}
+
+/// A server that failed is tried by connections of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnDown {
+    /// Milliseconds from its failure, or from that of the last such connection.
+    pub retry_ms: u32,
+    /// How many have to succeed in a row.
+    pub rise: u32,
 }
 
 /// Traffic that is watched for errors.

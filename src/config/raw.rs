@@ -412,6 +412,8 @@ pub(super) struct ServerOptions {
     pub(super) max_reuse: Option<u32>,
     /// `observe` and where it stands; what belongs to it is kept apart, whatever comes first.
     pub(super) observe: Option<(Observed, Span)>,
+    /// Milliseconds of `on-down retry`, and where it stands.
+    pub(super) on_down_ms: Option<(u32, Span)>,
     pub(super) on_error: OnError,
     pub(super) error_limit: u32,
     pub(super) error_clients: u32,
@@ -460,6 +462,7 @@ impl Default for ServerOptions {
             pool_purge_ms: 5000,
             max_reuse: None,
             observe: None,
+            on_down_ms: None,
             on_error: OnError::default(),
             error_limit: 10,
             error_clients: 1,

@@ -328,6 +328,25 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
         },
     ),
     opt(
+        "on-down",
+        (1, 2),
+        "{retry <time>|none}",
+        "a server that failed is tried by one connection of a client after this time (Ringway's own)",
+        |s, a| {
+            let at = a.rest().first().map_or(a.head, |w| a.head.to(w.span));
+            s.on_down_ms = match one_of(a, &[("retry", true), ("none", false)]) {
+                Ok(true) => Some((interval(a)?, at)),
+                Ok(false) => None,
+                Err(said) => {
+                    // Its time is no option.
+                    a.next();
+                    return Err(said);
+                }
+            };
+            Ok(())
+        },
+    ),
+    opt(
         "on-error",
         (0, 1),
         "{fastinter|fail-check|sudden-death|mark-down}",

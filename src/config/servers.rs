@@ -192,7 +192,7 @@ fn watch(section: &ProxyRaw, raw: &ServerRaw, cx: &mut Cx<'_>) -> Watch {
             let text =
                 format!("'server {proxy}/{name}' : 'layer7' can only be used in http proxies.");
             let _: Said = cx.alert(at, text);
-        } else if options.check.is_none() {
+        } else if options.check.is_none() && options.on_down_ms.is_none() {
             let text =
                 format!("'server {proxy}/{name}' : 'observe' has no effect without 'check'.");
             cx.warning(at, text);
@@ -211,8 +211,10 @@ fn watch(section: &ProxyRaw, raw: &ServerRaw, cx: &mut Cx<'_>) -> Watch {
         );
         let _: Said = cx.alert(at, text);
     }
+    let on_down = on_down(section, raw, cx);
     Watch {
         observe,
+        on_down,
         shutdown_on_down: options.shutdown_on_down,
         shutdown_backups_on_up: options.shutdown_backups_on_up,
         init_state: options
@@ -220,6 +222,35 @@ fn watch(section: &ProxyRaw, raw: &ServerRaw, cx: &mut Cx<'_>) -> Watch {
             .map(|(state, _)| state)
             .unwrap_or_default(),
     }
+}
+
+/// `on-down retry`, where something may mark the server down.
+fn on_down(section: &ProxyRaw, raw: &ServerRaw, cx: &mut Cx<'_>) -> Option<OnDown> {
+    let options = &raw.options;
+    let (retry_ms, at) = options.on_down_ms?;
+    let prefix = format!("'server {}/{}' : ", section.name, raw.name);
+    if options.track.is_some() {
+        let text =
+            "'on-down' and 'track' cannot be used at the same time: the tracked server decides.";
+        let _: Said = cx.alert(at, prefix + text);
+        return None;
+    }
+    let unchecked = options.check.is_none();
+    if unchecked && options.observe.is_none() {
+        let text =
+            "'on-down' has no effect without 'check' or 'observe': nothing marks the server down.";
+        let _: Said = cx.alert(at, prefix + text);
+        return None;
+    }
+    if unchecked && matches!(options.on_error, OnError::FastInter | OnError::SuddenDeath) {
+        let text = "without 'check' 'on-error' can only be 'mark-down'.";
+        let _: Said = cx.alert(at, prefix + text);
+        return None;
+    }
+    Some(OnDown {
+        retry_ms,
+        rise: options.rise,
+    })
 }
 
 /// The value of the persistence cookie that leads to the server; HTTP only, as `redir`.

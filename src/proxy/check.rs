@@ -18,6 +18,7 @@ use crate::backend::health::{self, CheckResult};
 use crate::backend::observe::{self, Event};
 use crate::backend::sequence::{Next, Run, Scene};
 use crate::backend::server;
+use crate::backend::trial;
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
 use crate::config::checks::{self, Sequence};
@@ -552,6 +553,23 @@ pub(super) fn observed(
     // A hint: without it the check comes when it was due.
     local.shared.hint(owner, Message::Hasten(server));
     tell(local, &change);
+}
+
+/// Takes in what a connection met that tries a server which failed, and logs what follows. Whether that decides it.
+pub(super) fn tried(local: &mut Local, server: ServerId, event: Event) -> bool {
+    let change = trial::decide(&local.shared, server, event, local.now);
+    if let Some(change) = &change {
+        tell(local, change);
+    }
+    change.is_some()
+}
+
+/// Counts that a client of such a connection goes elsewhere.
+pub(super) fn count_moved_on(local: &Local, server: ServerId) {
+    let cells = local.cells();
+    cells.servers[server.index()].redispatches.inc();
+    let backend = local.config.server(server).backend;
+    cells.backends[backend.index()].redispatches.inc();
 }
 
 /// The shard ends: probes under way are dropped without a verdict.

@@ -37,7 +37,7 @@ use super::local::{Local, Owner};
 use super::outcome::{Cause, StageReached};
 use super::passwords::Job;
 use super::tcp::drop_payload;
-use crate::backend::{Position, Ticket};
+use crate::backend::{Position, Ticket, trial};
 use crate::base::slots::Key;
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
@@ -156,6 +156,8 @@ pub struct Session {
     backend: Option<BackendId>,
     /// The server whose row and place are taken.
     server: Option<ServerId>,
+    /// `server` failed before, and this connection tries it; nothing is decided yet.
+    trial: bool,
     server_sock: Option<SockKey>,
     link: Link,
     ticket: Option<Ticket>,
@@ -244,6 +246,8 @@ pub struct Txn {
     retries: u32,
     redispatched: bool,
     redispatch_now: bool,
+    /// It tried a server that failed ([`Session::trial`]).
+    tried: bool,
     queue_position: Position,
     // outcome
     status: u16,
@@ -441,6 +445,7 @@ impl Session {
             received_proxy: false,
             backend: None,
             server: None,
+            trial: false,
             server_sock: None,
             link: Link::default(),
             ticket: None,

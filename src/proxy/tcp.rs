@@ -28,7 +28,7 @@ use super::gate::{Entered, Held};
 use super::local::{Local, Owner, Timer};
 use super::outcome::{Cause, StageReached, letters};
 use super::pace::Pace;
-use crate::backend::{self, Ask, Choice, Queue, Taken, Ticket};
+use crate::backend::{self, Ask, Choice, Queue, Taken, Ticket, trial};
 use crate::base::slots::Key;
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
@@ -156,6 +156,9 @@ pub struct Relay {
     redispatch_now: bool,
     /// A rule or a cookie named the server.
     direct: bool,
+    /// It tries a server that failed, and nothing is decided yet; it did so.
+    trial: bool,
+    tried: bool,
     ticket: Option<Ticket>,
     queue_position: backend::Position,
     timer: Option<(TimerId, Tick)>,
@@ -221,6 +224,8 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, entered
         redispatched: false,
         redispatch_now: false,
         direct: false,
+        trial: false,
+        tried: false,
         ticket: None,
         queue_position: backend::Position::default(),
         timer: None,

@@ -9,6 +9,7 @@ use std::sync::atomic::{
 use crossbeam::utils::CachePadded;
 
 use super::place::Place;
+use crate::base::tick::Tick;
 use crate::config::Server;
 
 /// Operational state, haproxy's numbers in `show servers state`.
@@ -72,6 +73,9 @@ pub struct ServerCell {
     /// Errors in a row that `observe` saw, over all shards, and the addresses they came from, where these count.
     pub errors: AtomicU32,
     pub error_clients: Mutex<Vec<IpAddr>>,
+    /// Tick (ms) from which on a connection of a client may try it while it is down; [`Tick::NEVER`]: none may, one
+    /// does, or it is not to be tried so.
+    pub trial_ms: AtomicU64,
     /// Times that these were too many (`hanafail`).
     pub observed_failures: AtomicU64,
     /// Failed checks while up (`chkfail`), and transitions from up to down (`chkdown`).
@@ -132,6 +136,10 @@ impl ServerCell {
             health: AtomicI32::new(health.unwrap_or(0)),
             errors: AtomicU32::new(0),
             error_clients: Mutex::default(),
+            trial_ms: AtomicU64::new(match server.watch.on_down {
+                Some(on_down) if op == OpState::Stopped => u64::from(on_down.retry_ms),
+                _ => Tick::NEVER.0,
+            }),
             observed_failures: AtomicU64::new(0),
             changed_ms: AtomicU64::new(0),
             before_ms: AtomicU64::new(0),

@@ -10,6 +10,7 @@ mod balance;
 mod exchange;
 mod failover;
 mod fallback;
+mod flapping;
 mod frontends;
 mod global;
 mod health;

@@ -282,6 +282,12 @@ impl Session {
         let view = &mut local.views[id.index()];
         view.refresh(&local.shared, local.now);
         t.redispatch_now = false;
+        let may_try = t.found.server.is_none() && !t.tried && t.retries == 0;
+        if may_try && let Some(server) = view.take_trial(&local.shared, local.now) {
+            (self.trial, t.tried) = (true, true);
+            self.assigned(t, local, io, server);
+            return;
+        }
         let choice = match t.found.server.take() {
             Some(server) => {
                 let taken = view.take_server(&local.shared, server, &ask, local.now);
@@ -356,12 +362,21 @@ impl Session {
             self.add_position(t, &local.shared, ticket);
             local.waits.leave(&local.shared, ticket);
         }
-        if let Some(server) = self.server.take() {
-            backend::release(&local.shared, local.shard, server);
-        }
+        self.give_up_server(local);
         if let Some(backend) = self.backend.take() {
             local.cells().backends[backend.index()].current.sub(1);
         }
+    }
+
+    /// Gives the server's place back.
+    fn give_up_server(&mut self, local: &Local) {
+        let Some(server) = self.server.take() else {
+            return;
+        };
+        if std::mem::take(&mut self.trial) {
+            trial::give_back(&local.shared, server, local.now);
+        }
+        backend::release(&local.shared, local.shard, server);
     }
 
     pub(super) fn add_position(&self, t: &mut Txn, shared: &Shared, ticket: Ticket) {
@@ -452,7 +467,8 @@ impl Session {
     fn reach(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         let server = self.server.expect("assigned before");
         tcp::count_attempt(local, server);
-        if self.take_idle(t, local, io, server) || self.borrow(t, local, server) {
+        // Whether it lives shows by a new connection.
+        if !self.trial && (self.take_idle(t, local, io, server) || self.borrow(t, local, server)) {
             return;
         }
         match connect::to_server(&local.shared, server, self.connect_ends()) {
@@ -524,7 +540,16 @@ impl Session {
     ) {
         self.drop_server(io, timed_out);
         if cause != Cause::Resource {
+            let trial = self.trial;
             self.observed(local, Event::ConnectFailed);
+            if trial && let Some(server) = self.server {
+                // Nobody suffers from a trial: the client has all its retries left.
+                check::count_moved_on(local, server);
+                t.redispatched = true;
+                self.give_up_server(local);
+                self.choose(t, local, io);
+                return;
+            }
         }
         let id = self.backend.expect("a server was connected to");
         let backend = local.config.backend(id);
@@ -553,9 +578,12 @@ impl Session {
     }
 
     /// The server did this, for whoever watches its traffic.
-    pub(super) fn observed(&self, local: &mut Local, event: Event) {
+    pub(super) fn observed(&mut self, local: &mut Local, event: Event) {
         if let Some(server) = self.server {
             check::observed(local, server, event, self.src);
+            if self.trial {
+                self.trial = !check::tried(local, server, event);
+            }
         }
     }
 
@@ -585,9 +613,7 @@ impl Session {
         }
         t.redispatch_now = backend.redispatch_avoids();
         t.break_persistence();
-        if let Some(server) = self.server.take() {
-            backend::release(&local.shared, local.shard, server);
-        }
+        self.give_up_server(local);
         true
     }
 

@@ -66,6 +66,11 @@ impl Session {
                 let ms = over
                     .connect
                     .or_else(|| backend.and_then(|b| b.timeout_connect_ms));
+                let ms = if self.trial {
+                    Some(ms.unwrap_or(u32::MAX).min(trial::CONNECT_MS))
+                } else {
+                    ms
+                };
                 (self.since.after(ms), Cause::ServerTimeout)
             }
             Stage::Borrow => (self.since + BORROW_MS, Cause::Normal),

@@ -76,6 +76,9 @@ pub(super) fn finish(
         io.give_buf(buf);
     }
     if let Some(server) = relay.server.take() {
+        if relay.trial {
+            trial::give_back(&local.shared, server, local.now);
+        }
         backend::release(&local.shared, local.shard, server);
     }
     io.push(Op::Close {

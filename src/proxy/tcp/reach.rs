@@ -163,6 +163,7 @@ pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
         return;
     }
     let redispatched = std::mem::take(&mut relay.redispatch_now);
+    let may_try = !relay.tried && relay.retries == 0;
     let avoid = relay.last_server.filter(|_| redispatched);
     let client = relay.peer.map(|p| p.ip());
     let (hash, named) = wishes(local, key, backend_id);
@@ -173,14 +174,24 @@ pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
     };
     let view = &mut local.views[backend_id.index()];
     view.refresh(&local.shared, local.now);
+    let trial = if named.is_none() && may_try {
+        view.take_trial(&local.shared, local.now)
+    } else {
+        None
+    };
     let taken = match named {
         Some(server) => view.take_server(&local.shared, server, &ask, local.now),
         None => Taken {
-            choice: view.pick(&local.shared, &ask, local.now),
+            choice: match trial {
+                Some(server) => Choice::Server(server),
+                None => view.pick(&local.shared, &ask, local.now),
+            },
             elsewhere: true,
         },
     };
     let relay = local.relays.get_mut(key).expect("driven while alive");
+    relay.trial = trial.is_some();
+    relay.tried |= relay.trial;
     relay.direct = !taken.elsewhere;
     let choice = taken.choice;
     match choice {
@@ -390,6 +401,12 @@ pub(super) fn connect_failed(
     if let Some(server) = tried {
         check::observed(local, server, Event::ConnectFailed, peer);
     }
+    if let Some(server) = tried
+        && trial_failed(local, key, server)
+    {
+        choose(local, io, key);
+        return;
+    }
     let relay = local.relays.get_mut(key).expect("driven while alive");
     let cells = &local.shared.shards[local.shard];
     let backend_id = relay.backend.expect("a server was connected to");
@@ -431,6 +448,20 @@ pub(super) fn connect_failed(
     }
 }
 
+/// If this was the trial of a server that failed: it is over, and the session free to go elsewhere, with all its retries.
+fn trial_failed(local: &mut Local, key: Key, server: ServerId) -> bool {
+    let relay = local.relays.get_mut(key).expect("driven while alive");
+    if !std::mem::take(&mut relay.trial) {
+        return false;
+    }
+    relay.server = None;
+    relay.redispatched = true;
+    check::tried(local, server, Event::ConnectFailed);
+    check::count_moved_on(local, server);
+    backend::release(&local.shared, local.shard, server);
+    true
+}
+
 /// configuration.txt, `option redispatch`: positive N every N-th retry, negative -N the N-th from the last.
 pub(in crate::proxy) fn may_redispatch(interval: i32, retry: u32, retries: u32) -> bool {
     match interval {
@@ -461,6 +492,10 @@ pub(super) fn on_connected(local: &mut Local, io: &mut dyn Io, key: Key) {
     count_times(local, key);
     if let Some(server) = server {
         check::observed(local, server, Event::Connected, None);
+        let relay = local.relays.get_mut(key).expect("driven while alive");
+        if std::mem::take(&mut relay.trial) {
+            check::tried(local, server, Event::Connected);
+        }
     }
     log_asap(local, io, key);
     let relay = local.relays.get_mut(key).expect("driven while alive");

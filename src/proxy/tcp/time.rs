@@ -35,6 +35,11 @@ pub(super) fn deadline(local: &Local, key: Key) -> (Tick, Cause, StageReached) {
         }
         Stage::Connect => {
             let ms = backend.and_then(|b| b.timeout_connect_ms);
+            let ms = if relay.trial {
+                Some(ms.unwrap_or(u32::MAX).min(trial::CONNECT_MS))
+            } else {
+                ms
+            };
             (
                 relay.stage_since.after(ms),
                 Cause::ServerTimeout,
