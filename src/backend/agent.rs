@@ -91,9 +91,8 @@ fn follow(shared: &Shared, id: ServerId, report: &Report, now: Tick, change: &mu
         }
     }
     if let Some(limit) = report.maxconn {
-        let before = cell.maxconn.swap(limit, AcqRel);
-        if before < limit || limit == 0 {
-            shared.bump(shared.config.server(id).backend);
+        if cell.maxconn.load(Acquire) != limit {
+            change::set_maxconn(shared, id, limit);
         }
     }
     if let Some(wish) = report.wish {

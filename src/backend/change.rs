@@ -9,8 +9,8 @@
 //! of traffic.
 
 use std::net::IpAddr;
-use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::*;
+use std::sync::{MutexGuard, PoisonError};
 
 use super::health::CheckResult;
 use super::server;
@@ -250,6 +250,42 @@ pub fn set_check_place(shared: &Shared, id: ServerId, ip: Option<IpAddr>, port: 
     }
 }
 
+/// `set server agent-addr`, `agent-port`: where the agent is asked from now on.
+pub fn set_agent_place(shared: &Shared, id: ServerId, ip: Option<IpAddr>, port: Option<u16>) {
+    let _one_at_a_time = Changing::begin(shared, Tick(0));
+    let cell = shared.server(id);
+    if let Some(ip) = ip {
+        cell.agent_place.set(ip, ServerPort::Fixed(0));
+    }
+    if let Some(port) = port {
+        cell.agent_port.store(port, Relaxed);
+    }
+}
+
+/// `set server agent-send`: what the agent is sent from now on; nothing if empty.
+pub fn set_agent_send(shared: &Shared, id: ServerId, text: &[u8]) {
+    let cell = shared.server(id);
+    let mut send = cell
+        .agent_send
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    *send = Some(text.into());
+    cell.agent_sends.fetch_add(1, Release);
+}
+
+/// `set maxconn server` and an agent's `maxconn:`. Where there was no limit before, those who are there now count at
+/// once; who comes or goes at this very moment may be counted as gone, never as there for ever.
+pub fn set_maxconn(shared: &Shared, id: ServerId, limit: u32) {
+    let _one_at_a_time = Changing::begin(shared, Tick(0));
+    let cell = shared.server(id);
+    if !server::is_limited(shared, id) {
+        cell.limited.store(true, SeqCst);
+        cell.places.store(shared.server_connections(id), SeqCst);
+    }
+    cell.maxconn.store(limit, Relaxed);
+    shared.bump(shared.config.server(id).backend);
+}
+
 /// The older actions of the statistics page, one administrative flag at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flag {
@@ -429,7 +465,7 @@ impl<'a> Changing<'a> {
             .process
             .changing
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner);
         Self {
             shared,
             now,

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::*;
 use super::agent;
 use super::change::full_name;
 use crate::base::tick::Tick;
-use crate::config::{BackendId, Check, Config, ServerAddress, ServerId, ServerPort};
+use crate::config::{Agent, BackendId, Check, Config, ServerAddress, ServerId, ServerPort};
 use crate::shared::server_cell::{OpState, admin};
 use crate::shared::{ServerCell, Shared};
 
@@ -72,6 +72,16 @@ pub fn checked_by(config: &Config, id: ServerId) -> ServerId {
 pub fn check(shared: &Shared, id: ServerId) -> Option<&Check> {
     let check = shared.config.server(id).check.as_ref();
     check.filter(|_| !shared.server(id).checks_off.load(Relaxed))
+}
+
+/// Where the file or an operator finds its agent: an address unless it is the server's own, and the port.
+pub fn agent_place(shared: &Shared, id: ServerId, agent: &Agent) -> (Option<IpAddr>, u16) {
+    let cell = shared.server(id);
+    let addr = cell.agent_place.get().map(|(ip, _)| ip).or(agent.addr);
+    match cell.agent_port.load(Relaxed) {
+        0 => (addr, agent.port),
+        port => (addr, port),
+    }
 }
 
 /// Where the file or an operator sends its checks: an address unless it is the server's own, and the port.
@@ -227,11 +237,10 @@ pub fn warming(shared: &Shared, id: ServerId, now: Tick) -> Option<(u64, u64)> {
     (elapsed < ramp).then_some((elapsed, ramp))
 }
 
-/// Does it have a limit of connections at all? Decided by the file alone, so that every place taken
-/// is given back by the same rule.
+/// Are its places counted? Where the file gives a limit, always; else from the first limit that an operator sets.
 pub fn is_limited(shared: &Shared, id: ServerId) -> bool {
     let server = shared.config.server(id);
-    server.maxconn > 0 || server.minconn > 0
+    server.maxconn > 0 || server.minconn > 0 || shared.server(id).limited.load(Acquire)
 }
 
 /// Connections it may hold at `now`; `None`: as many as come. `in_backend` is the number of sessions
@@ -245,8 +254,8 @@ pub fn limit(shared: &Shared, id: ServerId, in_backend: u64, now: Tick) -> Optio
     }
     let server = shared.config.server(id);
     let most = match shared.server(id).maxconn.load(Relaxed) {
-        // Limited by the file, but no longer.
-        0 if server.maxconn > 0 => return Some(u32::MAX),
+        // Limited once, but no longer.
+        0 if server.maxconn > 0 || server.minconn == 0 => return Some(u32::MAX),
         most => most.max(server.minconn),
     };
     let full = u64::from(shared.config.backend(server.backend).fullconn);

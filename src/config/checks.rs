@@ -233,11 +233,11 @@ impl CheckKind {
 }
 
 impl super::model::Agent {
-    /// How it is talked to.
-    pub fn sequence(&self) -> Sequence {
+    /// How it is talked to: it is sent `send`, if that is anything.
+    pub fn sequence(send: &[u8]) -> Sequence {
         let mut steps = vec![What::Connect(Connect::default())];
-        if !self.send.is_empty() {
-            steps.push(What::Send(Payload::Bytes(self.send.clone())));
+        if !send.is_empty() {
+            steps.push(What::Send(Payload::Bytes(send.into())));
         }
         steps.push(What::Expect(Box::new(Expect::new(Match::Spoken(
             Spoken::Agent,

@@ -5,8 +5,8 @@
 //! Stages: idle until the timer · connecting, sending, listening as the sequence goes · idle.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
+use std::sync::{Arc, PoisonError};
 
 use super::connect::{self, Ends};
 use super::local::{Local, Owner, Timer};
@@ -22,7 +22,7 @@ use crate::backend::trial;
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
 use crate::config::checks::{self, Sequence};
-use crate::config::{BindId, FrontendId, ProxyProtocol, ServerAddress, ServerId};
+use crate::config::{Agent, BindId, FrontendId, ProxyProtocol, ServerAddress, ServerId};
 use crate::io::buf::Buf;
 use crate::io::engine::Io;
 use crate::io::op::{Connect, Done, Op, SockKey, Target, What};
@@ -48,6 +48,8 @@ enum Stage {
 pub struct Probe {
     server: ServerId,
     agent: bool,
+    /// Which `agent_send` of the server the sequence was made for.
+    sends: u32,
     sequence: Arc<Sequence>,
     run: Run,
     stage: Stage,
@@ -89,7 +91,8 @@ pub fn start(local: &mut Local) {
             // Here and there in the interval, apart from the checks.
             let inter = u64::from(agent.inter_ms);
             let first = (inter * (2 * (i as u64 % 8) + 1) / 16).max(1);
-            add(local, id, true, agent.sequence().into(), first);
+            let sequence = Agent::sequence(&agent.send);
+            add(local, id, true, sequence.into(), first);
         }
     }
 }
@@ -102,6 +105,7 @@ fn add(local: &mut Local, server: ServerId, agent: bool, sequence: Arc<Sequence>
         server,
         agent,
         sequence,
+        sends: 0,
         run: Run::default(),
         stage: Stage::Idle,
         sock: None,
@@ -162,8 +166,27 @@ fn begin(local: &mut Local, io: &mut dyn Io, index: u32) {
     local.cells().activity.checks.inc();
     let times = times(local, index);
     rearm(local, index, times.connect_ms);
+    follow_operator(local, index);
     local.probes[index as usize].run = Run::default();
     step(local, io, index);
+}
+
+/// What the agent is sent may have changed (`set server … agent-send`).
+fn follow_operator(local: &mut Local, index: u32) {
+    let probe = &mut local.probes[index as usize];
+    let cell = local.shared.server(probe.server);
+    let sends = cell.agent_sends.load(Acquire);
+    if !probe.agent || probe.sends == sends {
+        return;
+    }
+    probe.sends = sends;
+    let send = cell
+        .agent_send
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    if let Some(text) = &*send {
+        probe.sequence = Agent::sequence(text).into();
+    }
 }
 
 /// Time from now on until the answer is that there is none.
@@ -325,7 +348,9 @@ fn open(
         .as_ref()
         .and_then(|c| c.send_proxy);
     let to = match &local.config.server(id).agent {
-        Some(agent) if local.probes[index as usize].agent => Some((agent.addr, agent.port)),
+        Some(agent) if local.probes[index as usize].agent => {
+            Some(server::agent_place(&local.shared, id, agent))
+        }
         _ => None,
     };
     let spec = target(local, id, connect, port, to);

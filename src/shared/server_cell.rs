@@ -91,11 +91,18 @@ pub struct ServerCell {
     pub check_place: Place,
     /// Port of the checks as an operator wants it; 0: as without one.
     pub check_port: AtomicU16,
+    /// Address and port of its agent, and what it is sent, where an operator changed them; port 0: the file's.
+    pub agent_place: Place,
+    pub agent_port: AtomicU16,
+    pub agent_send: Mutex<Option<Box<[u8]>>>,
+    /// How often `agent_send` was set.
+    pub agent_sends: AtomicU32,
     /// An operator switched its checks off.
     pub checks_off: AtomicBool,
-    /// `maxconn` as set by the operator or the file; 0: no limit. Counts only for servers that the
-    /// file limits.
+    /// `maxconn` as set by the operator or the file; 0: no limit. Counts only for servers whose places are counted.
     pub maxconn: AtomicU32,
+    /// The file gave no limit but an operator or its agent did: places are counted from then on, for good.
+    pub limited: AtomicBool,
     /// Places taken; compare-and-swap against the limit. Own cache line: every session of a limited server writes it.
     pub places: CachePadded<AtomicU32>,
     /// Most sessions in a second, over all shards.
@@ -153,8 +160,13 @@ impl ServerCell {
             place: Place::default(),
             check_place: Place::default(),
             check_port: AtomicU16::new(0),
+            agent_place: Place::default(),
+            agent_port: AtomicU16::new(0),
+            agent_send: Mutex::default(),
+            agent_sends: AtomicU32::new(0),
             checks_off: AtomicBool::new(false),
             maxconn: AtomicU32::new(server.maxconn),
+            limited: AtomicBool::new(false),
             places: CachePadded::new(AtomicU32::new(0)),
             session_rate_max: AtomicU64::new(0),
             queued: AtomicU32::new(0),
@@ -207,7 +219,9 @@ impl ServerCell {
     pub fn give_place(&self) {
         // Sequentially consistent: who frees a place and then looks for tickets, and who publishes a
         // ticket and then looks for places, must not miss each other.
-        let before = self.places.fetch_sub(1, SeqCst);
-        assert!(before > 0, "a place was given back twice");
+        let less = |taken: u32| Some(taken.saturating_sub(1));
+        let before = self.places.fetch_update(SeqCst, SeqCst, less);
+        let uncounted = self.limited.load(Relaxed);
+        assert!(before != Ok(0) || uncounted, "a place was given back twice");
     }
 }

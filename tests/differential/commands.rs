@@ -553,6 +553,133 @@ fn what_there_is_none_of_is_told_alike() {
     });
 }
 
+/// Answers everybody who says something with `up`; what was said comes out.
+fn agent() -> (u16, std::sync::mpsc::Receiver<String>) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (say, said) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut bytes = [0; 64];
+            let count = stream.read(&mut bytes).unwrap_or(0);
+            let _ = stream.write_all(b"up\n");
+            let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+            if say.send(text).is_err() {
+                return;
+            }
+        }
+    });
+    (port, said)
+}
+
+// L14
+#[test]
+fn an_agent_is_asked_elsewhere_and_sent_something_else() {
+    let server = Server::named("A");
+    same(|side| {
+        let ((here, first), (there, second)) = (agent(), agent());
+        let body = format!(
+            "listen l\n bind 127.0.0.1:FRONT\n server s {0} agent-check agent-inter 200ms agent-port {here} agent-send one\n \
+             server quiet {0} agent-check agent-inter 60s agent-port 7 agent-addr 127.0.0.8\n server none {0}\n",
+            server.addr()
+        );
+        let daemon = start(side, &body);
+        let patience = std::time::Duration::from_secs(8);
+        let mut seen = vec![first.recv_timeout(patience).unwrap_or_default()];
+        let moved = format!("set server l/s agent-port {there}");
+        daemon.admin().run(&moved);
+        seen.push(second.recv_timeout(patience).unwrap_or_default());
+        seen.extend(answers(&daemon, &["set server l/s agent-send two"]));
+        let two = || {
+            second
+                .recv_timeout(patience)
+                .is_ok_and(|text| text == "two")
+        };
+        crate::support::until("it is told something else", two);
+        seen.extend(trimmed(answers(
+            &daemon,
+            &[
+                "set server l/quiet agent-addr",
+                "set server l/quiet agent-addr foo",
+                "set server l/quiet agent-addr 127.0.0.9",
+                "set server l/quiet agent-addr 127.0.0.3 port 70000",
+                "set server l/quiet agent-addr 127.0.0.3 port x",
+                "set server l/quiet agent-addr 127.0.0.4 port 99",
+                "set server l/quiet agent-addr 127.0.0.5 foo",
+                "set server l/quiet agent-port",
+                "set server l/quiet agent-port x",
+                "set server l/quiet agent-port 70000",
+                "set server l/quiet agent-port 24004",
+                "set server l/quiet agent-send",
+                "set server l/none agent-port 1",
+                "disable agent l/quiet",
+                "set server l/quiet agent-port 1",
+            ],
+        )));
+        let states = daemon.admin().run("show servers state");
+        let states = states.lines().skip(2).filter(|line| !line.is_empty());
+        seen.extend(states.map(|line| {
+            let cells: Vec<_> = line.split(' ').collect();
+            [3, 5, 6, 14, 23, 24]
+                .map(|at| cells[at])
+                .join(" ")
+                .replace(&there.to_string(), "THERE")
+        }));
+        seen
+    });
+}
+
+// L14
+#[test]
+fn a_server_without_a_limit_is_given_one() {
+    same(|side| {
+        let server = Server::named("A");
+        let body = format!(
+            "listen l\n bind 127.0.0.1:FRONT\n server s {}\n",
+            server.addr()
+        );
+        let daemon = start(side, &body);
+        let admin = daemon.admin();
+        let (first, second) = (
+            crate::support::client::hold(side.front),
+            crate::support::client::hold(side.front),
+        );
+        crate::support::until("both are there", || admin.count("l", "s", "scur") == 2);
+        let limit = || {
+            admin
+                .stat()
+                .iter()
+                .find(|row| row["svname"] == "s")
+                .map(|row| row["slim"].clone())
+        };
+        let mut seen = trimmed(answers(
+            &daemon,
+            &[
+                "set maxconn server l/s",
+                "set maxconn server l/s x",
+                "set maxconn server l/s 1",
+            ],
+        ));
+        seen.extend(limit());
+        let port = side.front;
+        let third = std::thread::spawn(move || who(port));
+        crate::support::until("it waits", || {
+            admin.count("l", "s", "qcur") + admin.count("l", "BACKEND", "qcur") > 0
+        });
+        drop(first);
+        crate::support::until("one is left", || admin.count("l", "s", "scur") == 1);
+        seen.push(format!("waits on: {}", !third.is_finished()));
+        drop(second);
+        seen.push(third.join().unwrap());
+        seen.extend(answers(&daemon, &["set maxconn server l/s 0"]));
+        seen.extend(limit());
+        seen.push(who(port));
+        seen
+    });
+}
+
 /// The status that a request for `path` gets.
 fn status(front: u16, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use super::{Answer, World, moves};
 use crate::backend::agent;
 use crate::backend::change::{self, Change, Forced, Means};
-use crate::backend::server;
 use crate::config::{BackendId, Config, FrontendId, Proxy, ServerId};
 use crate::shared::{Counter, Door, Message};
 
@@ -61,7 +60,13 @@ fn set_server_to(server: ServerId, words: &[String], world: &World<'_>) -> Answe
             match what {
                 _ if !has_agent => moves::without_agent(what, &words[1..]),
                 "agent" => set_agent(server, value, world),
-                _ => Answer::error(format!("'set server <srv> {what}' is not supported yet.")),
+                "agent-addr" => moves::agent_addr(server, &words[1..], world),
+                "agent-port" => moves::agent_port(server, value, world),
+                _ => {
+                    let text = value.unwrap_or("").as_bytes();
+                    change::set_agent_send(world.view.shared, server, text);
+                    Answer::done()
+                }
             }
         }
         Some("ssl") => Answer::error(
@@ -363,7 +368,7 @@ pub(super) fn inject_panics(words: &[String], world: &World<'_>) -> Answer {
     Answer::done()
 }
 
-/// A server that the file limits may get another limit, or none with 0.
+/// Another limit than the file's; 0: none.
 pub(super) fn set_maxconn_server(words: &[String], world: &World<'_>) -> Answer {
     with_server(words, world, |id, rest| {
         let shared = world.view.shared;
@@ -373,14 +378,7 @@ pub(super) fn set_maxconn_server(words: &[String], world: &World<'_>) -> Answer 
         let Ok(limit) = word.parse::<u32>() else {
             return Answer::error("maxconn string empty or preceded by garbage");
         };
-        // Places are counted from the start or not at all.
-        if !server::is_limited(shared, id) {
-            return Answer::error(
-                "The configuration gives this server no maxconn: setting one now is not supported yet.",
-            );
-        }
-        shared.server(id).maxconn.store(limit, Relaxed);
-        shared.bump(shared.config.server(id).backend);
+        change::set_maxconn(shared, id, limit);
         Answer::done()
     })
 }

@@ -159,6 +159,37 @@ pub(super) fn check_port(id: ServerId, words: &[String], world: &World<'_>) -> A
     }
 }
 
+/// `agent-addr <ip> [port <port>]`.
+pub(super) fn agent_addr(id: ServerId, words: &[String], world: &World<'_>) -> Answer {
+    let Some(word) = words.first().filter(|word| !word.is_empty()) else {
+        return without_agent("agent-addr", words);
+    };
+    let port = match port_word(&words[1..]).map(check_port_number) {
+        None => None,
+        Some(Ok(port)) => Some(port),
+        Some(Err(why)) => return Answer::Warning(why.into()),
+    };
+    let Some(ip) = ip(word) else {
+        return Answer::Warning(format!("invalid addr '{word}'"));
+    };
+    change::set_agent_place(world.view.shared, id, Some(ip), port);
+    Answer::done()
+}
+
+/// `agent-port <port>`.
+pub(super) fn agent_port(id: ServerId, word: Option<&str>, world: &World<'_>) -> Answer {
+    let Some(word) = word.filter(|word| !word.is_empty()) else {
+        return without_agent("agent-port", &[]);
+    };
+    match check_port_number(word) {
+        Ok(port) => {
+            change::set_agent_place(world.view.shared, id, None, Some(port));
+            Answer::done()
+        }
+        Err(why) => Answer::Warning(why.into()),
+    }
+}
+
 const NO_CHECK: &str = "health checks are not enabled on this server";
 
 fn check_port_number(word: &str) -> Result<u16, &'static str> {

@@ -107,10 +107,10 @@ fn push_state(view: &View<'_>, id: ServerId, out: &mut Vec<u8>) {
         Some(_) if cell.agent_off.load(Relaxed) => 18,
         Some(_) => 22,
     };
-    let agent = config.agent.as_ref();
-    let agent_addr = agent.and_then(|a| a.addr);
+    let (agent_addr, agent_port) = config.agent.as_ref().map_or((None, 0), |agent| {
+        server::agent_place(view.shared, id, agent)
+    });
     let agent_addr = agent_addr.map_or_else(|| "-".into(), |a| a.to_string());
-    let agent_port = agent.map_or(0, |a| a.port);
     writeln!(
         out,
         "{iid} {} {} {} {address} {} {} {} {} {since} {status} {result} {health} {state} {agent_state} 0 {forced} {name} \
