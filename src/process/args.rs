@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use super::version;
+use super::{subcommand, version};
 
 /// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl UsageError {
 
 /// How a flag takes what belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Takes {
+pub enum Takes {
     Nothing,
     /// The rest of the same word, or else the next one.
     Value,
@@ -682,12 +682,51 @@ fn read_pids(name: &str, list: &OsStr, pids: &mut Vec<i32>) -> Result<(), UsageE
     Ok(())
 }
 
+/// A flag as documentation needs it.
+#[derive(Debug, Clone)]
+pub struct Described {
+    pub name: &'static str,
+    pub takes: Takes,
+    /// `<file>`, or empty.
+    pub value: &'static str,
+    /// What it does, or why it does nothing.
+    pub doc: String,
+}
+
+/// Every flag the parser knows.
+pub fn described() -> impl Iterator<Item = Described> {
+    FLAGS.iter().map(|flag| Described {
+        name: flag.name,
+        takes: flag.takes,
+        value: match (flag.takes, flag.value) {
+            (Takes::Value, "") => "<value>",
+            (_, value) => value,
+        },
+        doc: match flag.act {
+            _ if !flag.doc.is_empty() => flag.doc.to_owned(),
+            Act::Moot(why) => format!("accepted, without effect: {why}"),
+            Act::Later(what) => format!("refused as not supported yet: {what}"),
+            act => {
+                let same = FLAGS.iter().find(|f| f.act == act && !f.doc.is_empty());
+                same.map_or_else(String::new, |same| format!("as {}", same.name))
+            }
+        },
+    })
+}
+
 /// The list of options.
 pub fn usage(program: &str) -> String {
     let mut text = format!(
-        "{}Usage : {program} [-f <file|dir>]* [options] [-- <file|dir>*]\n       {program} demo [--seconds <n>]\n",
+        "{}Usage : {program} [-f <file|dir>]* [options] [-- <file|dir>*]\n",
         version::banner()
     );
+    for one in subcommand::ALL {
+        text.push_str(&format!(
+            "        {program} {} {}\n",
+            one.name,
+            one.arguments()
+        ));
+    }
     for flag in FLAGS.iter().filter(|f| !f.doc.is_empty()) {
         let head = format!("{} {}", flag.name, flag.value);
         text.push_str(&format!("        {head:<18} {}\n", flag.doc));

@@ -12,19 +12,23 @@
 //! | [`master`] | `-W`: the process that starts workers |
 //! | [`takeover`] | listening sockets of the process before (`-x`) |
 //! | [`old`] | the processes before this one (`-sf`, `-st`) |
+//! | [`subcommand`] | `ringway demo` and its kin |
 //! | [`demo`] | `ringway demo` |
+//! | [`manual`] | manual page and completions, from the tables |
 //! | [`say`], [`version`] | what is printed |
 
 pub mod args;
 pub mod bind;
 pub mod demo;
 pub mod limits;
+pub mod manual;
 pub mod master;
 pub mod old;
 pub mod privileges;
 pub mod say;
 pub mod signals;
 pub mod start;
+pub mod subcommand;
 pub mod takeover;
 pub mod version;
 pub mod worker;
@@ -44,8 +48,10 @@ pub fn main() -> ExitCode {
         |w| w.to_string_lossy().into_owned(),
     );
     let mut words = words.peekable();
-    if words.next_if(|w| w == "demo").is_some() {
-        return demo::main(words);
+    let named = words.peek().and_then(|w| subcommand::find(w.to_str()?));
+    if let Some(subcommand) = named {
+        words.next();
+        return (subcommand.run)(&mut words);
     }
     match args::parse(words) {
         Ok(Command::Run(args)) => start::run(&args, &program),

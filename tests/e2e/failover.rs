@@ -281,7 +281,7 @@ fn the_check_script_knows_a_balancer_that_lives_from_one_that_does_not() {
     let pidfile = launch.dir().file("pid");
     let mut daemon = launch.start_daemon(&pidfile);
     let name = std::fs::read_to_string(format!("/proc/{}/comm", daemon.pid)).unwrap();
-    let dir = std::rc::Rc::clone(&daemon.dir);
+    let dir = Rc::clone(&daemon.dir);
     let status = |options: &str| {
         let mut command = std::process::Command::new(&script);
         command.args(["-t", "3", "-n", name.trim()]);

@@ -17,6 +17,7 @@ mod health;
 mod http;
 mod http_clients;
 mod inside;
+mod install;
 mod language;
 mod logs;
 mod master;

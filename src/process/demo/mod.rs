@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -41,6 +41,10 @@ struct Options {
 const NAMES: [&str; 3] = ["anna", "bert", "cleo"];
 /// Longest wait for the balancer to listen and to leave.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) fn describe() -> clap::Command {
+    Options::command()
+}
 
 /// Runs the demo; `words` are those after `demo`.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
