@@ -1,6 +1,6 @@
 //! The statistics page of a proxy (`stats enable`, `stats uri`, …): which requests are for it, who may see it, and the
-//! answer as HTML, CSV, typed text or JSON, written a piece at a time so that thousands of servers do not hold up a
-//! shard.
+//! answer as HTML, CSV, typed text or JSON, or the live view, written a piece at a time so that thousands of servers
+//! do not hold up a shard.
 //!
 //! What a driver does with a request of method GET, HEAD or POST that no rule has answered, once for the frontend's
 //! page and then for the backend's:
@@ -21,6 +21,7 @@ macro_rules! put {
 
 pub mod auth;
 mod html;
+mod live;
 pub mod post;
 mod table;
 
@@ -45,6 +46,11 @@ pub enum Content {
     Typed,
     Json,
     Schema,
+    /// `;live` and what it loads: see [`live`].
+    Live,
+    LiveScript,
+    LiveStyle,
+    LiveData,
 }
 
 /// What became of a POST, as the page tells it afterwards.
@@ -108,6 +114,15 @@ pub struct StatsRequest {
     pub outcome: Option<Outcome>,
 }
 
+impl Content {
+    fn is_live(self) -> bool {
+        matches!(
+            self,
+            Self::Live | Self::LiveScript | Self::LiveStyle | Self::LiveData
+        )
+    }
+}
+
 impl Stats {
     /// The request for this page, if `path_and_query` begins with the page's prefix.
     ///
@@ -125,6 +140,14 @@ impl Stats {
             Content::Typed
         } else if has(b";csv") {
             Content::Csv
+        } else if has(b";live-data") {
+            Content::LiveData
+        } else if has(b";live.js") {
+            Content::LiveScript
+        } else if has(b";live.css") {
+            Content::LiveStyle
+        } else if has(b";live") {
+            Content::Live
         } else {
             Content::Html
         };
@@ -180,12 +203,17 @@ impl StatsRequest {
         head.push(
             b"content-type",
             match self.content {
-                Content::Html => b"text/html",
-                Content::Csv | Content::Typed => b"text/plain",
+                Content::Html | Content::Live => b"text/html",
+                Content::Csv | Content::Typed | Content::LiveData => b"text/plain",
                 Content::Json | Content::Schema => b"application/json",
+                Content::LiveScript => b"text/javascript",
+                Content::LiveStyle => b"text/css",
             },
         );
-        if let Some(seconds) = stats.refresh_s.filter(|_| !self.norefresh) {
+        if self.content.is_live() {
+            // It comes again by itself.
+            live::fields(head);
+        } else if let Some(seconds) = stats.refresh_s.filter(|_| !self.norefresh) {
             head.push(b"refresh", seconds.to_string().as_bytes());
         }
     }
@@ -257,9 +285,15 @@ pub struct PageWriter {
 #[derive(Debug)]
 enum Body {
     Html(Box<html::Page>),
-    Rows(StatDump),
+    Rows {
+        dump: StatDump,
+        /// The line about the process is to come before.
+        process: bool,
+    },
     Metrics(Exposition),
-    Schema,
+    /// The frame of the live view, of the proxy whose page it is.
+    Live(ProxyId, Box<StatsRequest>),
+    Fixed(&'static str),
 }
 
 impl PageWriter {
@@ -270,9 +304,9 @@ impl PageWriter {
             search: request.search.clone(),
         };
         let form = match request.content {
-            Content::Html | Content::Schema | Content::Csv => Form::Plain,
             Content::Typed => Form::Typed,
             Content::Json => Form::Json,
+            _ => Form::Plain,
         };
         let filter = Filter {
             form,
@@ -288,10 +322,14 @@ impl PageWriter {
                 scope,
                 admin,
             ))),
-            Content::Schema => Body::Schema,
-            Content::Csv | Content::Typed | Content::Json => {
-                Body::Rows(StatDump::scoped(filter, scope))
-            }
+            Content::Schema => Body::Fixed(SCHEMA),
+            Content::Live => Body::Live(proxy, Box::new(request.clone())),
+            Content::LiveScript => Body::Fixed(&live::SCRIPT),
+            Content::LiveStyle => Body::Fixed(live::STYLE),
+            Content::Csv | Content::Typed | Content::Json | Content::LiveData => Body::Rows {
+                dump: StatDump::scoped(filter, scope),
+                process: request.content == Content::LiveData,
+            },
         };
         Self::of(body)
     }
@@ -325,10 +363,22 @@ impl PageWriter {
         while self.more && out.len() < limit {
             self.more = match &mut self.body {
                 Body::Html(page) => page.more(view, out),
-                Body::Rows(dump) => dump.more_until(view, out, limit),
+                Body::Rows { dump, process } => {
+                    if std::mem::take(process) {
+                        live::process(view, out);
+                    }
+                    dump.more_until(view, out, limit)
+                }
                 Body::Metrics(text) => text.more_until(view, out, limit),
-                Body::Schema => {
-                    out.extend_from_slice(SCHEMA.as_bytes());
+                Body::Live(proxy, request) => {
+                    let stats = view.shared.config.proxy(*proxy).http.stats.as_ref();
+                    if let Some(stats) = stats {
+                        live::frame(view, stats, request, out);
+                    }
+                    false
+                }
+                Body::Fixed(text) => {
+                    out.extend_from_slice(text.as_bytes());
                     false
                 }
             };

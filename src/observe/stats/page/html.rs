@@ -271,6 +271,13 @@ impl Page {
             anchor(Link { norefresh, ..here }, toggle, out);
         }
         anchor(here, "Refresh now", out);
+        let live = Link {
+            content: ";live",
+            up: false,
+            norefresh: false,
+            ..here
+        };
+        anchor(live, "Live", out);
         let export = Link {
             up: false,
             // What is fetched once is not to be fetched again and again.

@@ -79,6 +79,13 @@ fn options_are_found_wherever_haproxy_finds_them() {
         ("/stats;typed;json", Content::Json),
         ("/stats;csv;json-schema", Content::Schema),
         ("http://127.0.0.1:28010/stats;csv", Content::Csv),
+        ("/stats;live", Content::Live),
+        ("/stats;live?scope=be", Content::Live),
+        ("/stats;live.js", Content::LiveScript),
+        ("/stats;live.css", Content::LiveStyle),
+        ("/stats;live-data?scope=be", Content::LiveData),
+        ("/stats;live;csv", Content::Csv),
+        ("/statslive", Content::Html),
     ] {
         let request = page.matches(target.as_bytes()).expect(target);
         assert_eq!(request.content, content, "{target}");
@@ -688,4 +695,91 @@ fn requests_answers_and_reuse_are_counted_in_http() {
     ] {
         assert_eq!(value(row, name), wanted, "{row} {name}");
     }
+}
+
+// ---------------------------------------------------------------- live view
+
+const LIVE: [&str; 4] = [";live", ";live.js", ";live.css", ";live-data"];
+
+#[test]
+fn the_live_view_may_load_nothing_but_itself() {
+    let page = stats(|s| s.refresh_s = Some(30));
+    let mut head = Head::default();
+    for (part, kind) in LIVE
+        .iter()
+        .zip(["text/html", "text/javascript", "text/css", "text/plain"])
+    {
+        let target = format!("/stats{part}");
+        let request = page.matches(target.as_bytes()).unwrap();
+        request.head(&page, &mut head);
+        assert_eq!(head.first(b"content-type"), Some(kind.as_bytes()), "{part}");
+        assert_eq!(head.first(b"refresh"), None, "{part}");
+        let policy = head.first(b"content-security-policy").unwrap();
+        let policy = String::from_utf8_lossy(policy);
+        assert!(policy.starts_with("default-src 'none'; script-src 'self';"));
+        assert!(!policy.contains("unsafe") && !policy.contains("http"));
+    }
+    page.matches(b"/stats;norefresh")
+        .unwrap()
+        .head(&page, &mut head);
+    assert_eq!(head.first(b"content-security-policy"), None);
+}
+
+#[test]
+fn the_live_view_is_small_and_names_no_other_site() {
+    let world = world(|_| {});
+    let parts = LIVE[..3]
+        .iter()
+        .map(|p| body(&world, &format!("/stats{p}")));
+    let all: String = parts.collect();
+    assert!(all.len() < 36_000, "{} bytes", all.len());
+    assert!(!all.contains("://") && !all.contains("innerHTML") && !all.contains("eval("));
+    // The policy forbids what stands in the markup itself.
+    let frame = body(&world, "/stats;live");
+    assert!(!frame.contains("<style") && !frame.contains(" on") && !frame.contains("style="));
+    assert_eq!(frame.matches("<script").count(), 1);
+}
+
+#[test]
+fn the_frame_of_the_live_view_escapes_what_others_wrote() {
+    let evil = "\"><script>alert('x')</script>&";
+    let world = world(|s| {
+        s.uri = format!("/stats{evil}").into_bytes().into();
+        s.show_node = Some(evil.to_owned());
+    });
+    let frame = body(&world, &format!("/stats{evil};live?scope=b-e"));
+    assert!(!frame.contains("<script>"), "{frame}");
+    assert!(frame.contains("data-scope=\"b-e\""), "{frame}");
+    assert!(
+        frame.contains("&lt;script&gt;alert(&#39;x&#39;)"),
+        "{frame}"
+    );
+}
+
+#[test]
+fn what_the_live_view_reads_is_a_line_of_json_and_the_csv() {
+    let world = world(|s| s.scope = vec!["be".into()]);
+    let data = body(&world, "/stats;live-data");
+    let (process, rows) = data.split_once('\n').unwrap();
+    let process: serde_json::Value = serde_json::from_str(process).unwrap();
+    assert_eq!(
+        (&process["pid"], &process["up"]),
+        (&4242.into(), &93_784.into())
+    );
+    assert_eq!(process["shards"].as_array().unwrap().len(), 2);
+    assert_eq!(process["stopping"], false);
+    assert_eq!(rows, body(&world, "/stats;csv"));
+    assert!(rows.contains("\nbe,BACKEND,") && !rows.contains("\nfe,"));
+}
+
+#[test]
+fn the_page_and_its_live_view_lead_to_each_other() {
+    let world = world(|_| {});
+    let page = body(&world, "/stats?scope=be");
+    assert!(
+        page.contains("<a href=\"/stats;live?scope=be\">Live</a>"),
+        "{page}"
+    );
+    let frame = body(&world, "/stats;live?scope=be");
+    assert!(frame.contains("<a href=\"/stats?scope=be\">"), "{frame}");
 }
