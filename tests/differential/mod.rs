@@ -9,6 +9,7 @@ mod bodies;
 mod checks;
 mod choices;
 mod commands;
+mod consumers;
 mod endings;
 mod http;
 mod http_logs;

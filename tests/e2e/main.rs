@@ -6,6 +6,7 @@
 
 mod support;
 
+mod admin_socket;
 mod balance;
 mod exchange;
 mod failover;
