@@ -345,6 +345,11 @@ impl BackendView {
         took
     }
 
+    /// Who may be chosen now, with the weight.
+    pub fn usable_now(&self) -> Vec<(ServerId, u32)> {
+        self.entries.iter().map(|e| (e.id, e.weight)).collect()
+    }
+
     /// May the algorithm choose it now?
     pub(crate) fn may_choose(&self, id: ServerId) -> bool {
         self.entries.binary_search_by_key(&id, |e| e.id).is_ok()

@@ -35,7 +35,7 @@ pub struct Http {
     pub response: Vec<Rule>,
     pub after_response: Vec<Rule>,
     /// `redirect …` lines, evaluated after `http-request`.
-    pub redirects: Vec<(Redirect, Option<Condition>)>,
+    pub redirects: Vec<(Redirect, Option<Condition>, Span)>,
     /// `use_backend` lines.
     pub switching: Vec<Switch>,
     /// `use-server`: the server by index of `Config::servers`, or by name at run time.
@@ -116,14 +116,14 @@ impl Http {
         let conditions = self
             .redirects
             .iter()
-            .filter_map(|(_, when)| when.as_ref())
+            .filter_map(|(_, when, _)| when.as_ref())
             .chain(self.switching.iter().filter_map(|s| s.when.as_ref()))
             .chain(self.use_server.iter().filter_map(|s| s.when.as_ref()))
             .chain(&self.force_persist)
             .chain(&self.ignore_persist)
             .chain(&self.monitor_fail)
             .map(Condition::needs);
-        let redirects = self.redirects.iter().map(|(r, _)| r.to.format());
+        let redirects = self.redirects.iter().map(|(r, ..)| r.to.format());
         let switches = self.switching.iter().filter_map(|s| match &s.to {
             SwitchTo::Format(format) => Some(format),
             SwitchTo::Backend(_) => None,
@@ -149,6 +149,7 @@ impl Http {
 pub struct Switch {
     pub to: SwitchTo,
     pub when: Option<Condition>,
+    pub span: Span,
 }
 
 #[derive(Debug, Clone)]
@@ -162,6 +163,7 @@ pub enum SwitchTo {
 pub struct UseServer {
     pub to: ServerName,
     pub when: Option<Condition>,
+    pub span: Span,
 }
 
 #[derive(Debug, Clone)]

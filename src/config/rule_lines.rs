@@ -465,7 +465,7 @@ fn redirect(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
         }
     };
     in_order(proxy, args, Rank::Redirect);
-    proxy.set.http.redirects.push((redirect, when));
+    proxy.set.http.redirects.push((redirect, when, head));
     Ok(())
 }
 

@@ -83,6 +83,7 @@ pub(super) fn switching(sections: &[&ProxyRaw], raw: &Raw, out: &mut Config, cx:
             rules.push(Switch {
                 to,
                 when: switch.when.clone(),
+                span: switch.backend.span,
             });
         }
         out.proxies[proxy].http.switching = rules;
@@ -167,7 +168,7 @@ fn settle(section: &ProxyRaw, http: &mut Http, names: &Names<'_>, cx: &mut Cx<'_
             unsettled(section, rule.span, text, cx);
         }
     }
-    for (redirect, when) in &mut http.redirects {
+    for (redirect, when, _) in &mut http.redirects {
         let settled = match when {
             Some(when) => when.settle(acls, names),
             None => Ok(()),
@@ -240,6 +241,7 @@ fn servers(section: &ProxyRaw, http: &mut Http, names: &Names<'_>, cx: &mut Cx<'
         http.use_server.push(UseServer {
             to,
             when: Some(when),
+            span: line.server.span,
         });
     }
 }

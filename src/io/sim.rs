@@ -111,8 +111,12 @@ pub struct Net {
     /// Bytes in pipes, in segments: one slot each.
     pipes: BTreeMap<RawFd, VecDeque<VecDeque<u8>>>,
     answers: BTreeMap<u16, Answer>,
+    /// How everything answers that has no answer of its own.
+    pub otherwise: Answer,
     /// Connections that servers outside have not yet taken, by port.
     arrived: BTreeMap<u16, VecDeque<RawFd>>,
+    /// Those that went to where no answer was given for.
+    reached: VecDeque<(RawFd, Target)>,
     events: Vec<VecDeque<Event>>,
     bells: Vec<Arc<AtomicBool>>,
     next_fd: RawFd,
@@ -131,6 +135,8 @@ impl Net {
             listeners: BTreeMap::new(),
             pipes: BTreeMap::new(),
             answers: BTreeMap::new(),
+            otherwise: Answer::Refuse,
+            reached: VecDeque::new(),
             arrived: BTreeMap::new(),
             events: (0..shards).map(|_| VecDeque::new()).collect(),
             bells: (0..shards).map(|_| Arc::default()).collect(),
@@ -217,6 +223,14 @@ impl Net {
 
     /// A client outside connects to a listening port of the balancer; `None`: refused.
     pub fn client(&mut self, port: u16) -> Option<RawFd> {
+        self.next_port = self.next_port.wrapping_add(1).max(1024);
+        let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.next_port);
+        let there = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        self.client_from(port, here, there)
+    }
+
+    /// As [`Net::client`]; the balancer sees that it comes from `here`, to `there`.
+    pub fn client_from(&mut self, port: u16, here: SocketAddr, there: SocketAddr) -> Option<RawFd> {
         let group: Vec<RawFd> = self
             .listeners
             .iter()
@@ -227,9 +241,6 @@ impl Net {
             return None;
         }
         let listener = group[self.random.below(group.len())];
-        self.next_port = self.next_port.wrapping_add(1).max(1024);
-        let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.next_port);
-        let there = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         let outside = self.new_sock(false, here, there);
         let inside = self.new_sock(true, there, here);
         self.pair(outside, inside);
@@ -248,6 +259,11 @@ impl Net {
     /// A server outside takes a connection that came to its port.
     pub fn take_arrived(&mut self, port: u16) -> Option<RawFd> {
         self.arrived.get_mut(&port)?.pop_front()
+    }
+
+    /// The next connection that came to where no answer was given for, and where that is.
+    pub fn take_reached(&mut self) -> Option<(RawFd, Target)> {
+        self.reached.pop_front()
     }
 
     /// One end outside writes; returns the bytes taken.
@@ -721,15 +737,15 @@ impl Kernel for SimKernel {
 
     fn connect(&mut self, spec: &Connect) -> Result<(RawFd, bool), Errno> {
         self.own_limit()?;
-        let Target::Ip(to) = spec.to else {
-            return Err(Errno(libc::EAFNOSUPPORT));
-        };
         let mut net = self.net.borrow_mut();
-        let answer = net
-            .answers
-            .get(&to.port())
-            .copied()
-            .unwrap_or(Answer::Refuse);
+        let (to, known) = match spec.to {
+            Target::Ip(to) => (to, net.answers.get(&to.port()).copied()),
+            _ if net.otherwise == Answer::Accept => {
+                (SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0), None)
+            }
+            _ => return Err(Errno(libc::EAFNOSUPPORT)),
+        };
+        let answer = known.unwrap_or(net.otherwise);
         let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
         let fd = net.new_sock(true, here, to);
         net.socks.get_mut(&fd).expect("just made").connecting = true;
@@ -743,7 +759,11 @@ impl Kernel for SimKernel {
                 let outside = net.new_sock(false, to, here);
                 net.pair(fd, outside);
                 net.socks.get_mut(&fd).expect("just made").connecting = false;
-                net.arrived.entry(to.port()).or_default().push_back(outside);
+                if known.is_some() {
+                    net.arrived.entry(to.port()).or_default().push_back(outside);
+                } else {
+                    net.reached.push_back((outside, spec.to.clone()));
+                }
             }
         }
         Ok((fd, false))

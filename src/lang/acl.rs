@@ -6,6 +6,7 @@
 
 mod index;
 mod live;
+pub mod told;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub use index::{First, SwitchIndex};
 use live::Entry;
 pub use live::{List, Lists, Live};
+pub use told::Told;
+use told::{Unwatched, Watch};
 
 use super::diag::{did_you_mean, nearest};
 use super::expr::{Cx, Expr, Fault, Needs, Settle};
@@ -124,7 +127,12 @@ impl Test {
     }
 
     pub fn holds(&self, subject: &dyn Subject, arena: &Arena) -> Verdict {
+        self.decide(subject, arena, &mut Unwatched)
+    }
+
+    fn decide(&self, subject: &dyn Subject, arena: &Arena, watch: &mut impl Watch) -> Verdict {
         let mut hit = false;
+        watch.test(self);
         if let Some(list) = self.group_list() {
             let user = self.expr.eval(subject, arena);
             if let Some(Value::Str(name)) = user
@@ -132,21 +140,25 @@ impl Test {
             {
                 let groups = login.groups.iter().map(|group| group.as_bytes());
                 hit = self.patterns().matches_any_name(groups);
+                watch.value(self, Value::Str(name), hit, arena);
             }
         } else {
             let patterns = self.patterns();
             self.expr.eval_each(subject, arena, &mut |value| {
                 hit = patterns.matches(value, arena);
+                watch.value(self, value, hit, arena);
                 !hit
             });
         }
-        if hit {
+        let verdict = if hit {
             Verdict::Holds
         } else if self.expr.waits(subject) {
             Verdict::Later
         } else {
             Verdict::Fails
-        }
+        };
+        watch.test_done(verdict);
+        verdict
     }
 
     fn is_out_of_place(&self, places: &[Place]) -> bool {
@@ -467,6 +479,8 @@ pub struct Condition {
     any: Vec<Vec<Term>>,
     /// Where it stands: tests of what is to be had in none of these never match.
     places: Vec<Place>,
+    /// The word that begins it.
+    span: Option<Span>,
 }
 
 #[derive(Clone, Debug)]
@@ -528,6 +542,7 @@ impl Condition {
             negated,
             any,
             places: Vec::new(),
+            span: words.first().map(|word| word.span),
         })
     }
 
@@ -582,12 +597,16 @@ impl Condition {
     }
 
     pub fn holds(&self, subject: &dyn Subject, arena: &Arena) -> Verdict {
+        self.decide(subject, arena, &mut Unwatched)
+    }
+
+    fn decide(&self, subject: &dyn Subject, arena: &Arena, watch: &mut impl Watch) -> Verdict {
         if self.any.is_empty() {
             return Verdict::Holds;
         }
         let mut verdict = Verdict::Fails;
         for group in &self.any {
-            match all(group, subject, arena) {
+            match all(group, subject, arena, watch) {
                 Verdict::Holds => return Verdict::Holds.negated(self.negated),
                 Verdict::Later => verdict = Verdict::Later,
                 Verdict::Fails => {}
@@ -654,10 +673,11 @@ impl Condition {
     }
 }
 
-fn all(group: &[Term], subject: &dyn Subject, arena: &Arena) -> Verdict {
+fn all(group: &[Term], subject: &dyn Subject, arena: &Arena, watch: &mut impl Watch) -> Verdict {
     let mut verdict = Verdict::Holds;
+    watch.group();
     for term in group {
-        match term.holds(subject, arena) {
+        match term.decide(subject, arena, watch) {
             Verdict::Fails => return Verdict::Fails,
             Verdict::Later => verdict = Verdict::Later,
             Verdict::Holds => {}
@@ -695,10 +715,11 @@ impl Term {
         })
     }
 
-    fn holds(&self, subject: &dyn Subject, arena: &Arena) -> Verdict {
+    fn decide(&self, subject: &dyn Subject, arena: &Arena, watch: &mut impl Watch) -> Verdict {
         let mut verdict = Verdict::Fails;
+        watch.term(self.name.as_deref(), self.negated);
         for test in &self.tests {
-            match test.holds(subject, arena) {
+            match test.decide(subject, arena, watch) {
                 Verdict::Holds => {
                     verdict = Verdict::Holds;
                     break;
@@ -707,7 +728,9 @@ impl Term {
                 Verdict::Fails => {}
             }
         }
-        verdict.negated(self.negated)
+        let verdict = verdict.negated(self.negated);
+        watch.term_done(verdict);
+        verdict
     }
 }
 

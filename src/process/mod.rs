@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`args`] | haproxy's flags as haproxy reads them |
 //! | [`start`] | the order of a start, from the configuration to shards that serve |
+//! | `look` | a configuration is read, with what this machine says to it |
 //! | [`limits`] | arithmetic of descriptors, connections and pipes |
 //! | [`bind`] | listening sockets |
 //! | [`privileges`] | chroot, groups, user |
@@ -15,12 +16,15 @@
 //! | [`subcommand`] | `ringway demo` and its kin |
 //! | [`demo`] | `ringway demo` |
 //! | [`manual`] | manual page and completions, from the tables |
+//! | [`explain`] | `ringway explain`: what becomes of one request, and why |
 //! | [`say`], [`version`] | what is printed |
 
 pub mod args;
 pub mod bind;
 pub mod demo;
+pub mod explain;
 pub mod limits;
+mod look;
 pub mod manual;
 pub mod master;
 pub mod old;

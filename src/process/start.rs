@@ -18,12 +18,13 @@ use nix::unistd::{Pid, geteuid, setsid};
 use super::args::{Args, Farewell};
 use super::bind::{self, BindError, Bound, Manner};
 use super::limits::{self, Needs};
+use super::look;
 use super::master::{self, FromMaster};
 use super::old::Old;
 use super::signals::{self, Watch};
 use super::takeover::Taken;
 use super::{privileges, say, version, worker};
-use crate::config::{BindAddress, Config, Input, LoadInputs, Loaded, load};
+use crate::config::{BindAddress, Config, Loaded, load};
 use crate::control::{self, ControlSetup};
 use crate::io::sys::process::{self, Fork};
 use crate::io::sys::{localtime, net};
@@ -238,28 +239,7 @@ impl Start<'_> {
 
     /// Reads the files; says nothing yet. `worker`: for a worker of a master.
     fn load(&self, worker: bool) -> Loaded {
-        let default_shards = allowed_cpus().len().max(1);
-        let hard = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, hard)| hard);
-        let fds = limits::usable_fds(hard, None);
-        let inputs = LoadInputs {
-            inputs: self.args.files.iter().cloned().map(Input::Path).collect(),
-            env: environment_of(worker),
-            predicates: version::predicates(),
-            strict: self.args.strict,
-            diagnostics: self.args.diagnostics,
-            zero_warning: self.args.zero_warning,
-            tolerate_unresolved: self.args.tolerate_unresolved,
-            local_peer: self.args.local_peer.clone().or_else(host_name),
-            maxconn: self.args.maxconn,
-            frontend_maxconn: self.args.proxy_maxconn,
-            computed_maxconn: u32::try_from(fds / 2)
-                .unwrap_or(u32::MAX)
-                .saturating_sub(64)
-                .max(1),
-            shards: u32::try_from(default_shards).unwrap_or(1),
-            ..LoadInputs::default()
-        };
-        load(&inputs)
+        load(&look::inputs(self.args, worker))
     }
 
     fn read(&self, loaded: Loaded) -> Step<Checked> {
@@ -580,7 +560,7 @@ impl Start<'_> {
                 .global
                 .node
                 .clone()
-                .or_else(host_name)
+                .or_else(look::host_name)
                 .unwrap_or_default(),
             poller: poller_name(poller).to_owned(),
             control_poller: String::new(),
@@ -831,27 +811,17 @@ fn placement(config: &Config, shards: usize) -> Vec<Vec<usize>> {
 }
 
 /// CPUs this process may run on, in order.
-fn allowed_cpus() -> Vec<usize> {
+pub(super) fn allowed_cpus() -> Vec<usize> {
     let set = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
     (0..CpuSet::count())
         .filter(|&cpu| set.is_set(cpu).unwrap_or(false))
         .collect()
 }
 
-fn environment() -> Env {
+pub(super) fn environment() -> Env {
     let text = |s: std::ffi::OsString| s.into_string().ok();
     let all = std::env::vars_os().filter(|(name, _)| name != master::WORKER_ENV);
     Env::from_pairs(all.filter_map(|(n, v)| Some((text(n)?, text(v)?))))
-}
-
-/// What the configuration may ask for; a worker's says that it has a master.
-fn environment_of(worker: bool) -> Env {
-    let mut env = environment();
-    if worker {
-        env.vars
-            .insert("HAPROXY_MWORKER".to_owned(), "1".to_owned());
-    }
-    env
 }
 
 /// Forks; the parent leaves once the child says that it serves, with the child's status if it does not.
@@ -897,10 +867,6 @@ fn environment_after(config: &Config) -> Vec<(String, String)> {
         };
     }
     env.into_iter().collect()
-}
-
-fn host_name() -> Option<String> {
-    nix::unistd::gethostname().ok()?.into_string().ok()
 }
 
 /// Whether a ring can be had; if not, why and what would change it.

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use super::{demo, manual};
+use super::{demo, explain, manual};
 
 /// The words behind the command's name.
 pub type Words<'a> = &'a mut dyn Iterator<Item = OsString>;
@@ -26,6 +26,11 @@ pub const ALL: &[Subcommand] = &[
         name: "demo",
         describe: demo::describe,
         run: |words| demo::main(words),
+    },
+    Subcommand {
+        name: "explain",
+        describe: explain::describe,
+        run: |words| explain::main(words),
     },
     Subcommand {
         name: "man",

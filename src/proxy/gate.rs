@@ -7,6 +7,7 @@ use std::os::fd::RawFd;
 
 use super::local::Local;
 use super::place::Place;
+use super::trace::{self, Effect};
 use crate::base::tick::Tick;
 use crate::config::{BindId, ProxyId};
 use crate::io::engine::Io;
@@ -164,6 +165,12 @@ pub(super) fn evaluate(
         list,
         packets: to,
     } = scene;
+    if let (Some(trace), 0, false) = (&place.local.trace, held.rule, rules.is_empty()) {
+        let config = &place.local.config;
+        let own = config.frontend(place.frontend).proxy;
+        let proxy = place.backend.map_or(own, |id| config.backend(id).proxy);
+        trace.push(trace::Event::Proxy(proxy));
+    }
     while let Some(rule) = rules.get(held.rule) {
         let view = View {
             place,
@@ -172,9 +179,18 @@ pub(super) fn evaluate(
             list,
         };
         let verdict = match &rule.when {
-            Some(when) => when.holds(&view, arena),
             None => Verdict::Holds,
+            Some(when) => match &place.local.trace {
+                None => when.holds(&view, arena),
+                Some(trace) => trace.holds(when, &view, arena, &place.local.config),
+            },
         };
+        if let Some(trace) = &place.local.trace {
+            trace.rule(Some(rule.span), verdict);
+            if verdict == Verdict::Holds {
+                trace.did(Vec::new(), final_word(&rule.action));
+            }
+        }
         match verdict {
             Verdict::Later if !held.complete => return Gate::Wait,
             Verdict::Later | Verdict::Fails => {
@@ -183,6 +199,11 @@ pub(super) fn evaluate(
             }
             Verdict::Holds => {}
         }
+        let before = place
+            .local
+            .trace
+            .as_ref()
+            .map(|_| (held.vars.clone(), entered.peer));
         let number = |n: &Number| n.now(&view, arena).and_then(|n| u32::try_from(n).ok());
         let mut capture = None;
         let mut set = None;
@@ -261,9 +282,25 @@ pub(super) fn evaluate(
             held.vars.retain(|(known, _)| *known != id);
             held.vars.extend(value.map(|value| (id, value)));
         }
+        if let (Some(trace), Some((vars, peer))) = (&place.local.trace, before) {
+            let mut effects = trace::variables(&place.local.config, &vars, &held.vars);
+            let peer = Effect::of("source", "", peer, entered.peer, ToString::to_string);
+            effects.extend(peer);
+            trace.did(effects, None);
+        }
         held.rule += 1;
     }
     Gate::Pass
+}
+
+/// What a final action means, for a trace.
+fn final_word(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::Allow => Some("allow"),
+        Action::Reject | Action::Close | Action::Deny(_) => Some("reject"),
+        Action::SilentDrop => Some("silent-drop"),
+        _ => None,
+    }
 }
 
 /// `tcp-request connection`: whether the connection becomes a session. `None`: it does not, and is closed.

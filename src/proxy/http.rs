@@ -25,6 +25,7 @@ mod rules;
 mod show;
 mod subject;
 mod time;
+mod told;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
@@ -53,6 +54,7 @@ use crate::proto::h1::{Peer, RequestFraming, ResponseFraming};
 use crate::proto::http::{Head, Version};
 use flow::{Flow, Move};
 pub use idle::{close_all, on_borrow, on_idle_done, on_lent, purge};
+pub(in crate::proxy) use route::{by_default, by_name};
 pub use route::{note_position, on_admitted};
 pub use rules::on_verified;
 pub use time::on_timer;

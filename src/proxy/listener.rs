@@ -433,6 +433,9 @@ fn place(local: &mut Local, io: &mut dyn Io, index: u32, fd: RawFd, peer: Option
     let listener = &local.listeners[index as usize];
     let (bind, frontend) = (listener.bind, listener.frontend);
     if is_monitor(local, frontend, peer) {
+        if let Some(trace) = &local.trace {
+            trace.note("'monitor-net' holds the client's address: closed at once");
+        }
         io.drop_fd(fd);
         local.give_room(bind);
         return;

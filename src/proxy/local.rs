@@ -11,6 +11,7 @@ use super::listener::{self, Listener};
 use super::logs::ShardLogs;
 use super::passwords::Passwords;
 use super::tcp::Relay;
+use super::trace::Trace;
 use crate::backend::persist::Values;
 use crate::backend::pool::Pool;
 use crate::backend::{BackendView, WaitRoom};
@@ -20,9 +21,9 @@ use crate::base::tick::Tick;
 use crate::base::wheel::Wheel;
 use crate::config::{BackendId, BindId, Config, Frontend, FrontendId};
 use crate::io::op::SockKey;
-use crate::lang::acl::SwitchIndex;
+use crate::lang::acl::{First, SwitchIndex};
 use crate::lang::sample::{Arena, Owned};
-use crate::lang::subject::VarId;
+use crate::lang::subject::{Subject, VarId};
 use crate::observe::stats::Facts;
 use crate::shared::{Message, ShardShared, Shared};
 
@@ -125,6 +126,8 @@ pub struct Local {
     pub panics_wanted: u32,
     /// Some time went by between two turns: until here, what came meanwhile may not have been told in whole.
     pub lull_over: Tick,
+    /// Told what drivers do, and why, where somebody asks (`ringway explain`); `None` in service.
+    pub trace: Option<Box<Trace>>,
     /// Gave a place of the process or a frontend back while somebody waits for one.
     pub room_freed: bool,
 }
@@ -175,6 +178,7 @@ impl Local {
             probes: Vec::new(),
             panics_wanted: 0,
             lull_over: now,
+            trace: None,
             room_freed: false,
             config,
             shared,
@@ -264,6 +268,18 @@ impl Local {
             limit => limit,
         };
         note(&front.connections, &front.connections_max, limit);
+    }
+
+    /// The first `use_backend` line of a frontend that holds.
+    pub fn first_switch(&self, id: FrontendId, subject: &dyn Subject, arena: &Arena) -> First {
+        match &self.trace {
+            None => self.switches[id.index()].first(subject, arena),
+            Some(trace) => {
+                let rules = self.config.switching(id).iter();
+                let rules = rules.map(|rule| (rule.when.as_ref(), rule.span));
+                trace.first(rules, subject, arena, &self.config)
+            }
+        }
     }
 
     /// An operator may have changed patterns: what is indexed by them is indexed anew.

@@ -17,5 +17,6 @@ pub mod pace;
 pub mod passwords;
 mod place;
 pub mod tcp;
+pub mod trace;
 
 pub use local::{Local, Owner, Timer};

@@ -34,6 +34,28 @@ impl Live {
         })
     }
 
+    /// The first pattern in force that a sample matches.
+    pub(super) fn first_hit(
+        &self,
+        lists: &Lists,
+        value: Value<'_>,
+        arena: &Arena,
+    ) -> Option<Box<[u8]>> {
+        let lists = self.lists.iter().filter_map(|&at| lists.all.get(at));
+        lists.into_iter().find_map(|list| {
+            let state = list.state();
+            let hit = state.of(state.current).find(|entry| {
+                let mut builder = Builder::new(self.method, self.ignore_case);
+                entry.add_to(&mut builder).is_ok() && builder.build().matches(value, arena)
+            });
+            hit.map(|entry| {
+                let operator = entry.operator.as_bytes();
+                let space: &[u8] = if operator.is_empty() { b"" } else { b" " };
+                [operator, space, &entry.text].concat().into()
+            })
+        })
+    }
+
     /// The set in force.
     pub fn patterns(&self) -> arc_swap::Guard<Arc<Patterns>> {
         self.patterns.load()

@@ -460,8 +460,11 @@ impl Session {
             .front(local)
             .monitor_fail
             .iter()
-            .any(|c| self.holds(t, local, &arena, Some(c)) == Verdict::Holds);
+            .any(|c| self.asked(t, local, &arena, c) == Verdict::Holds);
         local.give_arena(arena);
+        if let Some(trace) = &local.trace {
+            trace.note("'monitor-uri' answers");
+        }
         if t.asks_password() {
             t.cursor.list = list::MONITOR;
             self.wait_password(t, local);

@@ -10,6 +10,7 @@ use crate::observe::log::sink::{SetLevel, StreamEnd};
 use crate::proto::h1::Body;
 use crate::proxy::outcome::letters;
 use crate::proxy::tcp::slide;
+use crate::proxy::trace::Event;
 
 impl Session {
     /// How far the exchange has come, for the log.
@@ -106,6 +107,13 @@ impl Session {
         }
         self.count_end(t, local);
         self.log(t, local);
+        if let Some(trace) = &local.trace {
+            let state = [letters(cause, reached), t.letters].concat();
+            trace.push(Event::End {
+                state: String::from_utf8_lossy(&state).into_owned(),
+                status: t.status,
+            });
+        }
         self.last_server = t.last_server.or(self.last_server);
         self.leave_backend(t, local);
     }

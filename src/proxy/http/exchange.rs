@@ -26,6 +26,9 @@ impl Session {
         before: &[u8],
     ) {
         let sock = self.server_sock.expect("reached");
+        if let Some(trace) = &local.trace {
+            trace.push(crate::proxy::trace::Event::Sent);
+        }
         self.enter(Stage::Exchange, local.now);
         let mut out = std::mem::take(&mut local.scratch);
         out.clear();

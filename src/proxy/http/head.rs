@@ -202,6 +202,9 @@ impl Session {
         }
         self.enter(Stage::Rules, local.now);
         if self.is_probe(local) {
+            if let Some(trace) = &local.trace {
+                trace.note("'monitor-net' holds the client's address: answered at once");
+            }
             t.logged = true;
             t.cause = Some((Cause::Local, StageReached::Request));
             self.answer_page(t, local, io, 200);

@@ -10,17 +10,19 @@ use crate::backend::observe::Event;
 use crate::backend::persist::{self, Asked, Reading};
 use crate::backend::retry::{self, Attempt, Failure};
 use crate::backend::{self, Ask, Choice, Queue};
-use crate::config::ProxyProtocol;
 use crate::config::http::{HashKey, ServerName, SwitchTo};
+use crate::config::{Config, ProxyProtocol};
 use crate::io::kernel::Errno;
 use crate::io::op::{self, Connect};
 use crate::lang::acl::{First, Verdict};
 use crate::lang::expr::Needs;
 use crate::lang::rules::uri::Target;
 use crate::lang::sample::Arena;
+use crate::lang::source::Span;
 use crate::proxy::check;
 use crate::proxy::connect::{self, Ends};
 use crate::proxy::tcp;
+use crate::proxy::trace::{Event as Told, ServerTold, Why};
 use crate::shared::Shared;
 
 /// Longest pause before a retry on the same server.
@@ -50,10 +52,16 @@ impl Session {
     /// Chooses the backend. `false`: there is none, or a password is to be verified first.
     pub(super) fn route(&mut self, t: &mut Txn, local: &mut Local) -> bool {
         let arena = std::mem::take(&mut local.arena);
-        let backend = self.preset.or_else(|| self.switch(t, local, &arena));
+        let (backend, why) = match self.preset {
+            Some(backend) => (Some(backend), Why::Before),
+            None => self.switch(t, local, &arena),
+        };
         local.give_arena(arena);
         if t.asks_password() {
             return false;
+        }
+        if let Some(trace) = &local.trace {
+            trace.push(Told::Backend { id: backend, why });
         }
         self.backend = backend;
         if let Some(id) = backend {
@@ -70,7 +78,7 @@ impl Session {
         self.answer_page(t, local, io, 503);
     }
 
-    fn switch(&self, t: &Txn, local: &Local, arena: &Arena) -> Option<BackendId> {
+    fn switch(&self, t: &Txn, local: &Local, arena: &Arena) -> (Option<BackendId>, Why) {
         let config = &local.config;
         let rules = &self.front(local).switching;
         let view = View {
@@ -79,31 +87,32 @@ impl Session {
             t,
             ended: false,
         };
-        let chosen = match local.switches[self.frontend.index()].first(&view, arena) {
+        let chosen = match local.first_switch(self.frontend, &view, arena) {
             First::Holds(at) => Some(at),
             First::None => None,
-            First::Later(_) if t.asks_password() => return None,
+            First::Later(_) if t.asks_password() => return (None, Why::Nothing),
             // Nothing more will come that could decide it: it does not hold, one of those behind it may.
-            First::Later(at) => (at + 1..rules.len())
-                .find(|&at| self.holds(t, local, arena, rules[at].when.as_ref()) == Verdict::Holds),
+            First::Later(at) => (at + 1..rules.len()).find(|&at| {
+                let verdict = self.holds(t, local, arena, rules[at].when.as_ref());
+                if let Some(trace) = &local.trace {
+                    trace.rule(Some(rules[at].span), verdict);
+                }
+                verdict == Verdict::Holds
+            }),
         };
         // Asked for, but not needed to decide.
         t.asked.take();
-        if let Some(at) = chosen {
-            match &rules[at].to {
-                SwitchTo::Backend(id) => return Some(*id),
+        if let Some(rule) = chosen.map(|at| &rules[at]) {
+            match &rule.to {
+                SwitchTo::Backend(id) => return (Some(*id), Why::Rule(rule.span)),
                 SwitchTo::Format(format) => {
                     let mut name = Vec::new();
                     format.render(&view, arena, &mut name);
-                    let named = |b: &crate::config::Backend| b.name.as_bytes() == name;
-                    // A name that no backend has leaves the request to the default one.
-                    if let Some(at) = config.backends.iter().position(named) {
-                        return Some(BackendId(at as u32));
-                    }
+                    return by_name(config, self.frontend, rule.span, &name);
                 }
             }
         }
-        config.frontend(self.frontend).default_backend
+        by_default(config, self.frontend)
     }
 
     /// The request's rules are through: find its server.
@@ -129,8 +138,12 @@ impl Session {
             self.wait_password(t, local);
             return;
         }
+        let before = self.before(t, local, false);
         self.read_cookie(t, local, self.backend.expect("routed before"));
+        self.tell_option(t, local, before, "the cookie");
+        let before = self.before(t, local, false);
         self.finish_request(t, local, &arena);
+        self.tell_option(t, local, before, "options such as forwardfor");
         local.give_arena(arena);
         self.choose(t, local, io);
     }
@@ -139,7 +152,7 @@ impl Session {
         let http = self.back(local).expect("routed before");
         let any = |list: &[crate::lang::acl::Condition]| {
             list.iter()
-                .any(|c| self.holds(t, local, arena, Some(c)) == Verdict::Holds)
+                .any(|c| self.asked(t, local, arena, c) == Verdict::Holds)
         };
         if any(&http.force_persist) {
             Persist::Force
@@ -161,7 +174,11 @@ impl Session {
         };
         t.found.server = None;
         for rule in &http.use_server {
-            if self.holds(t, local, arena, rule.when.as_ref()) != Verdict::Holds {
+            let verdict = self.holds(t, local, arena, rule.when.as_ref());
+            if let Some(trace) = &local.trace {
+                trace.rule(Some(rule.span), verdict);
+            }
+            if verdict != Verdict::Holds {
                 continue;
             }
             let server = match &rule.to {
@@ -216,6 +233,13 @@ impl Session {
         let mut scratch = Vec::new();
         t.found.asked = persist::read_request(&mut t.request, &reading, &mut scratch);
         t.found.server = t.found.asked.server;
+        if let Some(trace) = &local.trace {
+            trace.push(Told::Cookie {
+                name: String::from_utf8_lossy(&cookie.name).into_owned(),
+                found: t.found.asked.found,
+                server: t.found.server,
+            });
+        }
         if persist::is_tracked(cookie) {
             t.letters = [t.found.asked.found.letter() as u8, b'N'];
         }
@@ -269,6 +293,7 @@ impl Session {
             return;
         }
         let again = !t.redispatch_now;
+        let by_rule_or_cookie = t.found.server.is_some();
         let prefers = self.back(local).is_some_and(|http| http.prefer_last_server);
         if t.found.server.is_none() && again && prefers {
             t.found.server = self.last_server.filter(|&last| {
@@ -288,17 +313,31 @@ impl Session {
             self.assigned(t, local, io, server);
             return;
         }
-        let choice = match t.found.server.take() {
+        let usable = local.trace.as_ref().map(|_| view.usable_now());
+        let named = t.found.server.take();
+        let mut elsewhere = false;
+        let choice = match named {
             Some(server) => {
                 let taken = view.take_server(&local.shared, server, &ask, local.now);
                 t.found.direct = true;
-                if taken.elsewhere {
+                elsewhere = taken.elsewhere;
+                if elsewhere {
                     t.break_persistence();
                 }
                 taken.choice
             }
             None => view.pick(&local.shared, &ask, local.now),
         };
+        if let (Some(trace), Some(usable)) = (&local.trace, usable) {
+            trace.push(Told::Server(ServerTold {
+                backend: id,
+                named: named.map(|server| (server, self.named_by(t, !by_rule_or_cookie))),
+                ask,
+                usable,
+                choice,
+                elsewhere,
+            }));
+        }
         match choice {
             Choice::Server(server) => self.assigned(t, local, io, server),
             Choice::Wait(queue) => self.wait(t, local, queue),
@@ -688,6 +727,35 @@ impl Session {
         let queue_ms = t.dequeued.zip(t.head_at).map_or(0, |(d, h)| d.since(h));
         let connect_ms = t.dequeued.map_or(0, |d| local.now.since(d));
         tcp::count_reached(local, self.backend, self.server, queue_ms, connect_ms);
+    }
+}
+
+/// The backend whose name a `use_backend` line worked out. One that no backend has leaves the request to the default
+/// one.
+pub(in crate::proxy) fn by_name(
+    config: &Config,
+    frontend: FrontendId,
+    span: Span,
+    name: &[u8],
+) -> (Option<BackendId>, Why) {
+    let named = |b: &crate::config::Backend| b.name.as_bytes() == name;
+    let text = || String::from_utf8_lossy(name).into_owned();
+    match config.backends.iter().position(named) {
+        Some(at) => (Some(BackendId(at as u32)), Why::Named(span, text())),
+        None => (
+            config.frontend(frontend).default_backend,
+            Why::NoSuchName(span, text()),
+        ),
+    }
+}
+
+pub(in crate::proxy) fn by_default(
+    config: &Config,
+    frontend: FrontendId,
+) -> (Option<BackendId>, Why) {
+    match config.frontend(frontend).default_backend {
+        Some(id) => (Some(id), Why::Default),
+        None => (None, Why::Nothing),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::lang::rules::{Action, Number, Rule, RuleError, Service, Timeout};
 use crate::lang::sample::{Arena, Kind, Value};
 use crate::lang::subject::{Scope, Subject};
 use crate::proxy::passwords::{self, PasswordId};
+use crate::proxy::trace::Event;
 
 /// Time after which a rule asks again whose password found no room among those being verified.
 const PASSWORD_PAUSE_MS: u64 = 50;
@@ -129,6 +130,7 @@ impl Session {
         };
         match t.cursor.list {
             list::FRONT_TCP | list::BACK_TCP => {
+                self.tell_proxy(t, local, front);
                 self.rules(t, local, arena, &http.tcp_request, false)
             }
             list::FRONT_HTTP | list::BACK_HTTP => {
@@ -146,8 +148,11 @@ impl Session {
     }
 
     fn redirects(&self, t: &mut Txn, local: &Local, arena: &Arena, http: &Http) -> Step {
-        while let Some((redirect, when)) = http.redirects.get(t.cursor.rule as usize) {
+        while let Some((redirect, when, span)) = http.redirects.get(t.cursor.rule as usize) {
             let verdict = self.holds(t, local, arena, when.as_ref());
+            if let Some(trace) = &local.trace {
+                trace.rule(Some(*span), verdict);
+            }
             let answer = (verdict == Verdict::Holds)
                 .then(|| self.prepare_redirect(t, local, arena, redirect))
                 .flatten();
@@ -155,7 +160,11 @@ impl Session {
                 return Step::Wait(Wait::Password);
             }
             if let Some(answer) = answer {
-                return Step::Stop(Stop::Answer(answer));
+                let stop = Stop::Answer(answer);
+                if let Some(trace) = &local.trace {
+                    trace.did(Vec::new(), Some(stop.told()));
+                }
+                return Step::Stop(stop);
             }
             t.cursor.rule += 1;
         }
@@ -173,7 +182,12 @@ impl Session {
             return Step::Next;
         }
         match self.rules(t, local, arena, &stats.rules, false) {
-            Step::Next => Step::Stop(Stop::Stats),
+            Step::Next => {
+                if let Some(trace) = &local.trace {
+                    trace.push(Event::Answered(Stop::Stats.told()));
+                }
+                Step::Stop(Stop::Stats)
+            }
             other => other,
         }
     }
@@ -192,7 +206,11 @@ impl Session {
             t,
             ended: false,
         };
-        when.map_or(Verdict::Holds, |when| when.holds(&view, arena))
+        match (when, &local.trace) {
+            (None, _) => Verdict::Holds,
+            (Some(when), None) => when.holds(&view, arena),
+            (Some(when), Some(trace)) => trace.holds(when, &view, arena, &local.config),
+        }
     }
 
     /// A list of rules from the cursor on; of a response nobody waits for a password: one that is not known counts as
@@ -206,8 +224,12 @@ impl Session {
         response: bool,
     ) -> Step {
         while let Some(rule) = rules.get(t.cursor.rule as usize) {
+            let before = self.before(t, local, response);
             let verdict = self.holds(t, local, arena, rule.when.as_ref());
             self.keep_changes(t);
+            if let Some(trace) = &local.trace {
+                trace.rule(Some(rule.span), verdict);
+            }
             if !response && verdict == Verdict::Later && t.asks_password() {
                 return Step::Wait(Wait::Password);
             }
@@ -223,6 +245,7 @@ impl Session {
                 return Step::Wait(Wait::Password);
             }
             self.keep_changes(t);
+            self.tell(t, local, before, done.told());
             t.cursor.rule += 1;
             match done {
                 Done::On => {}
@@ -654,7 +677,7 @@ impl Session {
 }
 
 /// How an action ended.
-enum Done {
+pub(super) enum Done {
     On,
     Pass,
     Wait(Wait),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::Config;
 use crate::observe::log::sink;
+use crate::proxy::trace::Event;
 use crate::shared::Shared;
 
 /// Kills a session (stop, panic, operator).
@@ -64,6 +65,12 @@ pub(super) fn finish(
         local.timers.cancel(id);
     }
     count_end(local, key, cause, reached);
+    if let Some(trace) = &local.trace {
+        trace.push(Event::End {
+            state: String::from_utf8_lossy(&letters(cause, reached)).into_owned(),
+            status: 0,
+        });
+    }
     let record_wanted = {
         let relay = local.relays.get(key).expect("ended once");
         !relay.logged

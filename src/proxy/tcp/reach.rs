@@ -12,19 +12,30 @@ use crate::lang::subject::{Bytes, Fact, Subject, VarId};
 use crate::proto::http::Head;
 use crate::proxy::check;
 use crate::proxy::gate;
-use crate::proxy::http::{self, Upgraded};
+use crate::proxy::http::{self, Upgraded, by_default, by_name};
 use crate::proxy::place::Place;
+use crate::proxy::trace::{Event as Told, NamedBy, ServerTold, Why};
 
 /// Lets `use_backend` choose, once: whoever comes back from a queue or a failed connect keeps the backend.
 pub(super) fn switch(local: &mut Local, key: Key) {
     let relay = local.relays.get(key).expect("driven while alive");
-    if relay.counted || local.config.switching(relay.frontend).is_empty() {
+    let frontend = relay.frontend;
+    if relay.counted {
         return;
     }
-    let frontend = relay.frontend;
+    if local.config.switching(frontend).is_empty() {
+        if let Some(trace) = &local.trace {
+            let (id, why) = by_default(&local.config, frontend);
+            trace.push(Told::Backend { id, why });
+        }
+        return;
+    }
     let arena = std::mem::take(&mut local.arena);
-    let backend = chosen(local, key, &arena);
+    let (backend, why) = chosen(local, key, &arena);
     local.give_arena(arena);
+    if let Some(trace) = &local.trace {
+        trace.push(Told::Backend { id: backend, why });
+    }
     let (up, down) = splice_modes(local, frontend, backend);
     let relay = local.relays.get_mut(key).expect("driven while alive");
     relay.backend = backend;
@@ -73,7 +84,7 @@ impl Subject for View<'_> {
 }
 
 /// The backend that the first `use_backend` line that holds names, else the default one.
-fn chosen(local: &Local, key: Key, arena: &Arena) -> Option<BackendId> {
+fn chosen(local: &Local, key: Key, arena: &Arena) -> (Option<BackendId>, Why) {
     let relay = local.relays.get(key).expect("driven while alive");
     let config = &local.config;
     let frontend = relay.frontend;
@@ -85,21 +96,18 @@ fn chosen(local: &Local, key: Key, arena: &Arena) -> Option<BackendId> {
         server: None,
     };
     let view = View { place, relay };
-    if let First::Holds(at) = local.switches[frontend.index()].first(&view, arena) {
-        match &config.switching(frontend)[at].to {
-            SwitchTo::Backend(id) => return Some(*id),
+    if let First::Holds(at) = local.first_switch(frontend, &view, arena) {
+        let rule = &config.switching(frontend)[at];
+        match &rule.to {
+            SwitchTo::Backend(id) => return (Some(*id), Why::Rule(rule.span)),
             SwitchTo::Format(format) => {
                 let mut name = Vec::new();
                 format.render(&view, arena, &mut name);
-                let named = |b: &crate::config::Backend| b.name.as_bytes() == name;
-                // A name that no backend has leaves the session to the default one.
-                if let Some(at) = config.backends.iter().position(named) {
-                    return Some(BackendId(at as u32));
-                }
+                return by_name(config, frontend, rule.span, &name);
             }
         }
     }
-    config.frontend(frontend).default_backend
+    by_default(config, frontend)
 }
 
 /// The backend speaks HTTP: the session goes on as one of that kind.
@@ -179,6 +187,7 @@ pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
     } else {
         None
     };
+    let usable = local.trace.as_ref().map(|_| view.usable_now());
     let taken = match named {
         Some(server) => view.take_server(&local.shared, server, &ask, local.now),
         None => Taken {
@@ -194,6 +203,22 @@ pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
     relay.tried |= relay.trial;
     relay.direct = !taken.elsewhere;
     let choice = taken.choice;
+    if let (Some(trace), Some(usable)) = (&local.trace, usable) {
+        let by_rule = local.config.proxy(local.config.backend(backend_id).proxy);
+        let by = if by_rule.http.use_server.is_empty() {
+            NamedBy::Cookie
+        } else {
+            NamedBy::UseServer
+        };
+        trace.push(Told::Server(ServerTold {
+            backend: backend_id,
+            named: named.map(|server| (server, by)),
+            ask,
+            usable,
+            choice,
+            elsewhere: named.is_some() && taken.elsewhere,
+        }));
+    }
     match choice {
         Choice::Server(server) => assigned(local, io, key, server),
         Choice::Wait(queue) => wait(local, key, queue),
@@ -229,7 +254,17 @@ fn wishes(local: &mut Local, key: Key, id: BackendId) -> (Option<u32>, Option<Se
         relay,
     };
     let hash = backend::key::hash_key(&config, id, &view, &arena);
-    let holds = |when: &Condition| when.holds(&view, &arena) == Verdict::Holds;
+    let holds = |when: &Condition| {
+        let verdict = match &local.trace {
+            None => when.holds(&view, &arena),
+            Some(trace) => {
+                let verdict = trace.holds(when, &view, &arena, &config);
+                trace.rule(None, verdict);
+                verdict
+            }
+        };
+        verdict == Verdict::Holds
+    };
     let forced = http.force_persist.iter().any(holds);
     let ignored = !forced && http.ignore_persist.iter().any(holds);
     let serves = |server: &ServerId| {
