@@ -310,6 +310,10 @@ impl Session {
         let may_try = t.found.server.is_none() && !t.tried && t.retries == 0;
         if may_try && let Some(server) = view.take_trial(&local.shared, local.now) {
             (self.trial, t.tried) = (true, true);
+            if let Some(trace) = &local.trace {
+                let name = &local.config.server(server).name;
+                trace.note(format!("server '{name}' is down: this request tries it"));
+            }
             self.assigned(t, local, io, server);
             return;
         }
