@@ -696,7 +696,7 @@ pub fn stage_name(local: &Local, key: Key) -> &'static str {
     })
 }
 
-pub use show::row;
+pub use show::{ages, row};
 
 /// The soft stop began: a connection between two requests is closed.
 pub fn close_if_idle(local: &mut Local, io: &mut dyn Io, key: Key) {

@@ -51,7 +51,7 @@ pub(super) use reach::{
     count_again, count_attempt, count_backend, count_reached, may_redispatch, proxy_bytes, slide,
 };
 pub use reach::{note_position, on_admitted};
-pub use show::row;
+pub use show::{ages, row};
 pub use time::on_timer;
 use time::*;
 

@@ -1,4 +1,4 @@
-//! Answers to `show sess` and `shutdown session`, a bounded page a message.
+//! Answers to `show sess` and `shutdown session`, a bounded page a message, and this shard's part of a census.
 
 use super::turn::Shard;
 use crate::base::slots::Key;
@@ -6,6 +6,8 @@ use crate::io::kernel::Kernel;
 use crate::proxy::local::Owner;
 use crate::proxy::outcome::Cause;
 use crate::proxy::{http, tcp};
+use crate::shared::Message;
+use crate::shared::census::Walk;
 use crate::shared::survey::{Cursor, PLACES, Page, ROWS, Row, SessionId, Survey};
 
 impl<K: Kernel> Shard<K> {
@@ -65,6 +67,40 @@ impl<K: Kernel> Shard<K> {
                 None => (http, from) = (true, 0),
             }
         }
+    }
+
+    /// Counts the sessions of some places; the rest comes with a message of its own, in a later turn.
+    pub(super) fn walk(&self, mut walk: Box<Walk>) {
+        let Cursor { http, place } = walk.from;
+        let local = &self.local;
+        let (keys, end) = if http {
+            local.sessions.some_keys(place, PLACES)
+        } else {
+            local.relays.some_keys(place, PLACES)
+        };
+        for key in keys {
+            let ages = if http {
+                http::ages(local, key)
+            } else {
+                tcp::ages(local, key)
+            };
+            let Some((accepted, stream)) = ages else {
+                continue;
+            };
+            walk.found.clients.add(accepted);
+            if let Some((server, began)) = stream {
+                walk.found.servers.entry(server).or_default().add(began);
+            }
+        }
+        walk.from = match end {
+            Some(place) => Cursor { http, place },
+            None if http => return local.shared.counted(*walk),
+            None => Cursor {
+                http: true,
+                place: 0,
+            },
+        };
+        local.shared.hint(local.shard, Message::Census(walk));
     }
 
     fn end_session(&mut self, http: bool, key: Key) {

@@ -201,6 +201,7 @@ impl<K: Kernel> Shard<K> {
     // ------------------------------------------------------------ messages
 
     fn take_messages(&mut self) {
+        let mut walk = None;
         for _ in 0..MESSAGES_PER_TURN {
             let Some(message) = self.local.cells().mailbox.take() else {
                 break;
@@ -218,6 +219,7 @@ impl<K: Kernel> Shard<K> {
                 Message::Patterns => self.local.follow_patterns(),
                 Message::ClearCounters => self.local.cells().clear(&self.local.config),
                 Message::Survey(survey) => self.answer_survey(&survey),
+                Message::Census(part) => walk = Some(part),
                 Message::KillServer(server, why) => self.kill_server(server, why),
                 Message::Hasten(server) => check::hasten(&mut self.local, server),
                 Message::Borrow {
@@ -246,6 +248,9 @@ impl<K: Kernel> Shard<K> {
                 }
             }
             self.drive();
+        }
+        if let Some(walk) = walk {
+            self.walk(walk);
         }
         if self.engine.take_bell() {
             self.local.cells().activity.wakeups.inc();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
+use super::census::Walk;
 use super::survey::Survey;
 use crate::base::slots::Key;
 use crate::config::{BackendId, BindId, ServerId};
@@ -40,6 +41,8 @@ pub enum Message {
     ClearCounters,
     /// Tell of your sessions. A hint: the asker asks again.
     Survey(Arc<Survey>),
+    /// Count your sessions. A hint: the asker asks again.
+    Census(Box<Walk>),
     /// End all sessions of the shard that have a connection to this server.
     KillServer(ServerId, KillFor),
     /// The traffic of this server, which you check, was full of errors: check it soon. A hint.

@@ -6,6 +6,7 @@
 //! administration) is written by whoever decides it and stamped with its backend's version, which
 //! every shard compares once a turn. Messages are hints; what they speak of lies here.
 
+pub mod census;
 pub mod counters;
 pub mod errors;
 pub mod mailbox;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use crossbeam::utils::CachePadded;
 
+use super::census::Census;
 use super::counters::{
     ActivityCounters, BackendCounters, ClearedCounters, Counter, FrontendCounters,
     ListenerCounters, ServerCounters,
@@ -102,6 +103,8 @@ pub struct ProcessShared {
     pub bytes_out_rate: AtomicU64,
     /// Hints that found a full mailbox.
     pub hints_lost: AtomicU64,
+    /// How many connections there are and how old, counted when asked.
+    pub census: Census,
     /// Held while a server changes between up, down, maintenance and drain: one change at a time.
     pub changing: Mutex<()>,
 }
@@ -311,6 +314,7 @@ impl Shared {
                 session_rate_max: AtomicU64::new(0),
                 bytes_out_rate: AtomicU64::new(0),
                 hints_lost: AtomicU64::new(0),
+                census: Census::default(),
                 changing: Mutex::new(()),
             }),
             errors: Arc::new(Errors::new(config.proxies.len())),

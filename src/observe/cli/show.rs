@@ -7,6 +7,7 @@ use crate::base::tick::Tick;
 use crate::config::{BindAddress, CliLevel, ProxyId};
 use crate::lang::value::{Unit, time_ms};
 use crate::observe::log::line::push_date;
+use crate::observe::stats::drain::DrainDump;
 use crate::observe::stats::servers::{List, ServersDump};
 use crate::observe::stats::stat::{Filter, StatDump, find_proxy};
 use crate::observe::stats::value::Form;
@@ -76,6 +77,11 @@ pub(super) fn activity(_: &[String], world: &World<'_>) -> Answer {
     let mut out = Vec::new();
     activity::push(&world.view, &mut out);
     Answer::Bytes(out)
+}
+
+/// `show drain`: ours alone.
+pub(super) fn drain(_: &[String], _: &World<'_>) -> Answer {
+    Answer::Long(Box::new(DrainDump::default()))
 }
 
 /// `show errors [<proxy>|<iid>|-1] [request|response]`: the last messages that were none.

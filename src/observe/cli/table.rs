@@ -89,6 +89,7 @@ const COMMANDS: &[Item] = commands! {
     ["show" "cache"] "" Operator "caches" => Run::Do(absent::show_cache);
     ["show" "cli" "level"] "" User "level of this connection" => Run::TellLevel;
     ["show" "cli" "sockets"] "" User "admin sockets and their levels" => Run::Do(show::cli_sockets);
+    ["show" "drain"] "" User "connections left on servers that take none, and the age of the oldest" => Run::Do(show::drain);
     ["show" "env"] "[var]" Operator "environment of the process" => Run::Do(show::env);
     ["show" "errors"] "[<px>]" Operator "protocol errors captured last" => Run::Do(show::errors);
     ["show" "events"] "[<sink>] [-w] [-n] [-0]" User "places where events are collected" => Run::Do(absent::show_events);

@@ -6,6 +6,7 @@
 
 pub mod activity;
 pub mod columns;
+pub mod drain;
 pub mod info;
 pub mod page;
 pub mod prometheus;

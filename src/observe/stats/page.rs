@@ -365,7 +365,7 @@ impl PageWriter {
                 Body::Html(page) => page.more(view, out),
                 Body::Rows { dump, process } => {
                     if std::mem::take(process) {
-                        live::process(view, out);
+                        live::process(view, dump.scope(), out);
                     }
                     dump.more_until(view, out, limit)
                 }

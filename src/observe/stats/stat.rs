@@ -97,6 +97,10 @@ impl StatDump {
         }
     }
 
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     fn push_row(&mut self, mut row: Row<'_>, out: &mut Vec<u8>) {
         if self.filter.no_legends {
             for column in [Col::Addr, Col::Cookie, Col::Algo] {

@@ -12,6 +12,7 @@ use crate::config::reply::{self, Answer, Chain};
 use crate::lang::acl::Verdict;
 use crate::lang::rules::{Redirect, Reply};
 use crate::lang::sample::Arena;
+use crate::observe::stats::drain;
 use crate::observe::stats::page::{self as stats_page, PageWriter, post};
 use crate::observe::stats::prometheus::{self, Asked, Exposition};
 use crate::proto::h1::{self, Body};
@@ -333,6 +334,8 @@ impl Session {
             self.answer(t, local, io, answer);
             return;
         }
+        // The shards have told by the time the page is written, or have not: it does not wait.
+        drain::ask(&local.shared, local.now);
         request.head(stats, &mut t.response);
         let writer = PageWriter::new(stats, proxy, &request, admin);
         self.begin_page(t, local, io, writer);

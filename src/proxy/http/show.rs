@@ -1,10 +1,20 @@
-//! A session in a row of `show sess`: only while it has a request, as haproxy lists streams.
+//! A session in a row of `show sess`: only while it has a request, as haproxy lists streams; and how old it is.
 
 use super::{Session, Stage};
 use crate::base::slots::Key;
+use crate::base::tick::Tick;
+use crate::config::ServerId;
 use crate::io::engine::Io;
 use crate::proxy::local::Local;
 use crate::shared::survey::{Row, SessionId, Side};
+
+/// When the client was accepted; with a server, which, and since when the request is there. `None`: it is gone.
+pub fn ages(local: &Local, key: Key) -> Option<(Tick, Option<(ServerId, Tick)>)> {
+    let place = local.sessions.get(key)?;
+    let s: &Session = &*place.try_borrow().ok()?;
+    let began = s.txn.as_ref().map_or(s.accepted, |txn| txn.began);
+    Some((s.accepted, s.server.map(|server| (server, began))))
+}
 
 /// `None`: it is gone, or between two requests.
 pub fn row(local: &Local, io: &mut dyn Io, key: Key) -> Option<Row> {

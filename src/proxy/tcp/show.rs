@@ -1,10 +1,19 @@
-//! A session in a row of `show sess`.
+//! A session in a row of `show sess`, and how old it is.
 
 use super::{Relay, Stage};
 use crate::base::slots::Key;
+use crate::base::tick::Tick;
+use crate::config::ServerId;
 use crate::io::engine::Io;
 use crate::proxy::local::Local;
 use crate::shared::survey::{Row, SessionId, Side};
+
+/// When the client was accepted, and with which server it is since. `None`: it is gone.
+pub fn ages(local: &Local, key: Key) -> Option<(Tick, Option<(ServerId, Tick)>)> {
+    let relay: &Relay = local.relays.get(key)?;
+    let with = relay.server.map(|server| (server, relay.accepted));
+    Some((relay.accepted, with))
+}
 
 /// `None`: it is gone.
 pub fn row(local: &Local, io: &mut dyn Io, key: Key) -> Option<Row> {

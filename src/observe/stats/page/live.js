@@ -81,9 +81,9 @@ function quoted(line) {
 const num = (row, name) => row[name] === undefined || row[name] === "" ? NaN : +row[name];
 
 function begin(names, count) {
-  quantiles = names.includes("ttime_p50");
+  quantiles = names.includes("ttime_p50_us");
   fields = ["rate", "err"].concat(COUNTERS, GAUGES);
-  if (quantiles) for (const [t] of TIMES) for (const [q] of STEPS) fields.push(t + "_" + q);
+  if (quantiles) for (const [t] of TIMES) for (const [q] of STEPS) fields.push(t + "_" + q + "_us");
   length = Math.max(120, Math.min(660, RING_BYTES / 4 / fields.length / Math.max(1, count) | 0));
   when = new Float64Array(length).fill(NaN);
 }
@@ -148,7 +148,11 @@ function keep(s, row, restarted, dt) {
   const back = !s.counts || restarted || counts.some((n, i) => n < s.counts[i]);
   COUNTERS.forEach((name, i) => { s.rings[name][at] = back || !(dt > 0) ? NaN : (counts[i] - s.counts[i]) / dt; });
   s.counts = counts;
-  for (const name of fields) if (!COUNTERS.includes(name)) s.rings[name][at] = num(row, name);
+  for (const name of fields) {
+    // Percentiles come in microseconds, averages in milliseconds.
+    if (name.endsWith("_us")) s.rings[name][at] = num(row, name) / 1000;
+    else if (!COUNTERS.includes(name)) s.rings[name][at] = num(row, name);
+  }
   const r = s.rings, here = (name) => r[name][at];
   r.rate[at] = here(http(row) ? "req_tot" : "stot");
   // A connection that failed is told to the client by a 503: it counts once.
@@ -404,10 +408,10 @@ function focusBuild() {
   const open = [["scur", "open", "c1"]];
   if (!front) open.push(["qcur", "queued", "bad", [5, 3]]);
   grid.append(figure("Sessions", bare, open));
-  const timed = quantiles ? !isNaN(num(row, timeShown + "_p50")) || row[timeShown + "_p50"] !== undefined : !isNaN(num(row, "ttime"));
+  const timed = quantiles ? row.type !== "3" : !isNaN(num(row, "ttime"));
   if (quantiles && timed) {
     const name = TIMES.find(([t]) => t === timeShown)[1];
-    const f = figure("Latency", ms, STEPS.map(([q, shown], n) => [timeShown + "_" + q, shown, ["c1", "c5", "c3", "bad"][n], n ? [[8, 3], [5, 3], [2, 2]][n - 1] : undefined]), true, true);
+    const f = figure("Latency", ms, STEPS.map(([q, shown], n) => [timeShown + "_" + q + "_us", shown, ["c1", "c5", "c3", "bad"][n], n ? [[8, 3], [5, 3], [2, 2]][n - 1] : undefined]), true, true);
     const pick = el("select");
     pick.setAttribute("aria-label", "which time");
     for (const [t, shown] of TIMES) pick.append(new Option(shown, t, t === timeShown, t === timeShown));
@@ -575,7 +579,7 @@ function wallDraw() {
     put(card.err, bare(err));
     card.err.className = err > 0 ? "bad" : "";
     put(card.open, bare(last(card.main, "scur")));
-    const time = quantiles ? "ttime_p99" : "ttime";
+    const time = quantiles ? "ttime_p99_us" : "ttime";
     put(card.time, ms(isNaN(last(card.main, time)) ? last(card.back, time) : last(card.main, time)));
     chipsDraw(card);
     spark(card);

@@ -11,10 +11,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::StatsRequest;
 use super::html::Esc;
 use crate::config::http::Stats;
-use crate::observe::stats::View;
+use crate::observe::stats::stat::Scope;
+use crate::observe::stats::{View, drain};
 use crate::proto::http::Head;
+use crate::shared::Counter;
 use crate::shared::counters::ActivityCounters;
-use crate::shared::{Counter, Phase};
 
 pub(super) static SCRIPT: LazyLock<String> = LazyLock::new(|| packed(include_str!("live.js")));
 pub(super) const STYLE: &str = include_str!("live.css");
@@ -76,13 +77,12 @@ pub(super) fn frame(view: &View<'_>, stats: &Stats, request: &StatsRequest, out:
 }
 
 /// The line about the process.
-pub(super) fn process(view: &View<'_>, out: &mut Vec<u8>) {
+pub(super) fn process(view: &View<'_>, scope: &Scope, out: &mut Vec<u8>) {
     let (shared, process) = (view.shared, &view.shared.process);
     let sum = |of: fn(&ActivityCounters) -> &Counter| shared.sum(|s| of(&s.activity));
-    let stopping = shared.phase() != Phase::Running;
     put!(
         out,
-        "{{\"pid\":{},\"up\":{},\"now\":{},\"stopping\":{stopping},\"conns\":{},\"maxconn\":{},\"out\":{},\
+        "{{\"pid\":{},\"up\":{},\"now\":{},\"conns\":{},\"maxconn\":{},\"out\":{},\
          \"copied\":{},\"spliced\":{},\"shards\":[",
         process.pid.load(Relaxed),
         view.since(0) / 1000,
@@ -103,5 +103,7 @@ pub(super) fn process(view: &View<'_>, out: &mut Vec<u8>) {
             held.load(Relaxed)
         );
     }
-    put!(out, "]}}\n");
+    put!(out, "],");
+    drain::push_json(view, scope, out);
+    put!(out, "}}\n");
 }

@@ -10,6 +10,7 @@ use crate::config::http::Stats;
 use crate::config::{Mode, Proxy, ServerId};
 use crate::observe::stats::View;
 use crate::observe::stats::columns::{COLUMNS, Col, SSL_MODULE};
+use crate::observe::stats::drain::{self, Progress};
 use crate::observe::stats::rows::{Kind, Row};
 use crate::observe::stats::value::Value;
 
@@ -395,7 +396,7 @@ impl Table<'_> {
         cells.resets();
         cells.number(Col::WRetr, "g");
         cells.number(Col::WRedis, "");
-        cells.server_status(look);
+        cells.server_status(look, drain::of_server(self.view, id));
         cells.last_check();
         cells.weight();
         let (active, backup) = match config.backup {
@@ -671,7 +672,7 @@ impl Cells<'_, '_> {
     }
 
     /// The state of a server; an arrow says where it is going.
-    fn server_status(&mut self, look: Look) {
+    fn server_status(&mut self, look: Look, left: Option<Progress>) {
         let status = text(self.row, Col::Status);
         put!(self.out, "<td class=\"g s\">");
         if look != Look::NoCheck {
@@ -682,7 +683,15 @@ impl Cells<'_, '_> {
             _ if status.contains('/') && !status.starts_with("MAINT") => " &darr;",
             _ => "",
         };
-        put!(self.out, "{}{arrow}</td>", Esc(&status));
+        put!(self.out, "{}{arrow}", Esc(&status));
+        if let Some(Progress { left, oldest_ms }) = left.filter(|p| p.left > 0) {
+            put!(self.out, " <small>{left} left");
+            if let Some(ms) = oldest_ms {
+                put!(self.out, ", oldest {}", Age(ms / 1000));
+            }
+            put!(self.out, "</small>");
+        }
+        put!(self.out, "</td>");
     }
 
     /// `L7OK/200 in 1ms`, and what that means.
