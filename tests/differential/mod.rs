@@ -19,6 +19,7 @@ mod metrics;
 mod pages;
 mod rules;
 mod server_side;
+mod services;
 
 use std::path::PathBuf;
 use std::time::Duration;
