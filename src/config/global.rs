@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::bind;
 use super::keyword::{Arity, G, Keyword, MANY, NONE, ONE};
 use super::log;
+use super::model::CloseSpread;
 use super::raw::{CpuMap, GlobalRaw, ThreadSet};
 use super::words::{Args, Said};
 use crate::lang::lexer::Word;
@@ -153,6 +154,23 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         },
     )
     .once("group/gid"),
+    kw(
+        "close-spread-time",
+        ONE,
+        "<time> | infinite",
+        "time over which a soft stop closes kept client connections",
+        |g, a| {
+            g.out.close_spread = if a.eat("infinite") {
+                CloseSpread::Never
+            } else {
+                match a.time_ms(Unit::Ms)? {
+                    0 => CloseSpread::AtOnce,
+                    ms => CloseSpread::Over(ms),
+                }
+            };
+            Ok(())
+        },
+    ),
     kw(
         "grace",
         ONE,

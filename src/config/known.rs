@@ -44,7 +44,6 @@ pub(super) static GLOBAL: &[&str] = &[
     "51degrees-property-separator",
     "acme.scheduler",
     "anonkey",
-    "close-spread-time",
     "cluster-secret",
     "default-path",
     "deviceatlas-json-file",

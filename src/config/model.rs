@@ -92,6 +92,17 @@ pub enum Mode {
 
 // ---------------------------------------------------------------- global
 
+/// When a soft stop ends client connections that could serve more requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CloseSpread {
+    #[default]
+    AtOnce,
+    /// Spread over so many ms.
+    Over(u32),
+    /// When their clients or their timeouts end them.
+    Never,
+}
+
 #[derive(Debug, Clone)]
 pub struct Global {
     pub daemon: bool,
@@ -127,6 +138,8 @@ pub struct Global {
     /// `log-send-hostname`: `Some("")` means the host's own name.
     pub log_send_hostname: Option<String>,
     pub hard_stop_after_ms: Option<u32>,
+    /// `close-spread-time`: when a soft stop ends client connections between two requests.
+    pub close_spread: CloseSpread,
     pub grace_ms: Option<u32>,
     pub stats_sockets: Vec<StatsSocket>,
     pub stats_timeout_ms: u32,
@@ -170,6 +183,7 @@ impl Default for Global {
             log_tag: None,
             log_send_hostname: None,
             hard_stop_after_ms: None,
+            close_spread: CloseSpread::default(),
             grace_ms: None,
             stats_sockets: Vec::new(),
             stats_timeout_ms: 10_000,

@@ -698,14 +698,14 @@ pub fn stage_name(local: &Local, key: Key) -> &'static str {
 
 pub use show::{ages, row};
 
-/// The soft stop began: a connection between two requests is closed.
-pub fn close_if_idle(local: &mut Local, io: &mut dyn Io, key: Key) {
+/// The soft stop began: a connection between two requests has another deadline.
+pub fn stop_if_idle(local: &mut Local, io: &mut dyn Io, key: Key) {
     let Some(place) = local.sessions.get(key).map(Rc::clone) else {
         return;
     };
     let mut s = place.borrow_mut();
     if s.stage == Stage::Idle && s.requests > 0 {
-        s.run(local, io, |s, _, _, _| s.over = true);
+        s.run(local, io, |s, t, local, io| s.on_deadline(t, local, io));
     }
 }
 

@@ -128,6 +128,8 @@ pub struct Local {
     pub lull_over: Tick,
     /// Told what drivers do, and why, where somebody asks (`ringway explain`); `None` in service.
     pub trace: Option<Box<Trace>>,
+    /// When this shard saw the soft stop begin.
+    pub stopping_since: Option<Tick>,
     /// Gave a place of the process or a frontend back while somebody waits for one.
     pub room_freed: bool,
 }
@@ -179,6 +181,7 @@ impl Local {
             panics_wanted: 0,
             lull_over: now,
             trace: None,
+            stopping_since: None,
             room_freed: false,
             config,
             shared,

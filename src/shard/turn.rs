@@ -432,11 +432,12 @@ impl<K: Kernel> Shard<K> {
                 (_, Phase::Paused) => self.each_listener(listener::pause),
                 (Phase::Paused, Phase::Running) => self.each_listener(listener::resume),
                 (_, Phase::SoftStop) => {
+                    self.local.stopping_since = Some(self.local.now);
                     self.each_listener(listener::stop);
                     self.doors = Doors::Closing;
                     for key in self.local.sessions.keys() {
                         self.guard(Owner::Http(key), |local, io| {
-                            http::close_if_idle(local, io, key);
+                            http::stop_if_idle(local, io, key);
                         });
                     }
                 }

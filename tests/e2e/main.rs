@@ -27,6 +27,7 @@ mod process;
 mod proxy_header;
 mod relay;
 mod reload;
+mod reloads;
 mod seeds;
 mod servers;
 mod start;

@@ -6,12 +6,15 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 
 use crate::support::client::connect_to;
 use crate::support::http::Wire;
 use crate::support::{
-    Daemon, Launch, PATIENCE, Server, TempDir, balancer, on_haproxy, oracle, port, until, within,
+    Daemon, LATE, Launch, PATIENCE, Server, TempDir, balancer, on_haproxy, oracle, port, until,
+    within,
 };
 
 /// A proxy that answers by itself on `front`, offers its sockets on the admin socket `admin`, and has more lines.
@@ -378,4 +381,60 @@ fn bind_lines_on_one_address_share_its_sockets() {
     assert_eq!(inodes(front), before);
     // Copies would be among them.
     assert!(daemon.fds() <= fds + 2, "{} and {fds}", daemon.fds());
+}
+
+/// How long after SIGUSR1 each of 20 kept connections ended, with `line` in the global section; those that still
+/// serve a request after `limit` are missing.
+fn ends(line: &str, limit: Duration) -> Vec<Duration> {
+    let front = port();
+    let config = format!(
+        "global\n nbthread 2\n maxconn 500\n{line}defaults\n mode http\n timeout connect 2s\n timeout client 30s\n timeout server 5s\n\
+         frontend f\n bind 127.0.0.1:{front}\n http-request return status 200 content-type text/plain string well\n"
+    );
+    let daemon = Launch::new(&config).start();
+    let mut kept: Vec<_> = (0..20).map(|_| Wire::to(front)).collect();
+    for wire in &mut kept {
+        assert_eq!(wire.get("/", "").body, "well");
+    }
+    let begun = Instant::now();
+    daemon.signal(Signal::SIGUSR1);
+    let ended = std::thread::scope(|scope| {
+        let threads = kept.iter_mut().map(|wire| {
+            scope.spawn(move || {
+                let stream = &wire.stream;
+                stream.set_read_timeout(Some(limit)).unwrap();
+                matches!(stream.peek(&mut [0]), Ok(0)).then(|| begun.elapsed())
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        let ended = threads.into_iter().map(|one| one.join().unwrap());
+        ended.collect::<Vec<_>>()
+    });
+    for (wire, _) in kept.iter_mut().zip(&ended).filter(|(_, e)| e.is_none()) {
+        wire.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let answer = wire.get("/", "");
+        assert_eq!((&*answer.body, answer.get("connection")), ("well", None));
+    }
+    ended.into_iter().flatten().collect()
+}
+
+#[test]
+fn closes_of_kept_connections_are_spread_where_that_is_asked_for() {
+    let at_once = ends("", PATIENCE);
+    assert_eq!(at_once.len(), 20);
+    // Those that just served have half a second.
+    assert!(
+        at_once.iter().all(|took| *took < LATE + LATE),
+        "{at_once:?}"
+    );
+    let mut spread = ends(" close-spread-time 4s\n", PATIENCE);
+    spread.sort();
+    assert_eq!(spread.len(), 20);
+    assert!(
+        spread[19] - spread[0] > Duration::from_secs(1),
+        "{spread:?}"
+    );
+    assert!(spread[19] < Duration::from_secs(4) + LATE, "{spread:?}");
+    let never = ends(" close-spread-time infinite\n", Duration::from_secs(1));
+    assert_eq!(never, []);
 }

@@ -64,7 +64,6 @@ impl Session {
                 t.any = true;
                 self.take_request(t, local, io, buf);
             }
-            None if local.shared.phase() == crate::shared::Phase::SoftStop => self.over = true,
             None => self.read_client(io),
         }
     }

@@ -433,7 +433,7 @@ impl Session {
         let close = |h: &crate::config::http::Http| h.connection == Connection::Close;
         !close(self.front(local))
             && !self.back(local).is_some_and(close)
-            && local.shared.phase() != crate::shared::Phase::SoftStop
+            && !self.must_leave(local)
             && !t.bad
     }
 

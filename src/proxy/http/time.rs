@@ -5,12 +5,18 @@ use super::route::RETRY_PAUSE_MS;
 use super::*;
 use crate::backend::observe::Event;
 use crate::backend::retry::Failure;
+use crate::config::CloseSpread;
 use crate::proxy::local::Timer;
+use crate::shared::Phase;
 
 /// Longest wait for a connection of another shard; a busy one answers within a turn.
 const BORROW_MS: u64 = 3;
 /// Longest time for a client to take our last words after which nothing is read from it any more.
 const LINGER_MS: u64 = 1000;
+
+/// A soft stop closes a connection that has waited so long for its next request. One that did not may be about to
+/// send it: it is answered once more, and told that this was the last.
+const BUSY_MS: u64 = 500;
 
 /// Longest time in which a password is verified, all others before it included.
 const PASSWORD_MS: u64 = 60_000;
@@ -34,7 +40,8 @@ impl Session {
             }
             Stage::Idle => {
                 let ms = http.timeout_keep_alive_ms.or(http.timeout_http_request_ms);
-                client_waits(ms.or(client_ms))
+                let (at, cause) = client_waits(ms.or(client_ms));
+                (at.min(self.stop_at(local)), cause)
             }
             Stage::Request => {
                 let ms = http.timeout_http_request_ms.or(client_ms);
@@ -160,14 +167,47 @@ impl Session {
         }
     }
 
-    fn on_deadline(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
+    /// When a soft stop ends the connection if it waits for its next request until then.
+    fn stop_at(&self, local: &Local) -> Tick {
+        match self.leaves_at(local) {
+            // Whoever asks all the time has sent the next request before it could see a close.
+            Tick::NEVER => Tick::NEVER,
+            at => at.max(self.since + BUSY_MS),
+        }
+    }
+
+    /// When a soft stop wants the connection to end; [`Tick::NEVER`]: it does not, or has not begun here.
+    fn leaves_at(&self, local: &Local) -> Tick {
+        let Some(began) = local.stopping_since else {
+            return Tick::NEVER;
+        };
+        match local.config.global.close_spread {
+            CloseSpread::AtOnce => began,
+            CloseSpread::Over(ms) => {
+                // Multiples of the golden ratio lie evenly, however many there are.
+                let part = u64::from(self.key.index.wrapping_mul(0x9e37_79b1));
+                began + ((part * u64::from(ms)) >> 32)
+            }
+            CloseSpread::Never => Tick::NEVER,
+        }
+    }
+
+    /// Whether a soft stop ends the connection after the answer under way.
+    pub(super) fn must_leave(&self, local: &Local) -> bool {
+        local.shared.phase() == Phase::SoftStop
+            && (local.config.global.close_spread == CloseSpread::AtOnce
+                || self.leaves_at(local) <= local.now)
+    }
+
+    pub(super) fn on_deadline(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         let (at, cause) = self.deadline(Some(t), local);
         if at > local.now {
             return;
         }
         match self.stage {
             Stage::Header | Stage::Linger => self.over = true,
-            Stage::Idle if self.requests > 0 => self.over = true,
+            // A request that came in time is answered.
+            Stage::Idle if self.requests > 0 => self.over = io.is_quiet(self.client, true),
             Stage::Idle | Stage::Request => {
                 if self.stage == Stage::Idle && self.front(local).ignore_probes {
                     self.over = true;
