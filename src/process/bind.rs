@@ -270,7 +270,7 @@ pub fn reason(error: &io::Error) -> String {
     )
 }
 
-fn remedy(error: &io::Error, address: &BindAddress) -> Option<&'static str> {
+pub(super) fn remedy(error: &io::Error, address: &BindAddress) -> Option<&'static str> {
     Some(match (error.raw_os_error()?, address) {
         (libc::EADDRINUSE, BindAddress::Ip(_)) => {
             "another program listens there; 'ss -ltnp' names it; with -sf or -st and its pid it is asked to let go"

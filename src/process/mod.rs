@@ -16,11 +16,13 @@
 //! | [`subcommand`] | `ringway demo` and its kin |
 //! | [`demo`] | `ringway demo` |
 //! | [`manual`] | manual page and completions, from the tables |
+//! | [`check`] | `ringway check`: `-c` for programs, and a look at this machine |
 //! | [`explain`] | `ringway explain`: what becomes of one request, and why |
 //! | [`say`], [`version`] | what is printed |
 
 pub mod args;
 pub mod bind;
+pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod limits;

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use super::{demo, explain, manual};
+use super::{check, demo, explain, manual};
 
 /// The words behind the command's name.
 pub type Words<'a> = &'a mut dyn Iterator<Item = OsString>;
@@ -26,6 +26,11 @@ pub const ALL: &[Subcommand] = &[
         name: "demo",
         describe: demo::describe,
         run: |words| demo::main(words),
+    },
+    Subcommand {
+        name: "check",
+        describe: check::describe,
+        run: |words| check::main(words),
     },
     Subcommand {
         name: "explain",
