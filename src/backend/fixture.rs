@@ -43,6 +43,7 @@ pub(crate) fn server(name: &str, puid: u32) -> Server {
         maxqueue: 0,
         slowstart_ms: 0,
         send_proxy: None,
+        socks4: None,
         source: None,
         track: None,
         tcp_ut_ms: None,
@@ -62,6 +63,7 @@ pub(crate) fn checked(watch: Watch) -> Shared {
         addr: None,
         port: 80,
         send_proxy: None,
+        via_socks4: false,
     };
     let server = Server {
         check: Some(check),

@@ -77,6 +77,12 @@ enum Heard {
     Bad(Answer),
 }
 
+/// What a proxy on the way did, by the numbers that the engine has for it, in haproxy's words.
+const PROXY_ERRORS: [(i32, &str); 2] = [
+    (-1, "SOCKS4 Proxy deny the request"),
+    (-2, "SOCKS4 Proxy read error during handshake"),
+];
+
 impl Run {
     /// Goes through the steps until something is to be done outside.
     pub fn next(&mut self, sequence: &Sequence, scene: &Scene<'_>) -> Next {
@@ -167,6 +173,13 @@ impl Run {
         if !connects && (!self.input.is_empty() || errno == 0) {
             self.ended = true;
             return None;
+        }
+        let proxy = PROXY_ERRORS.iter().find(|(code, _)| *code == errno);
+        if let Some((_, text)) = proxy {
+            return Some(with_info(
+                Status::SockErr,
+                self.located(sequence, step, (*text).to_owned()),
+            ));
         }
         let status = if connects {
             Status::L4Con

@@ -286,6 +286,7 @@ mod tests {
             addr: None,
             port: 80,
             send_proxy: None,
+            via_socks4: false,
         };
         let checked = Server {
             check: Some(check),

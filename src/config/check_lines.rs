@@ -277,6 +277,7 @@ fn connect(args: &mut Args<'_, '_>) -> Read {
             "default" => out.as_server = true,
             "linger" => out.linger = true,
             "send-proxy" => out.send_proxy = true,
+            "via-socks4" => out.via_socks4 = true,
             "port" => out.port = Some(port(args)?),
             "addr" => out.addr = Some(addr(args)?),
             "proto" => {
@@ -293,7 +294,7 @@ fn connect(args: &mut Args<'_, '_>) -> Read {
                     }
                 }
             }
-            "ssl" | "sni" | "alpn" | "via-socks4" => {
+            "ssl" | "sni" | "alpn" => {
                 let name = format!("{keyword} connect {text}");
                 return Err(args.cx.not_yet(word.span, &name));
             }

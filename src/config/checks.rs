@@ -81,6 +81,8 @@ pub struct Connect {
     /// `default`, or not written: as the server line says (its PROXY header).
     pub as_server: bool,
     pub send_proxy: bool,
+    /// By the server's SOCKS4 proxy.
+    pub via_socks4: bool,
     /// Ended by FIN in place of RST.
     pub linger: bool,
 }

@@ -608,6 +608,8 @@ pub struct Server {
     pub maxqueue: u32,
     pub slowstart_ms: u32,
     pub send_proxy: Option<ProxyProtocol>,
+    /// The SOCKS4 proxy that connections go by.
+    pub socks4: Option<SocketAddr>,
     pub source: Option<Source>,
     /// `track`: state follows that server's checks.
     pub track: Option<ServerId>,
@@ -767,6 +769,8 @@ pub struct Check {
     pub port: u16,
     /// `check-send-proxy`, or `send-proxy` without `port`/`addr`: a LOCAL header goes first.
     pub send_proxy: Option<ProxyProtocol>,
+    /// `check-via-socks4`: it goes by the server's SOCKS4 proxy, too.
+    pub via_socks4: bool,
 }
 
 impl Backend {

@@ -156,6 +156,16 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
         },
     ),
     opt(
+        "check-via-socks4",
+        NONE,
+        "",
+        "probes go by the proxy of 'socks4', too",
+        |s, _| {
+            s.check_via_socks4 = true;
+            Ok(())
+        },
+    ),
+    opt(
         "cookie",
         ONE,
         "<value>",
@@ -490,6 +500,25 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
         "time over which a returning server regains its weight",
         |s, a| {
             s.slowstart_ms = a.time_ms(Unit::Ms)?;
+            Ok(())
+        },
+    ),
+    opt(
+        "socks4",
+        ONE,
+        "<addr>:<port>",
+        "SOCKS4 proxy by which connections reach the server",
+        |s, a| {
+            let word = a.expect("<addr>:<port> as argument")?;
+            let proxy = address::socket(a, word)?;
+            if proxy.port() == 0 {
+                let text = format!(
+                    "'socks4 {0}' : missing port specification in '{0}'.",
+                    word.text()
+                );
+                return Err(a.fail(word.span, text));
+            }
+            s.socks4 = Some(proxy);
             Ok(())
         },
     ),

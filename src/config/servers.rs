@@ -138,6 +138,7 @@ fn one(
         maxqueue: options.maxqueue,
         slowstart_ms: options.slowstart_ms,
         send_proxy: options.send_proxy,
+        socks4: options.socks4,
         source: options
             .source
             .clone()
@@ -362,6 +363,13 @@ fn check(
         );
         let _: Said = cx.alert(track.span, text);
     }
+    if options.check_via_socks4 && options.socks4.is_none() {
+        let text = format!(
+            "'server {}/{}' : 'check-via-socks4' has no effect without 'socks4'.",
+            section.name, raw.name
+        );
+        cx.warning(at, text);
+    }
     let own = match address {
         ServerAddress::Ip { port, .. } | ServerAddress::Unresolved { port, .. } => *port,
         ServerAddress::Unix(_) | ServerAddress::Abns(_) => ServerPort::Fixed(0),
@@ -385,6 +393,7 @@ fn check(
         addr: options.check_addr,
         port,
         send_proxy,
+        via_socks4: options.check_via_socks4,
     })
 }
 

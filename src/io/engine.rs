@@ -14,10 +14,13 @@ use std::os::fd::RawFd;
 
 use super::buf::{Buf, BufPool};
 use super::kernel::{AcceptMode, Errno, Event, Kernel, Wait, ready};
-use super::op::{Connect, Done, Op, SockKey, What};
+use super::op::{Connect, Done, Op, SockKey, Through, What};
 use super::pipe::{Pipe, PipePool};
 use crate::base::slots::{Key, Slots};
 use crate::base::tick::Tick;
+use through::Greeting;
+
+mod through;
 
 /// Bounds of one shard's engine.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +112,9 @@ enum Rx {
 #[derive(Debug)]
 enum Tx {
     Idle,
-    Connecting,
+    Connecting(Option<Box<Through>>),
+    /// Connected to a proxy on the way, whose answer is read.
+    Greeting(Box<Greeting>),
     Send(Buf),
     Drain(Pipe),
 }
@@ -343,7 +348,9 @@ impl<K: Kernel> Engine<K> {
         if ended {
             entry.watched = false;
         }
-        if matches!(entry.tx, Tx::Connecting) {
+        if matches!(entry.tx, Tx::Greeting(_)) {
+            self.read_greeting(sock);
+        } else if matches!(entry.tx, Tx::Connecting(_)) {
             if bits & (ready::WRITE | ready::HUP | ready::ERROR) != 0 {
                 self.finish_connect(sock, bits);
             }
@@ -376,13 +383,23 @@ impl<K: Kernel> Engine<K> {
         } else {
             0
         };
+        let through = match std::mem::replace(&mut entry.tx, Tx::Idle) {
+            Tx::Connecting(through) => through,
+            _ => None,
+        };
+        match through {
+            Some(through) if errno == 0 => self.greet(sock, &through),
+            _ => self.connected(sock, Errno(errno)),
+        }
+    }
+
+    /// The connection is made, or `errno` says why not.
+    fn connected(&mut self, sock: SockKey, errno: Errno) {
+        let entry = self.socks.get_mut(sock.0).expect("looked up by the caller");
         entry.tx = Tx::Idle;
-        let what = if errno == 0 {
-            What::Connected
-        } else {
-            What::ConnectFailed {
-                errno: Errno(errno),
-            }
+        let what = match errno {
+            Errno(0) => What::Connected,
+            errno => What::ConnectFailed { errno },
         };
         self.dones.push_back(Done {
             owner: entry.owner,
@@ -598,7 +615,7 @@ impl<K: Kernel> Engine<K> {
         let entry = self.socks.get_mut(sock.0).expect("looked up by the caller");
         match std::mem::replace(&mut entry.tx, Tx::Idle) {
             Tx::Idle => {}
-            Tx::Connecting => entry.tx = Tx::Connecting,
+            before @ (Tx::Connecting(_) | Tx::Greeting(_)) => entry.tx = before,
             Tx::Send(buf) => self.do_send(sock, buf),
             Tx::Drain(pipe) => self.do_drain(sock, pipe),
         }
@@ -736,7 +753,7 @@ impl<K: Kernel> Engine<K> {
         match entry.tx {
             Tx::Send(buf) => self.bufs.give(buf),
             Tx::Drain(pipe) => self.give_pipe(pipe),
-            Tx::Idle | Tx::Connecting => {}
+            Tx::Idle | Tx::Connecting(_) | Tx::Greeting(_) => {}
         }
         match entry.listening {
             Some(mode) => self.kernel.unwatch_listener(entry.fd, sock.0.pack(), mode),
@@ -767,15 +784,13 @@ impl<K: Kernel> Io for Engine<K> {
                 return Err(Errno(libc::ENFILE));
             }
         };
-        if connected {
-            self.dones.push_back(Done {
-                owner,
-                sock,
-                what: What::Connected,
-            });
+        if let (true, Some(through)) = (connected, &spec.through) {
+            self.greet(sock, through);
+        } else if connected {
+            self.connected(sock, Errno(0));
         } else {
             let entry = self.socks.get_mut(sock.0).expect("just adopted");
-            entry.tx = Tx::Connecting;
+            entry.tx = Tx::Connecting(spec.through.clone().map(Box::new));
             entry.ready = 0;
             self.ensure_watched(sock);
         }

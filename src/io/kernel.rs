@@ -15,6 +15,9 @@ pub struct Errno(pub i32);
 
 impl Errno {
     pub const AGAIN: Self = Self(libc::EAGAIN);
+    /// Not the system's: a proxy on the way denied the connection, or ended before it said anything of use.
+    pub const PROXY_DENIED: Self = Self(-1);
+    pub const PROXY_ENDED: Self = Self(-2);
     /// The call would have to wait.
     pub fn would_block(self) -> bool {
         self.0 == libc::EAGAIN

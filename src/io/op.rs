@@ -109,6 +109,21 @@ pub struct Connect {
     pub tos: Option<u8>,
     /// TCP fast open: the SYN waits for the first bytes and carries them.
     pub fastopen: bool,
+    /// By way of a proxy that is to be asked; `to` is what it is asked for.
+    pub through: Option<Through>,
+}
+
+/// Bytes of the answer of a proxy on the way.
+pub const GRANT_BYTES: usize = 8;
+
+/// A proxy on the way: `Connected` comes once it granted the connection.
+#[derive(Debug, Clone)]
+pub struct Through {
+    pub proxy: SocketAddr,
+    /// What it is told first.
+    pub hello: Box<[u8]>,
+    /// Whether this answer grants the connection.
+    pub grants: fn(&[u8; GRANT_BYTES]) -> bool,
 }
 
 impl Connect {
@@ -126,6 +141,14 @@ impl Connect {
             mark: None,
             tos: None,
             fastopen: false,
+            through: None,
+        }
+    }
+    /// Where the packets go.
+    pub fn next_hop(&self) -> Target {
+        match &self.through {
+            Some(through) => Target::Ip(through.proxy),
+            None => self.to.clone(),
         }
     }
 }

@@ -738,7 +738,7 @@ impl Kernel for SimKernel {
     fn connect(&mut self, spec: &Connect) -> Result<(RawFd, bool), Errno> {
         self.own_limit()?;
         let mut net = self.net.borrow_mut();
-        let (to, known) = match spec.to {
+        let (to, known) = match spec.next_hop() {
             Target::Ip(to) => (to, net.answers.get(&to.port()).copied()),
             _ if net.otherwise == Answer::Accept => {
                 (SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0), None)

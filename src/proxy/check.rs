@@ -390,7 +390,7 @@ fn close(local: &mut Local, io: &mut dyn Io, index: u32) {
 fn target(
     local: &Local,
     id: ServerId,
-    connect: &checks::Connect,
+    step: &checks::Connect,
     port: Option<u16>,
     agent: Option<(Option<IpAddr>, u16)>,
 ) -> Option<Connect> {
@@ -401,7 +401,7 @@ fn target(
             (Some(agent), _) => agent,
             (None, check) => server::probed(&local.shared, id, check.as_ref()?),
         };
-        (connect.addr.or(probed.0), port.unwrap_or(probed.1))
+        (step.addr.or(probed.0), port.unwrap_or(probed.1))
     };
     let own = local.shared.server(id).place.or(&server.address);
     let to = match &*own {
@@ -413,6 +413,11 @@ fn target(
         ServerAddress::Unix(_) | ServerAddress::Abns(_) => Target::Ip(SocketAddr::new(addr?, port)),
     };
     let mut spec = Connect::plain(to);
+    let of_check = server.check.as_ref().is_some_and(|c| c.via_socks4);
+    let by_way = step.via_socks4 || step.as_server && of_check;
+    if let Some(proxy) = server.socks4.filter(|_| by_way) {
+        connect::through_socks4(&mut spec, proxy)?;
+    }
     if let Some(source) = server.source.as_ref().or(backend.source.as_ref()) {
         connect::from_source(&mut spec, source, Ends::default());
         spec.transparent = false;

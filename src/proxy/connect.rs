@@ -1,10 +1,11 @@
 //! Where a session connects to and from where: the server's address, ports mapped from the
 //! client's, source addresses, keep-alive.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use crate::config::{self, Backend, Config, ServerAddress, ServerId, ServerPort, Source, UseSrc};
-use crate::io::op::{Connect, KeepAlive, Target};
+use crate::io::op::{Connect, KeepAlive, Target, Through};
+use crate::proto::socks4;
 use crate::shared::Shared;
 
 /// The two ends of a client's connection, as far as they are known and internet addresses.
@@ -23,6 +24,9 @@ pub fn to_server(shared: &Shared, id: ServerId, ends: Ends) -> Option<Connect> {
     let server = config.server(id);
     let backend = config.backend(server.backend);
     let mut spec = Connect::plain(target(&address, ends.local)?);
+    if let Some(proxy) = server.socks4 {
+        through_socks4(&mut spec, proxy)?;
+    }
     dress(
         &mut spec,
         config,
@@ -40,6 +44,21 @@ pub fn to_address(config: &Config, backend: &Backend, to: SocketAddr, ends: Ends
     let mut spec = Connect::plain(Target::Ip(to));
     dress(&mut spec, config, backend, backend.source.as_ref(), ends);
     spec
+}
+
+/// By way of a SOCKS4 proxy. `None`: it knows no such address, only those of IPv4.
+pub fn through_socks4(spec: &mut Connect, proxy: SocketAddr) -> Option<()> {
+    let to = match &spec.to {
+        Target::Ip(SocketAddr::V4(to)) => *to,
+        Target::Ip(SocketAddr::V6(to)) => SocketAddrV4::new(to.ip().to_ipv4_mapped()?, to.port()),
+        Target::Unix(_) | Target::Abstract(_) => return None,
+    };
+    spec.through = Some(Through {
+        proxy,
+        hello: socks4::request(to).into(),
+        grants: socks4::is_granted,
+    });
+    Some(())
 }
 
 fn dress(
@@ -60,7 +79,8 @@ fn dress(
 /// `source`: the address and ports to come from.
 pub fn from_source(spec: &mut Connect, source: &Source, ends: Ends) {
     spec.interface.clone_from(&source.interface);
-    let family = |ip: &IpAddr| matches!(&spec.to, Target::Ip(to) if to.is_ipv4() == ip.is_ipv4());
+    let hop = spec.next_hop();
+    let family = |ip: &IpAddr| matches!(&hop, Target::Ip(to) if to.is_ipv4() == ip.is_ipv4());
     let (ip, ports) = match (&source.usesrc, ends.client) {
         (Some(UseSrc::Client), Some(client)) => (client.ip(), (client.port(), client.port())),
         (Some(UseSrc::ClientIp), Some(client)) => (client.ip(), (0, 0)),

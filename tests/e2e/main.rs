@@ -30,6 +30,7 @@ mod reload;
 mod reloads;
 mod seeds;
 mod servers;
+mod socks4;
 mod start;
 mod stats_page;
 mod stress;

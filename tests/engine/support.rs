@@ -221,6 +221,7 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
         }]
         .into(),
         servers: vec![Server {
+            socks4: None,
             cookie: None,
             redir: None,
             pool_max: None,

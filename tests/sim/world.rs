@@ -626,6 +626,7 @@ fn check(port: u16) -> Check {
         addr: None,
         port,
         send_proxy: None,
+        via_socks4: false,
     }
 }
 
@@ -723,6 +724,7 @@ fn config(random: &mut Random, servers: usize) -> Config {
     for index in 0..servers {
         let maxconn = [0, 1, 3][random.below(3)];
         config.servers.push(Server {
+            socks4: None,
             cookie: None,
             redir: None,
             pool_max: None,

@@ -19,6 +19,7 @@ fn checked(rise: u32, fall: u32) -> Option<Check> {
         addr: None,
         port: 80,
         send_proxy: None,
+        via_socks4: false,
     })
 }
 

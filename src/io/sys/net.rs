@@ -314,7 +314,8 @@ pub fn set_tos(fd: RawFd, tos: u8) {
 
 /// A non-blocking socket on its way to `spec.to`. `true`: connected at once (unix sockets).
 pub fn connect(spec: &Connect) -> Result<(RawFd, bool), Errno> {
-    let domain = match &spec.to {
+    let to = spec.next_hop();
+    let domain = match &to {
         Target::Ip(SocketAddr::V4(_)) => libc::AF_INET,
         Target::Ip(SocketAddr::V6(_)) => libc::AF_INET6,
         Target::Unix(_) | Target::Abstract(_) => libc::AF_UNIX,
@@ -322,7 +323,7 @@ pub fn connect(spec: &Connect) -> Result<(RawFd, bool), Errno> {
     let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: no memory is handed over.
     let fd = check(unsafe { libc::socket(domain, kind, 0) })?;
-    match connect_socket(fd, domain, spec) {
+    match connect_socket(fd, domain, &to, spec) {
         Ok(connected) => Ok((fd, connected)),
         Err(errno) => {
             close(fd);
@@ -331,7 +332,7 @@ pub fn connect(spec: &Connect) -> Result<(RawFd, bool), Errno> {
     }
 }
 
-fn connect_socket(fd: RawFd, domain: i32, spec: &Connect) -> Result<bool, Errno> {
+fn connect_socket(fd: RawFd, domain: i32, to: &Target, spec: &Connect) -> Result<bool, Errno> {
     if domain != libc::AF_UNIX {
         let _ = set(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1i32);
         if let Some(wanted) = &spec.keepalive {
@@ -357,7 +358,7 @@ fn connect_socket(fd: RawFd, domain: i32, spec: &Connect) -> Result<bool, Errno>
         }
     }
     buffers(fd, spec.rcvbuf, spec.sndbuf);
-    let (storage, len) = to_storage(&spec.to)?;
+    let (storage, len) = to_storage(to)?;
     // SAFETY: `storage` holds an address of `len` bytes and lives during the call.
     match check(unsafe { libc::connect(fd, (&raw const storage).cast(), len) }) {
         Ok(_) => Ok(true),
