@@ -36,6 +36,10 @@ impl Component {
         std::fs::read_to_string(&self.output).unwrap_or_default()
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).expect("it takes signals");
+    }
+
     /// Ends it, in its own way if it takes SIGTERM, and waits until it is gone.
     pub(crate) fn stop(&mut self) {
         if !matches!(self.child.try_wait(), Ok(None)) {
