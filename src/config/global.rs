@@ -362,6 +362,16 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         },
     ),
     kw(
+        "stats-file",
+        ONE,
+        "<file>",
+        "counters of before a reload, as 'dump stats-file' wrote them",
+        |g, a| {
+            g.stats_file = Some(a.text("one argument: a file path")?.into_owned());
+            Ok(())
+        },
+    ),
+    kw(
         "setenv",
         (0, MANY),
         "<name> <value>",

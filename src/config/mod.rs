@@ -13,6 +13,7 @@ mod check_options;
 mod check_raw;
 pub mod checks;
 mod global;
+pub mod guid;
 pub mod http;
 mod http_options;
 pub mod keyword;

@@ -54,6 +54,10 @@ pub struct Config {
     pub asked: crate::lang::expr::Needs,
     pub userlists: Items<super::userlist::Userlist>,
     pub server_states: Vec<StateFile>,
+    /// Names that outlive a reload.
+    pub guids: Vec<super::guid::Guid>,
+    /// Counters of before a reload.
+    pub stats_file: Option<PathBuf>,
     /// Patterns of all ACLs. They alone may change at run time.
     pub lists: std::sync::Arc<crate::lang::acl::Lists>,
 }

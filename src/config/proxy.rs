@@ -207,6 +207,17 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         balance::hash_type,
     ),
     kw(
+        "guid",
+        F | L | B,
+        ONE,
+        "<name>",
+        "name under which its counters are found again after a reload",
+        |p, a| {
+            p.guid = Some(super::guid::parse(a)?);
+            Ok(())
+        },
+    ),
+    kw(
         "id",
         F | L | B,
         ONE,

@@ -42,6 +42,7 @@ pub(super) struct GlobalRaw {
     pub(super) thread_hard_limit: Option<u32>,
     pub(super) state_file: Option<String>,
     pub(super) state_base: Option<String>,
+    pub(super) stats_file: Option<String>,
     pub(super) default_shards: Option<ShardsWord>,
     /// The first line that says what TLS begins with, and how many there are.
     pub(super) tls_defaults: Option<(Span, u32)>,
@@ -129,6 +130,7 @@ pub(super) struct ProxyRaw {
     pub(super) span: Span,
     pub(super) set: Settings,
     pub(super) id: Option<(u32, Span)>,
+    pub(super) guid: Option<super::guid::Written>,
     pub(super) description: Option<String>,
     pub(super) dispatch: Option<(std::net::SocketAddr, Span)>,
     pub(super) acls: Acls,
@@ -381,6 +383,7 @@ pub(super) enum HostAddress {
 /// What may follow a server's address, and what `default-server` hands on.
 #[derive(Debug, Clone)]
 pub(super) struct ServerOptions {
+    pub(super) guid: Option<super::guid::Written>,
     pub(super) id: Option<(u32, Span)>,
     pub(super) weight: u32,
     pub(super) backup: bool,
@@ -434,6 +437,7 @@ impl Default for ServerOptions {
     /// haproxy's defaults (configuration.txt 5.2).
     fn default() -> Self {
         Self {
+            guid: None,
             id: None,
             weight: 1,
             backup: false,

@@ -96,6 +96,8 @@ pub(super) fn config(raw: &Raw, inputs: &LoadInputs<'_>, cx: &mut Cx<'_>) -> Con
         rule_resolve::resolve(section, ProxyId(id), raw, &mut out, cx);
         check_raw::resolve(section, ProxyId(id), &mut out, cx);
     }
+    out.guids = super::guid::resolve(&sections, &out, cx);
+    out.stats_file = raw.global.stats_file.as_deref().map(|path| cx.below(path));
     out.server_states = state_files(&sections, &raw.global, &out, cx);
     shared_addresses(&out, cx);
     out

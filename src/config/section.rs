@@ -270,6 +270,7 @@ fn proxy_header(
             .map_or(head.span, |name| head.span.to(name.span)),
         set,
         id: None,
+        guid: None,
         description: None,
         dispatch: None,
         acls: Acls::default(),

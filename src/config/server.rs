@@ -241,6 +241,16 @@ pub(super) static TABLE: &[Keyword<ServerOptions>] = &[
         },
     ),
     opt(
+        "guid",
+        ONE,
+        "<name>",
+        "name under which its counters are found again after a reload",
+        |s, a| {
+            s.guid = Some(super::guid::option(a)?);
+            Ok(())
+        },
+    ),
+    opt(
         "id",
         ONE,
         "<number>",
@@ -658,8 +668,10 @@ pub(super) fn server(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<()
 /// A `default-server` line: what later `server` lines begin with.
 pub(super) fn default_server(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
     args.prefix = "'default-server' : ".to_owned();
-    if let Some(word) = args.rest().iter().find(|w| w.bytes == b"id") {
-        return Err(args.fail(word.span, "'id' is of one server and not allowed here."));
+    let own = |word: &&crate::lang::lexer::Word| word.bytes == b"id" || word.bytes == b"guid";
+    if let Some(word) = args.rest().iter().find(own) {
+        let text = format!("'{}' is of one server and not allowed here.", word.text());
+        return Err(args.fail(word.span, text));
     }
     tail::read(&mut proxy.set.server, args)
 }

@@ -757,11 +757,31 @@ fn restore_servers(shared: &Shared) {
     }
 }
 
+/// Counters begin with those of a process before, if there is such a file.
+fn restore_counters(shared: &Shared) {
+    let Some(path) = &shared.config.stats_file else {
+        return;
+    };
+    let shown = path.display();
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            for fault in crate::observe::stats::file::preload(shared, &text) {
+                say::warning(&format!("config : stats-file '{shown}': {fault}."));
+            }
+        }
+        Err(why) => say::warning(&format!(
+            "config : Can't open stats-file '{shown}': {}.",
+            crate::config::reason(&why)
+        )),
+    }
+}
+
 /// The cells of this process with what only the process knows.
 fn shared_cells(config: &Arc<Config>, shards: usize, fit: &Fit, poller: PollerKind) -> Arc<Shared> {
     let shared = Arc::new(Shared::new(Arc::clone(config), shards));
     crate::backend::change::at_start(&shared);
     restore_servers(&shared);
+    restore_counters(&shared);
     let process = &shared.process;
     process.pid.store(std::process::id(), Relaxed);
     process.maxconn.store(fit.maxconn, Relaxed);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::client::who;
 use crate::support::pattern::Dice;
-use crate::support::{Admin, Daemon, Launch, Server, USUAL, port, sized, until};
+use crate::support::{Admin, Daemon, Launch, Server, TempDir, USUAL, port, sized, until};
 
 /// A balancer with so many servers that their statistics fill every socket buffer.
 fn serving(server: &Server, servers: usize) -> (Daemon, u16, String) {
@@ -222,4 +222,50 @@ fn clients_that_say_half_or_never_read_hold_up_nobody() {
     let fds = daemon.fds();
     until("their descriptors are free", || daemon.fds() <= fds);
     still_serves(&daemon, front);
+}
+
+// L16
+#[test]
+fn counters_go_on_after_a_restart_where_they_have_names() {
+    let server = Server::named("A");
+    let dir = TempDir::new();
+    let file = dir.file("counters");
+    let start = |front: u16| {
+        let config = format!(
+            "global\n stats-file {file}\n{USUAL}listen l\n guid both\n bind 127.0.0.1:{front}\n server s {0} guid the-server\n \
+             server unnamed {0} backup\n",
+            server.addr()
+        );
+        Launch::new(&config).start()
+    };
+    let first = port();
+    let daemon = start(first);
+    assert!(
+        daemon.output().contains("Can't open stats-file"),
+        "{}",
+        daemon.output()
+    );
+    (0..3).for_each(|_| assert_eq!(who(first), "A"));
+    let admin = daemon.admin();
+    until("all are over", || admin.count("l", "s", "scur") == 0);
+    let text = admin.run("dump stats-file");
+    dir.write("counters", &format!("{text}broken,line\n"));
+    drop(daemon);
+
+    let second = port();
+    let daemon = start(second);
+    let admin = daemon.admin();
+    assert_eq!(admin.info_number("CumReq"), 0);
+    for row in ["FRONTEND", "s", "BACKEND"] {
+        assert_eq!(admin.count("l", row, "stot"), 3, "{row}");
+        assert_eq!(
+            admin.count("l", row, "bout"),
+            3 * admin.count("l", row, "bin"),
+            "{row}"
+        );
+    }
+    assert_eq!(admin.count("l", "unnamed", "stot"), 0);
+    assert_eq!(who(second), "A");
+    until("it counts on", || admin.count("l", "s", "stot") == 4);
+    assert_eq!(admin.count("l", "FRONTEND", "stot"), 4);
 }

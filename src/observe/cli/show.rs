@@ -8,6 +8,7 @@ use crate::config::{BindAddress, CliLevel, ProxyId};
 use crate::lang::value::{Unit, time_ms};
 use crate::observe::log::line::push_date;
 use crate::observe::stats::drain::DrainDump;
+use crate::observe::stats::file::StatsFileDump;
 use crate::observe::stats::servers::{List, ServersDump};
 use crate::observe::stats::stat::{Filter, StatDump, find_proxy};
 use crate::observe::stats::value::Form;
@@ -71,6 +72,10 @@ pub(super) fn stat(words: &[String], world: &World<'_>) -> Answer {
         filter.sid = number(sid);
     }
     Answer::Long(Box::new(StatDump::new(filter)))
+}
+
+pub(super) fn stats_file(_: &[String], _: &World<'_>) -> Answer {
+    Answer::Long(Box::new(StatsFileDump::default()))
 }
 
 pub(super) fn activity(_: &[String], world: &World<'_>) -> Answer {

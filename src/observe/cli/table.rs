@@ -59,6 +59,7 @@ const COMMANDS: &[Item] = commands! {
     ["disable" "frontend"] "<frontend>" Admin "close a frontend to new connections, for a while" => Run::Do(admin::disable_frontend);
     ["disable" "health"] "<bk>/<srv>" Admin "stop the health checks of a server" => Run::Do(admin::disable_health);
     ["disable" "server"] "<bk>/<srv>" Admin "put a server into maintenance" => Run::Do(admin::disable_server);
+    ["dump" "stats-file"] "" User "counters of what has a guid, for 'stats-file'" => Run::Do(show::stats_file);
     ["echo"] "[text]" User "answer with the text" => Run::Do(show::echo);
     ["enable" "agent"] "<bk>/<srv>" Admin "start the agent checks of a server again" => Run::Do(admin::enable_agent);
     ["enable" "frontend"] "<frontend>" Admin "open a frontend again" => Run::Do(admin::enable_frontend);
@@ -152,7 +153,6 @@ const NOT_YET: &[&str] = &[
     "del ssl crt-list",
     "disable dynamic-cookie backend",
     "dump ssl cert",
-    "dump stats-file",
     "enable dynamic-cookie backend",
     "get var",
     "hard-reload",

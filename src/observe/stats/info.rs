@@ -188,7 +188,7 @@ fn add_connections<'a>(list: &mut Fields<'a>, view: &View<'a>) {
             Mode::Http => shared.sum(|s| &s.frontends[at].requests),
         })
         .sum();
-    let requests = requests + shared.sum(|s| &s.cleared.requests);
+    let requests = requests.wrapping_add(shared.sum(|s| &s.cleared.requests));
     let maxconn = process.maxconn.load(Relaxed);
     list.add(
         "Ulimit-n",
@@ -355,7 +355,7 @@ fn add_state<'a>(list: &mut Fields<'a>, view: &View<'a>, extra: &Extra) {
     let bytes_out: u64 = (0..shared.frontends.len())
         .map(|at| shared.sum(|s| &s.frontends[at].bytes_out))
         .sum();
-    let bytes_out = bytes_out + shared.sum(|s| &s.cleared.bytes_out);
+    let bytes_out = bytes_out.wrapping_add(shared.sum(|s| &s.cleared.bytes_out));
     list.add(
         "Tasks",
         *b"MGP",
@@ -503,7 +503,7 @@ fn add_since_2_6<'a>(list: &mut Fields<'a>, view: &View<'a>) {
     let sessions: u64 = (0..view.shared.frontends.len())
         .map(|at| view.shared.sum(|s| &s.frontends[at].sessions))
         .sum();
-    let sessions = sessions + view.shared.sum(|s| &s.cleared.sessions);
+    let sessions = sessions.wrapping_add(view.shared.sum(|s| &s.cleared.sessions));
     list.add(
         "TotalWarnings",
         *b"MCP",

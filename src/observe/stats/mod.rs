@@ -7,6 +7,7 @@
 pub mod activity;
 pub mod columns;
 pub mod drain;
+pub mod file;
 pub mod info;
 pub mod page;
 pub mod prometheus;
