@@ -4,6 +4,7 @@ pub mod civil;
 pub mod clock;
 pub mod crypt;
 pub mod hash;
+pub mod histogram;
 pub mod items;
 pub mod slots;
 pub mod tick;
