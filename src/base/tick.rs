@@ -22,6 +22,31 @@ impl Tick {
     }
 }
 
+/// A [`Tick`] to the microsecond: for times that are measured, not waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// The millisecond it lies in.
+    #[inline]
+    pub fn tick(self) -> Tick {
+        Tick(self.0 / 1000)
+    }
+
+    /// Microseconds from `earlier` to here, 0 if it lies ahead.
+    #[inline]
+    pub fn since_us(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl From<Tick> for Moment {
+    /// The millisecond's begin.
+    fn from(tick: Tick) -> Self {
+        Self(tick.0.saturating_mul(1000))
+    }
+}
+
 impl Add<u64> for Tick {
     type Output = Self;
     fn add(self, ms: u64) -> Self {

@@ -26,7 +26,9 @@ pub(super) async fn watch<E: Executor>(executor: E, shared: std::sync::Arc<Share
         executor
             .sleep(Duration::from_millis(1000 + AFTER_MS - into))
             .await;
-        raise(&shared, net::tick());
+        let now = net::tick();
+        raise(&shared, now);
+        follow_windows(&shared, now);
         sent = measure_bytes(&shared, sent);
     }
 }
@@ -43,6 +45,23 @@ fn measure_bytes(shared: &Shared, before: u64) -> u64 {
     let rate = now.saturating_sub(before);
     shared.process.bytes_out_rate.store(rate, Relaxed);
     now
+}
+
+/// Lets every window of recent times go on.
+fn follow_windows(shared: &Shared, now: Tick) {
+    let shards = shared.shards.iter();
+    for (at, front) in shared.frontends.iter().enumerate() {
+        let times = shards.clone().map(|s| &s.frontends[at].latency);
+        front.window.follow(times, now);
+    }
+    for (at, back) in shared.backends.iter().enumerate() {
+        let times = shards.clone().map(|s| &s.backends[at].latency);
+        back.window.follow(times, now);
+    }
+    for (at, cell) in shared.servers.iter().enumerate() {
+        let times = shards.clone().map(|s| &s.servers[at].latency);
+        cell.window.follow(times, now);
+    }
 }
 
 /// Raises all maxima to what the second before `now` had.

@@ -17,7 +17,7 @@ use super::kernel::{AcceptMode, Errno, Event, Kernel, Wait, ready};
 use super::op::{Connect, Done, Op, SockKey, Through, What};
 use super::pipe::{Pipe, PipePool};
 use crate::base::slots::{Key, Slots};
-use crate::base::tick::Tick;
+use crate::base::tick::Moment;
 use through::Greeting;
 
 mod through;
@@ -961,8 +961,8 @@ impl<K: Kernel> Io for Engine<K> {
 }
 
 impl<K: Kernel> Engine<K> {
-    /// Present tick of the kernel's clock.
-    pub fn now(&mut self) -> Tick {
+    /// The kernel's clock, read once.
+    pub fn now(&mut self) -> Moment {
         self.kernel.now()
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use super::op::Connect;
 use super::pipe::Pipe;
 use super::sys::net;
-use crate::base::tick::Tick;
+use crate::base::tick::{Moment, Tick};
 
 /// An error number of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +105,8 @@ pub trait Kernel {
 
     // The calls: the system's own unless the kernel is simulated.
 
-    fn now(&mut self) -> Tick {
-        net::tick()
+    fn now(&mut self) -> Moment {
+        net::moment()
     }
     /// System calls so far that hand over what was asked and collect events.
     fn enters(&self) -> u64;

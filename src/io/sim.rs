@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use super::kernel::{AcceptMode, Errno, Event, Kernel, Wait, ready};
 use super::op::{Connect, Target};
 use super::pipe::Pipe;
-use crate::base::tick::Tick;
+use crate::base::tick::{Moment, Tick};
 
 /// A small generator; the same seed gives the same world.
 #[derive(Debug, Clone)]
@@ -637,8 +637,8 @@ impl Kernel for SimKernel {
     fn has_multishot_accept(&self) -> bool {
         self.multishot
     }
-    fn now(&mut self) -> Tick {
-        Tick(self.net.borrow().now)
+    fn now(&mut self) -> Moment {
+        Tick(self.net.borrow().now).into()
     }
     fn enters(&self) -> u64 {
         0

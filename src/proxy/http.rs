@@ -40,7 +40,7 @@ use super::passwords::Job;
 use super::tcp::drop_payload;
 use crate::backend::{Position, Ticket, trial};
 use crate::base::slots::Key;
-use crate::base::tick::Tick;
+use crate::base::tick::{Moment, Tick};
 use crate::base::wheel::TimerId;
 use crate::config::{BackendId, BindId, FrontendId, ServerId, Splice};
 use crate::io::buf::Buf;
@@ -229,10 +229,10 @@ pub struct Txn {
     number: u64,
     // times
     idle_ms: u64,
-    began: Tick,
-    head_at: Option<Tick>,
-    dequeued: Option<Tick>,
-    connected: Option<Tick>,
+    began: Moment,
+    head_at: Option<Moment>,
+    dequeued: Option<Moment>,
+    connected: Option<Moment>,
     sent: Option<Tick>,
     responded: Option<Tick>,
     wait_until: Tick,

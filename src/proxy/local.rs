@@ -17,7 +17,7 @@ use crate::backend::pool::Pool;
 use crate::backend::{BackendView, WaitRoom};
 use crate::base::clock::LocalClock;
 use crate::base::slots::{Key, Slots};
-use crate::base::tick::Tick;
+use crate::base::tick::{Moment, Tick};
 use crate::base::wheel::Wheel;
 use crate::config::{BackendId, BindId, Config, Frontend, FrontendId};
 use crate::io::op::SockKey;
@@ -86,6 +86,8 @@ pub struct Local {
     pub shard: usize,
     /// Tick of this turn.
     pub now: Tick,
+    /// The same to the microsecond: for times that are measured.
+    pub moment: Moment,
     /// One per backend, by its id.
     pub views: Vec<BackendView>,
     pub waits: WaitRoom<Owner>,
@@ -135,6 +137,11 @@ pub struct Local {
 }
 
 impl Local {
+    /// A turn begins.
+    pub fn set_clock(&mut self, moment: Moment) {
+        (self.now, self.moment) = (moment.tick(), moment);
+    }
+
     pub fn new(
         shared: Arc<Shared>,
         shard: usize,
@@ -152,6 +159,7 @@ impl Local {
             views,
             shard,
             now,
+            moment: now.into(),
             logs,
             timers: Wheel::new(now),
             relays: Slots::new(relays),

@@ -30,7 +30,7 @@ use super::outcome::{Cause, StageReached, letters};
 use super::pace::Pace;
 use crate::backend::{self, Ask, Choice, Queue, Taken, Ticket, trial};
 use crate::base::slots::Key;
-use crate::base::tick::Tick;
+use crate::base::tick::{Moment, Tick};
 use crate::base::wheel::TimerId;
 use crate::config::{
     BackendId, BindId, FrontendId, LogFormat, ProxyId, ProxyProtocol, ServerId, Splice,
@@ -140,10 +140,10 @@ pub struct Relay {
     local: Option<SocketAddr>,
     up: Half,
     down: Half,
-    accepted: Tick,
+    accepted: Moment,
     /// When the queue was left, and when the server answered.
-    dequeued: Option<Tick>,
-    connected: Option<Tick>,
+    dequeued: Option<Moment>,
+    connected: Option<Moment>,
     stage_since: Tick,
     client_rx: Tick,
     client_tx: Tick,
@@ -212,7 +212,7 @@ pub fn open(local: &mut Local, io: &mut dyn Io, bind: BindId, fd: RawFd, entered
         local: None,
         up: Half::new(splice_up),
         down: Half::new(splice_down),
-        accepted: now,
+        accepted: local.moment,
         dequeued: None,
         connected: None,
         stage_since: now,

@@ -192,7 +192,7 @@ impl<K: Kernel> Shard<K> {
 
     /// Opens the listeners and starts the probes.
     pub fn start(&mut self) {
-        self.local.now = self.engine.now();
+        self.local.set_clock(self.engine.now());
         let process = &self.local.shared.process;
         process.shards_alive.fetch_add(1, AcqRel);
         process.listening.fetch_add(1, AcqRel);

@@ -68,7 +68,7 @@ impl<K: Kernel> Shard<K> {
         self.engine.begin_turn(wait);
         self.local.cells().asleep.store(false, Relaxed);
         let before = self.local.now;
-        self.local.now = self.engine.now();
+        self.local.set_clock(self.engine.now());
         if self.local.now - before >= LULL_MS {
             self.local.lull_over = self.local.now + LULL_MS;
         }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::latency::Latency;
 use crate::base::tick::Tick;
 
 /// A number that only its owning shard changes; anyone may read it.
@@ -90,7 +91,7 @@ impl FreqCounter {
 }
 
 /// What `clear counters all` sets to 0.
-trait Count {
+pub(super) trait Count {
     fn clear(&self);
 }
 
@@ -147,6 +148,7 @@ pub struct FrontendCounters {
     pub intercepted: Counter,
     /// Log lines of its streams (`%lc`).
     pub lines: Counter,
+    pub latency: Latency,
 }
 
 impl FrontendCounters {
@@ -155,7 +157,7 @@ impl FrontendCounters {
         clear! { self;
             keeps session_rate, connection_rate, request_rate;
             clears connections, sessions, bytes_in, bytes_out, denied_connections, denied_sessions, denied_requests,
-                denied_responses, request_errors, requests, responses, intercepted, lines
+                denied_responses, request_errors, requests, responses, intercepted, lines, latency
         }
     }
 }
@@ -219,6 +221,7 @@ pub struct BackendCounters {
     pub total_time_max: Counter,
     /// Tick of the last session, in seconds; 0 none.
     pub last_session_s: Counter,
+    pub latency: Latency,
 }
 
 impl BackendCounters {
@@ -229,7 +232,7 @@ impl BackendCounters {
             clears sessions, chosen, bytes_in, bytes_out, connect_errors, response_errors, retries, redispatches,
                 client_aborts, server_aborts, denied_requests, denied_responses, connects, reuses, requests,
                 responses, response_time, response_time_max, queue_time, connect_time, total_time, queue_time_max,
-                connect_time_max, total_time_max, last_session_s
+                connect_time_max, total_time_max, last_session_s, latency
         }
     }
 }
@@ -263,6 +266,7 @@ pub struct ServerCounters {
     pub connect_time_max: Counter,
     pub total_time_max: Counter,
     pub last_session_s: Counter,
+    pub latency: Latency,
 }
 
 impl ServerCounters {
@@ -273,7 +277,7 @@ impl ServerCounters {
             clears sessions, chosen, bytes_in, bytes_out, connect_errors, response_errors, retries, redispatches,
                 client_aborts, server_aborts, connects, reuses, responses, response_time, response_time_max,
                 denied_responses, queue_time, connect_time, total_time, queue_time_max, connect_time_max,
-                total_time_max, last_session_s
+                total_time_max, last_session_s, latency
         }
     }
 }

@@ -9,6 +9,7 @@
 pub mod census;
 pub mod counters;
 pub mod errors;
+pub mod latency;
 pub mod mailbox;
 pub mod place;
 pub mod server_cell;
@@ -19,6 +20,7 @@ pub mod table;
 pub use counters::{
     BackendCounters, Counter, FreqCounter, FrontendCounters, ListenerCounters, ServerCounters,
 };
+pub use latency::{Lap, Latency};
 pub use mailbox::{KillFor, Mailbox, Message};
 pub use server_cell::ServerCell;
 pub use state::{BackendShared, Door, FrontendShared, Phase, ProcessShared, ShardShared, Shared};

@@ -8,6 +8,7 @@ use std::sync::atomic::{
 
 use crossbeam::utils::CachePadded;
 
+use super::latency::Window;
 use super::place::Place;
 use crate::base::tick::Tick;
 use crate::config::Server;
@@ -114,6 +115,8 @@ pub struct ServerCell {
     pub admitted: AtomicU64,
     /// Most connections ever open at once (`smax`).
     pub current_max: AtomicU32,
+    /// Which of its times are recent.
+    pub window: Window,
 }
 
 impl ServerCell {
@@ -173,6 +176,7 @@ impl ServerCell {
             queued_max: AtomicU32::new(0),
             admitted: AtomicU64::new(0),
             current_max: AtomicU32::new(0),
+            window: Window::default(),
         }
     }
 

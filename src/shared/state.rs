@@ -11,6 +11,7 @@ use super::counters::{
     ActivityCounters, BackendCounters, ClearedCounters, Counter, FrontendCounters,
     ListenerCounters, ServerCounters,
 };
+use super::latency::Window;
 use super::mailbox::{Mailbox, Message};
 use super::server_cell::ServerCell;
 use super::table::Table;
@@ -122,6 +123,8 @@ pub struct FrontendShared {
     pub session_rate_max: AtomicU64,
     pub connection_rate_max: AtomicU64,
     pub request_rate_max: AtomicU64,
+    /// Which of its times are recent.
+    pub window: Window,
 }
 
 /// Shared part of a backend.
@@ -147,6 +150,8 @@ pub struct BackendShared {
     pub changed_ms: AtomicU64,
     pub down_ms: AtomicU64,
     pub downs: AtomicU64,
+    /// Which of its times are recent.
+    pub window: Window,
 }
 
 /// What one shard shows to the others. Written by it alone, the mailbox and wake flag aside.
@@ -282,6 +287,7 @@ impl Shared {
             session_rate_max: AtomicU64::new(0),
             connection_rate_max: AtomicU64::new(0),
             request_rate_max: AtomicU64::new(0),
+            window: Window::default(),
         });
         let backends = Table::new(config.backends.iter().map(|_| BackendShared::new()));
         let servers = Table::new(config.servers.iter().map(ServerCell::new));
@@ -409,6 +415,7 @@ impl BackendShared {
             changed_ms: AtomicU64::new(0),
             down_ms: AtomicU64::new(0),
             downs: AtomicU64::new(0),
+            window: Window::default(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::RawFd;
 
-use crate::base::tick::Tick;
+use crate::base::tick::{Moment, Tick};
 use crate::io::kernel::Errno;
 use crate::io::op::{Connect, KeepAlive, Target};
 use crate::io::pipe::Pipe;
@@ -59,10 +59,15 @@ fn clock_us(clock: libc::clockid_t) -> u64 {
 
 /// Ticks count from here on: the first call of the process fixes 0.
 pub fn tick() -> Tick {
+    moment().tick()
+}
+
+/// [`tick`] to the microsecond.
+pub fn moment() -> Moment {
     static START: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
     // One second ahead, so that tick 0 means "never happened" in counters.
     let start = *START.get_or_init(|| monotonic_ms().saturating_sub(1000));
-    Tick(monotonic_ms() - start)
+    Moment(monotonic_us() - start * 1000)
 }
 
 /// Non-blocking receive. 0 is the end of the stream.

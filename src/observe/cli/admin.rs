@@ -8,7 +8,7 @@ use super::{Answer, World, moves};
 use crate::backend::agent;
 use crate::backend::change::{self, Change, Forced, Means};
 use crate::config::{BackendId, Config, FrontendId, Proxy, ServerId};
-use crate::shared::{Counter, Door, Message};
+use crate::shared::{Counter, Door, Message, Shared};
 
 /// Says what a change has to say, in the logs and on the console.
 pub trait Tell: std::fmt::Debug {
@@ -409,7 +409,10 @@ pub(super) fn clear_all_counters(_: &[String], world: &World<'_>) -> Answer {
     for server in &shared.servers {
         server.checks_failed.store(0, Relaxed);
         server.downs.store(0, Relaxed);
+        server.window.forget();
     }
+    shared.frontends.iter().for_each(|f| f.window.forget());
+    shared.backends.iter().for_each(|b| b.window.forget());
     // One that is lost would leave counts of before among those of after.
     for shard in 0..shared.shards.len() {
         if shared.send(shard, Message::ClearCounters).is_err() {
@@ -440,6 +443,7 @@ fn clear_maxima(world: &World<'_>) {
         server.queued_max.store(0, Relaxed);
         server.current_max.store(0, Relaxed);
     }
+    restart_windows(shared);
     // A shard that raises a maximum at this moment wins or loses as a whole; both are right.
     let clear = |counters: &[&Counter]| counters.iter().for_each(|counter| counter.set(0));
     for shard in &shared.shards {
@@ -463,6 +467,23 @@ fn clear_maxima(world: &World<'_>) {
                 &c.total_time_max,
             ]);
         }
+    }
+}
+
+/// Percentiles are of what comes from now on, as maxima are.
+fn restart_windows(shared: &Shared) {
+    let shards = shared.shards.iter();
+    for (at, front) in shared.frontends.iter().enumerate() {
+        let times = shards.clone().map(|s| &s.frontends[at].latency);
+        front.window.restart(times);
+    }
+    for (at, back) in shared.backends.iter().enumerate() {
+        let times = shards.clone().map(|s| &s.backends[at].latency);
+        back.window.restart(times);
+    }
+    for (at, cell) in shared.servers.iter().enumerate() {
+        let times = shards.clone().map(|s| &s.servers[at].latency);
+        cell.window.restart(times);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The columns of `show stat`, one line each, in haproxy 3.4's order (management.txt 9.1): 118 of
 //! the core, then those of the modules. The CSV has a column `-` between the two, which has no
-//! number in the typed forms.
+//! number in the typed forms. Behind them all stand ours, so that haproxy's keep their places.
 
 use super::value::Tags;
 
@@ -167,16 +167,37 @@ columns! {
     H1BytesOut "h1_bytes_out" b"MCP";
     H1SplicedBytesIn "h1_spliced_bytes_in" b"MCP";
     H1SplicedBytesOut "h1_spliced_bytes_out" b"MCP";
+    QTimeP50 "qtime_p50_us" b"MGP";
+    QTimeP90 "qtime_p90_us" b"MGP";
+    QTimeP99 "qtime_p99_us" b"MGP";
+    QTimeP999 "qtime_p999_us" b"MGP";
+    CTimeP50 "ctime_p50_us" b"MGP";
+    CTimeP90 "ctime_p90_us" b"MGP";
+    CTimeP99 "ctime_p99_us" b"MGP";
+    CTimeP999 "ctime_p999_us" b"MGP";
+    RTimeP50 "rtime_p50_us" b"MGP";
+    RTimeP90 "rtime_p90_us" b"MGP";
+    RTimeP99 "rtime_p99_us" b"MGP";
+    RTimeP999 "rtime_p999_us" b"MGP";
+    TTimeP50 "ttime_p50_us" b"MGP";
+    TTimeP90 "ttime_p90_us" b"MGP";
+    TTimeP99 "ttime_p99_us" b"MGP";
+    TTimeP999 "ttime_p999_us" b"MGP";
 }
 
 /// The first column of a module; the CSV's `-` stands before it.
 pub const FIRST_MODULE: usize = Col::SslSess as usize;
 /// The columns of the TLS module, which every row has; those after it belong to frontends and backends.
 pub const SSL_MODULE: std::ops::Range<usize> = FIRST_MODULE..Col::H2HeadersRcvd as usize;
+/// From here on they are ours: percentiles of recent times in µs, those of [`PERMILLE`] for each kind of time.
+pub const FIRST_OWN: usize = Col::QTimeP50 as usize;
+/// `p50 p90 p99 p999`.
+pub const PERMILLE: [u64; 4] = [500, 900, 990, 999];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::latency::LAPS;
 
     /// What `show stat` of haproxy 2.6.12 prints first.
     const HEADER_2_6: &str = include_str!("header-2.6.txt");
@@ -198,7 +219,10 @@ mod tests {
     #[test]
     fn the_module_columns_are_those_of_2_6_with_two_more_of_tls() {
         let old: Vec<&str> = HEADER_2_6.trim_end().split(',').collect();
-        let modules: Vec<&str> = COLUMNS[FIRST_MODULE..].iter().map(|c| c.name).collect();
+        let modules: Vec<&str> = COLUMNS[FIRST_MODULE..FIRST_OWN]
+            .iter()
+            .map(|c| c.name)
+            .collect();
         assert_eq!(&modules[..3], &old[104..107]);
         assert_eq!(
             &modules[3..5],
@@ -206,6 +230,19 @@ mod tests {
         );
         assert_eq!(&modules[5..], &old[107..old.len() - 1]);
         // 118 core, "-", 26 of modules, and the empty name behind the last comma.
-        assert_eq!(COLUMNS.len() + 2, 146);
+        assert_eq!(FIRST_OWN + 2, 146);
+    }
+
+    #[test]
+    fn our_columns_stand_behind_those_of_haproxy() {
+        let own: Vec<&str> = COLUMNS[FIRST_OWN..].iter().map(|c| c.name).collect();
+        assert_eq!(own.len(), LAPS * PERMILLE.len());
+        assert_eq!(
+            own[..4].join(" "),
+            "qtime_p50_us qtime_p90_us qtime_p99_us qtime_p999_us"
+        );
+        assert_eq!(own[4], "ctime_p50_us");
+        assert_eq!(own[8], "rtime_p50_us");
+        assert_eq!(own[15], "ttime_p999_us");
     }
 }

@@ -282,7 +282,7 @@ impl Session {
         t.applet = Some("<STATS>");
         t.cause = Some((Cause::Local, StageReached::Request));
         // The page is a server of its own to the line.
-        (t.dequeued, t.connected) = (Some(local.now), Some(local.now));
+        (t.dequeued, t.connected) = (Some(local.moment), Some(local.moment));
         if !stats.admits(t.request.first(b"authorization")) {
             self.count_intercepted(local);
             let realm = stats.realm.as_deref().unwrap_or(b"HAProxy Statistics");
@@ -345,7 +345,7 @@ impl Session {
     pub(super) fn answer_metrics(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         t.applet = Some("<PROMEX>");
         t.cause = Some((Cause::Local, StageReached::Request));
-        (t.dequeued, t.connected) = (Some(local.now), Some(local.now));
+        (t.dequeued, t.connected) = (Some(local.moment), Some(local.moment));
         let Some(asked) = Asked::parse(t.request.target()) else {
             t.keep = false;
             t.responded = Some(local.now);

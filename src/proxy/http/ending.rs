@@ -11,6 +11,7 @@ use crate::proto::h1::Body;
 use crate::proxy::outcome::letters;
 use crate::proxy::tcp::slide;
 use crate::proxy::trace::Event;
+use crate::shared::Lap;
 
 impl Session {
     /// How far the exchange has come, for the log.
@@ -190,38 +191,49 @@ impl Session {
     }
 
     pub(super) fn count_response_time(&self, t: &Txn, local: &Local) {
-        let ms = t.connected.map_or(0, |c| local.now.since(c));
+        let from = t.connected.unwrap_or(local.moment);
+        let ms = local.now.since(from.tick());
+        let us = local.moment.since_us(from);
         let cells = local.cells();
+        let front = &cells.frontends[self.frontend.index()];
+        front.latency.record(Lap::Response, us);
         if let Some(backend) = self.backend {
             let cell = &cells.backends[backend.index()];
             slide(&cell.response_time, ms);
             cell.response_time_max.raise(ms);
+            cell.latency.record(Lap::Response, us);
         }
         if let Some(server) = self.server {
             let cell = &cells.servers[server.index()];
             slide(&cell.response_time, ms);
             cell.response_time_max.raise(ms);
+            cell.latency.record(Lap::Response, us);
         }
     }
 
     /// Status and times. The status is the one that is logged; so the counts of both agree, also where no answer
     /// was sent or could be.
     fn count_end(&self, t: &Txn, local: &Local) {
-        let ms = local.now.since(t.began);
+        let ms = local.now.since(t.began.tick());
+        let us = local.moment.since_us(t.began);
         let class = class_of(t.status);
         let cells = local.cells();
-        cells.frontends[self.frontend.index()].responses[class].inc();
+        let front = &cells.frontends[self.frontend.index()];
+        front.responses[class].inc();
+        front.latency.record(Lap::Total, us);
         if let Some(backend) = self.backend {
             let cell = &cells.backends[backend.index()];
             cell.responses[class].inc();
             cell.requests.inc();
             slide(&cell.total_time, ms);
             cell.total_time_max.raise(ms);
+            cell.latency.record(Lap::Total, us);
         }
         if let Some(server) = self.server {
             let cell = &cells.servers[server.index()];
             slide(&cell.total_time, ms);
             cell.total_time_max.raise(ms);
+            cell.latency.record(Lap::Total, us);
         }
     }
 

@@ -244,7 +244,7 @@ impl Session {
         }
         let queued = self.stage == Stage::Queue;
         if queued {
-            t.dequeued = Some(local.now);
+            t.dequeued = Some(local.moment);
         }
         if !t.up.ended {
             // The request itself is cut: nobody is there to be answered.

@@ -98,7 +98,7 @@ impl Session {
     ) {
         if self.stage == Stage::Idle {
             t.idle_ms = local.now - self.since;
-            t.began = local.now;
+            t.began = local.moment;
             self.enter(Stage::Request, local.now);
         }
         let limits = limits(local, self.front(local).unsafe_request);
@@ -172,7 +172,7 @@ impl Session {
     fn begin(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         self.requests += 1;
         t.number = local.stream_number();
-        t.head_at = Some(local.now);
+        t.head_at = Some(local.moment);
         // What it says of this connection is known by now; as in haproxy, nobody else sees it.
         let version = t.request.version;
         h1::strip_connection(&mut t.request, Peer::Client(version));
@@ -263,8 +263,8 @@ impl Session {
         t.logged |= self.is_probe(local);
         t.bad = true;
         t.keep = false;
-        if t.began == Tick(0) {
-            t.began = local.now;
+        if t.began == Moment(0) {
+            t.began = local.moment;
         }
         self.partial = Vec::new();
         let front = &local.cells().frontends[self.frontend.index()];
@@ -342,7 +342,7 @@ impl Session {
                     _ => self.reached(t),
                 };
                 if self.stage == Stage::Queue {
-                    t.dequeued = Some(local.now);
+                    t.dequeued = Some(local.moment);
                 }
                 // Whoever ended it before has been counted.
                 if t.cause.is_none() {

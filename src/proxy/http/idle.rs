@@ -134,7 +134,8 @@ impl Session {
         if let Some(server) = self.server {
             self.note_ends(t, local, io, server);
         }
-        t.connected = Some(local.now);
+        t.connected = Some(local.moment);
+        self.count_reached(t, local);
         (self.server_rx, self.server_tx) = (local.now, local.now);
         self.send_request(t, local, io, b"");
     }

@@ -284,7 +284,7 @@ impl Session {
         if backend.servers.is_empty() {
             match backend.without_servers(self.dst) {
                 Some(to) => {
-                    t.dequeued.get_or_insert(local.now);
+                    t.dequeued.get_or_insert(local.moment);
                     let spec = connect::to_address(&local.config, backend, to, self.connect_ends());
                     self.attempt(t, local, io, &spec);
                 }
@@ -430,7 +430,7 @@ impl Session {
 
     /// Place and row of `server` are taken: reach it.
     fn assigned(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io, server: ServerId) {
-        t.dequeued = Some(local.now);
+        t.dequeued = Some(local.moment);
         if let Some(last) = t.last_server.filter(|_| t.retries > 0) {
             t.redispatched |= tcp::count_again(local, last, server);
         }
@@ -713,7 +713,7 @@ impl Session {
 
     pub(super) fn on_connected(&mut self, t: &mut Txn, local: &mut Local, io: &mut dyn Io) {
         let now = local.now;
-        t.connected = Some(now);
+        t.connected = Some(local.moment);
         if local.config.asked.has(Needs::SERVER_ENDS) {
             t.server_ends.0 = self.server_sock.and_then(|sock| io.local_address(sock));
         }
@@ -727,10 +727,11 @@ impl Session {
         self.send_request(t, local, io, header.as_deref().unwrap_or(b""));
     }
 
-    fn count_reached(&self, t: &Txn, local: &Local) {
-        let queue_ms = t.dequeued.zip(t.head_at).map_or(0, |(d, h)| d.since(h));
-        let connect_ms = t.dequeued.map_or(0, |d| local.now.since(d));
-        tcp::count_reached(local, self.backend, self.server, queue_ms, connect_ms);
+    pub(super) fn count_reached(&self, t: &Txn, local: &Local) {
+        let place = (self.frontend, self.backend, self.server);
+        let dequeued = t.dequeued.unwrap_or(local.moment);
+        let from = t.head_at.unwrap_or(dequeued);
+        tcp::count_reached(local, place, from, dequeued);
     }
 }
 

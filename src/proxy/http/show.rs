@@ -12,7 +12,7 @@ use crate::shared::survey::{Row, SessionId, Side};
 pub fn ages(local: &Local, key: Key) -> Option<(Tick, Option<(ServerId, Tick)>)> {
     let place = local.sessions.get(key)?;
     let s: &Session = &*place.try_borrow().ok()?;
-    let began = s.txn.as_ref().map_or(s.accepted, |txn| txn.began);
+    let began = s.txn.as_ref().map_or(s.accepted, |txn| txn.began.tick());
     Some((s.accepted, s.server.map(|server| (server, began))))
 }
 
@@ -51,8 +51,8 @@ pub fn row(local: &Local, io: &mut dyn Io, key: Key) -> Option<Row> {
         client: s.src.or_else(|| io.peer_address(s.client)),
         local: s.dst.or_else(|| io.local_address(s.client)),
         server_ends,
-        began: txn.began,
-        age_ms: local.now.since(txn.began),
+        began: txn.began.tick(),
+        age_ms: local.now.since(txn.began.tick()),
         left_ms: s.timer.map(|(_, at)| at.since(local.now)),
         side,
         client_fd: io.descriptor(s.client),

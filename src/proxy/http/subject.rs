@@ -1,7 +1,7 @@
 //! What expressions, conditions and log formats see of a transaction.
 
 use super::*;
-use crate::base::tick::Tick;
+use crate::base::tick::{Moment, Tick};
 use crate::lang::changes::Change;
 use crate::lang::sample::{Arena, Value};
 use crate::lang::subject::{Bytes, Fact, LogCount, Login, Subject};
@@ -17,8 +17,8 @@ pub(super) struct View<'a> {
 }
 
 /// Milliseconds from one moment to another, -1 where the second never came.
-fn between(from: Tick, to: Option<Tick>) -> i64 {
-    to.map_or(-1, |to| to.since(from) as i64)
+fn between(from: Moment, to: Option<Tick>) -> i64 {
+    to.map_or(-1, |to| to.since(from.tick()) as i64)
 }
 
 impl View<'_> {
@@ -112,7 +112,7 @@ impl Subject for View<'_> {
         match fact {
             Fact::NowUs => self.wall(local.now).into(),
             Fact::AcceptDateUs => self.wall(s.accepted).into(),
-            Fact::RequestDateUs => self.wall(t.began).into(),
+            Fact::RequestDateUs => self.wall(t.began.tick()).into(),
             Fact::LogAsap => Some(Value::Bool(local.config.frontend(s.frontend).logasap)),
             Fact::LogOrigin => Some(Value::Str(if t.bad { b"error" } else { b"txn_close" })),
             Fact::Applet => t.applet.map(|name| Value::Str(name.as_bytes())),
@@ -130,19 +130,24 @@ impl Subject for View<'_> {
             Fact::ClientRttUs | Fact::ClientRttVarUs => None,
             Fact::ClientErr | Fact::ServerErr => int(0),
             Fact::IdleMs => int(t.idle_ms as i64),
-            Fact::RequestHeadMs => int(between(t.began, t.head_at)),
+            Fact::RequestHeadMs => int(between(t.began, t.head_at.map(Moment::tick))),
             // Without a time for the head, that of a tarpit is counted from the request's first byte.
-            Fact::QueueMs => int(between(t.head_at.unwrap_or(t.began), t.dequeued)),
-            Fact::ConnectMs => int(t.dequeued.map_or(-1, |d| between(d, t.connected))),
+            Fact::QueueMs => int(between(
+                t.head_at.unwrap_or(t.began),
+                t.dequeued.map(Moment::tick),
+            )),
+            Fact::ConnectMs => int(t
+                .dequeued
+                .map_or(-1, |d| between(d, t.connected.map(Moment::tick)))),
             Fact::ResponseHeadMs => int(t.connected.map_or(-1, |c| between(c, t.responded))),
             Fact::ResponseDataMs => int(t.responded.map_or(-1, |r| local.now.since(r) as i64)),
-            Fact::ActiveMs => int(local.now.since(t.began) as i64),
+            Fact::ActiveMs => int(local.now.since(t.began.tick()) as i64),
             Fact::TotalMs => int(if s.requests <= 1 {
                 local.now.since(s.accepted) as i64
             } else {
-                (local.now.since(t.began) + t.idle_ms) as i64
+                (local.now.since(t.began.tick()) + t.idle_ms) as i64
             }),
-            Fact::UserMs => int((local.now.since(t.began) + t.idle_ms) as i64),
+            Fact::UserMs => int((local.now.since(t.began.tick()) + t.idle_ms) as i64),
             Fact::ClientIn => int(t.client_in() as i64),
             Fact::ClientOut => int(t.client_out() as i64),
             Fact::ServerIn => int(t.server_in() as i64),

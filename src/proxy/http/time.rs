@@ -213,8 +213,8 @@ impl Session {
                     self.over = true;
                     return;
                 }
-                if t.began == Tick(0) {
-                    t.began = local.now;
+                if t.began == Moment(0) {
+                    t.began = local.moment;
                 }
                 self.refuse_request(t, local, io, 408, Cause::ClientTimeout);
             }
@@ -230,14 +230,14 @@ impl Session {
             Stage::Tarpit => {
                 let answer = t.held_reply.take().expect("a tarpit holds its answer");
                 // As haproxy logs it: its time stands for that in a queue, and the head has none.
-                (t.head_at, t.dequeued) = (None, Some(local.now));
+                (t.head_at, t.dequeued) = (None, Some(local.moment));
                 self.answer(t, local, io, answer);
             }
             Stage::Queue => {
                 if let Some(backend) = self.backend {
                     local.cells().backends[backend.index()].connect_errors.inc();
                 }
-                t.dequeued = Some(local.now);
+                t.dequeued = Some(local.moment);
                 t.cause = Some((Cause::ServerTimeout, StageReached::Queue));
                 self.answer_page(t, local, io, 503);
             }

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::Config;
 use crate::observe::log::sink;
 use crate::proxy::trace::Event;
-use crate::shared::Shared;
+use crate::shared::{Lap, Shared};
 
 /// Kills a session (stop, panic, operator).
 pub fn kill(local: &mut Local, io: &mut dyn Io, key: Key, cause: Cause) {
@@ -52,7 +52,7 @@ pub(super) fn finish(
     let relay = local.relays.get_mut(key).expect("ended once");
     note_position(relay, &local.shared);
     if let Some(ticket) = relay.ticket.take() {
-        relay.dequeued = Some(local.now);
+        relay.dequeued = Some(local.moment);
         local.waits.leave(&local.shared, ticket);
         if cause == Cause::ServerTimeout {
             let cells = &local.shared.shards[local.shard];
@@ -110,11 +110,16 @@ pub(super) fn finish(
 pub(super) fn count_end(local: &Local, key: Key, cause: Cause, reached: StageReached) {
     let relay = local.relays.get(key).expect("ended once");
     let cells = local.cells();
-    let total_ms = local.now - relay.accepted;
+    let total_ms = local.now.since(relay.accepted.tick());
+    let total_us = local.moment.since_us(relay.accepted);
+    cells.frontends[relay.frontend.index()]
+        .latency
+        .record(Lap::Total, total_us);
     if let Some(backend) = relay.backend {
         let cell = &cells.backends[backend.index()];
         slide(&cell.total_time, total_ms);
         cell.total_time_max.raise(total_ms);
+        cell.latency.record(Lap::Total, total_us);
         match (cause, reached) {
             (
                 Cause::Client | Cause::ClientTimeout,
@@ -138,6 +143,7 @@ pub(super) fn count_end(local: &Local, key: Key, cause: Cause, reached: StageRea
         let cell = &cells.servers[server.index()];
         slide(&cell.total_time, total_ms);
         cell.total_time_max.raise(total_ms);
+        cell.latency.record(Lap::Total, total_us);
         match (cause, reached) {
             (Cause::Client | Cause::ClientTimeout, StageReached::Data | StageReached::Last) => {
                 cell.client_aborts.inc()
@@ -244,7 +250,8 @@ pub(super) fn record<'a>(
     asap: bool,
 ) -> TcpRecord<'a> {
     let frontend = config.frontend(relay.frontend);
-    let ms = |from: Tick, to: Option<Tick>| to.map_or(-1, |to| (to - from) as i64);
+    let ms =
+        |from: Moment, to: Option<Moment>| to.map_or(-1, |to| to.tick().since(from.tick()) as i64);
     let backend_name = relay
         .backend
         .map_or(&frontend.name, |b| &config.backend(b).name);
@@ -259,7 +266,7 @@ pub(super) fn record<'a>(
     let left = u32::from(!asap);
     TcpRecord {
         client: relay.peer.map_or(unix, Peer::Ip),
-        accepted_us: shared.wall_us(relay.accepted),
+        accepted_us: shared.wall_us(relay.accepted.tick()),
         frontend: &frontend.name,
         backend: backend_name,
         server: server_name,
@@ -267,7 +274,7 @@ pub(super) fn record<'a>(
         connect_ms: relay
             .dequeued
             .map_or(-1, |since| ms(since, relay.connected)),
-        total_ms: (now - relay.accepted) as i64,
+        total_ms: now.since(relay.accepted.tick()) as i64,
         bytes: relay.down.bytes,
         asap,
         termination,

@@ -49,7 +49,7 @@ pub(super) fn header_failed(local: &mut Local, io: &mut dyn Io, key: Key, text: 
         bind: relay.bind,
         src: relay.peer,
         dst: relay.local.or_else(|| io.local_address(relay.client)),
-        accepted: relay.accepted,
+        accepted: relay.accepted.tick(),
         nothing: relay.header.is_empty(),
         text,
     };

@@ -68,7 +68,9 @@ impl Subject for View<'_> {
             Fact::HandshakeMs | Fact::IdleMs => int(0),
             Fact::QueueMs => int(record.queue_ms),
             Fact::ConnectMs => int(record.connect_ms),
-            Fact::ResponseDataMs => int(relay.connected.map_or(-1, |at| (now - at) as i64)),
+            Fact::ResponseDataMs => {
+                int(relay.connected.map_or(-1, |at| now.since(at.tick()) as i64))
+            }
             Fact::ActiveMs | Fact::TotalMs | Fact::UserMs => int(record.total_ms),
             Fact::ClientIn | Fact::ServerOut => int(relay.up.bytes as i64),
             Fact::ClientOut | Fact::ServerIn => int(record.bytes as i64),

@@ -15,6 +15,7 @@ use crate::proxy::gate;
 use crate::proxy::http::{self, Upgraded, by_default, by_name};
 use crate::proxy::place::Place;
 use crate::proxy::trace::{Event as Told, NamedBy, ServerTold, Why};
+use crate::shared::{Lap, Latency};
 
 /// Lets `use_backend` choose, once: whoever comes back from a queue or a failed connect keeps the backend.
 pub(super) fn switch(local: &mut Local, key: Key) {
@@ -126,7 +127,7 @@ fn become_http(local: &mut Local, io: &mut dyn Io, key: Key, backend: BackendId)
             expect_proxy: false,
         },
         dst: relay.local,
-        accepted: relay.accepted,
+        accepted: relay.accepted.tick(),
         early: relay.up.early.take(),
         reading: relay.up.flow == Flow::Reading,
         eof: relay.up.eof,
@@ -162,7 +163,7 @@ pub(super) fn choose(local: &mut Local, io: &mut dyn Io, key: Key) {
     if backend.servers.is_empty() {
         match backend.without_servers(relay.local) {
             Some(to) => {
-                relay.dequeued.get_or_insert(local.now);
+                relay.dequeued.get_or_insert(local.moment);
                 let spec = connect::to_address(&local.config, backend, to, relay.ends());
                 attempt(local, io, key, &spec);
             }
@@ -346,7 +347,7 @@ pub fn on_admitted(local: &mut Local, io: &mut dyn Io, key: Key, server: ServerI
 /// Place and row of `server` are taken: connect.
 pub(super) fn assigned(local: &mut Local, io: &mut dyn Io, key: Key, server: ServerId) {
     let relay = local.relays.get_mut(key).expect("driven while alive");
-    relay.dequeued = Some(local.now);
+    relay.dequeued = Some(local.moment);
     let last = relay.last_server.filter(|_| relay.retries > 0);
     if last.is_some_and(|last| count_again(local, last, server)) {
         let relay = local.relays.get_mut(key).expect("driven while alive");
@@ -520,7 +521,7 @@ pub(super) fn on_connected(local: &mut Local, io: &mut dyn Io, key: Key) {
     let now = local.now;
     let relay = local.relays.get_mut(key).expect("driven while alive");
     relay.stage = Stage::Relay;
-    relay.connected = Some(now);
+    relay.connected = Some(local.moment);
     (relay.server_rx, relay.server_tx) = (now, now);
     let sock = relay.server_sock.expect("it connected");
     let server = relay.server;
@@ -579,32 +580,34 @@ pub(in crate::proxy) fn proxy_bytes(version: ProxyProtocol, ends: Ends) -> Vec<u
 
 pub(super) fn count_times(local: &Local, key: Key) {
     let relay = local.relays.get(key).expect("driven while alive");
+    let place = (relay.frontend, relay.backend, relay.server);
     let dequeued = relay.dequeued.unwrap_or(relay.accepted);
-    let queue_ms = dequeued - relay.accepted;
-    count_reached(
-        local,
-        relay.backend,
-        relay.server,
-        queue_ms,
-        local.now - dequeued,
-    );
+    count_reached(local, place, relay.accepted, dequeued);
 }
 
-/// A server was reached, after so long in a queue and so long to connect.
+/// A server was reached: who came at `from` could be taken by it at `dequeued`, and is connected now.
 pub(in crate::proxy) fn count_reached(
     local: &Local,
-    backend: Option<BackendId>,
-    server: Option<ServerId>,
-    queue_ms: u64,
-    connect_ms: u64,
+    (frontend, backend, server): (FrontendId, Option<BackendId>, Option<ServerId>),
+    from: Moment,
+    dequeued: Moment,
 ) {
+    let queue_ms = dequeued.tick().since(from.tick());
+    let connect_ms = local.now.since(dequeued.tick());
+    let (queue_us, connect_us) = (dequeued.since_us(from), local.moment.since_us(dequeued));
+    let measured = |latency: &Latency| {
+        latency.record(Lap::Queue, queue_us);
+        latency.record(Lap::Connect, connect_us);
+    };
     let cells = local.cells();
+    measured(&cells.frontends[frontend.index()].latency);
     if let Some(backend) = backend {
         let cell = &cells.backends[backend.index()];
         slide(&cell.queue_time, queue_ms);
         slide(&cell.connect_time, connect_ms);
         cell.queue_time_max.raise(queue_ms);
         cell.connect_time_max.raise(connect_ms);
+        measured(&cell.latency);
     }
     if let Some(server) = server {
         let cell = &cells.servers[server.index()];
@@ -612,6 +615,7 @@ pub(in crate::proxy) fn count_reached(
         slide(&cell.connect_time, connect_ms);
         cell.queue_time_max.raise(queue_ms);
         cell.connect_time_max.raise(connect_ms);
+        measured(&cell.latency);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::shared::survey::{Row, SessionId, Side};
 pub fn ages(local: &Local, key: Key) -> Option<(Tick, Option<(ServerId, Tick)>)> {
     let relay: &Relay = local.relays.get(key)?;
     let with = relay.server.map(|server| (server, relay.accepted));
-    Some((relay.accepted, with))
+    Some((relay.accepted.tick(), with))
 }
 
 /// `None`: it is gone.
@@ -46,8 +46,8 @@ pub fn row(local: &Local, io: &mut dyn Io, key: Key) -> Option<Row> {
         client: relay.peer.or_else(|| io.peer_address(relay.client)),
         local: relay.local.or_else(|| io.local_address(relay.client)),
         server_ends,
-        began: relay.accepted,
-        age_ms: local.now.since(relay.accepted),
+        began: relay.accepted.tick(),
+        age_ms: local.now.since(relay.accepted.tick()),
         left_ms: relay.timer.map(|(_, at)| at.since(local.now)),
         side,
         client_fd: io.descriptor(relay.client),

@@ -11,7 +11,7 @@ pub(super) fn deadline(local: &Local, key: Key) -> (Tick, Cause, StageReached) {
     let client_ms = frontend.timeout_client_ms;
     match relay.stage {
         Stage::Header => (
-            relay.accepted.after(client_ms),
+            relay.accepted.tick().after(client_ms),
             Cause::ClientTimeout,
             StageReached::Request,
         ),

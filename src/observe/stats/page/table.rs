@@ -9,7 +9,7 @@ use crate::backend::server::{self, Look};
 use crate::config::http::Stats;
 use crate::config::{Mode, Proxy, ServerId};
 use crate::observe::stats::View;
-use crate::observe::stats::columns::{COLUMNS, Col, SSL_MODULE};
+use crate::observe::stats::columns::{COLUMNS, Col, FIRST_OWN, SSL_MODULE};
 use crate::observe::stats::drain::{self, Progress};
 use crate::observe::stats::rows::{Kind, Row};
 use crate::observe::stats::value::Value;
@@ -37,7 +37,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
 const MODULES: [(&str, usize, usize); 3] = [
     ("ssl", SSL_MODULE.start, SSL_MODULE.end),
     ("h2", SSL_MODULE.end, Col::H1OpenConnections as usize),
-    ("h1", Col::H1OpenConnections as usize, COLUMNS.len()),
+    ("h1", Col::H1OpenConnections as usize, FIRST_OWN),
 ];
 
 /// What the list of actions offers: value and text, as haproxy's but for agent checks, which no server has.
