@@ -9,6 +9,7 @@ pub mod columns;
 pub mod drain;
 pub mod file;
 pub mod info;
+pub mod latency;
 pub mod page;
 pub mod prometheus;
 pub mod rows;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::View;
-use super::columns::{COLUMNS, Col, FIRST_MODULE, FIRST_OWN, PERMILLE, SSL_MODULE};
+use super::columns::{COLUMNS, Col, FIRST_MODULE, FIRST_OWN, SSL_MODULE};
 use super::value::{Tags, Value};
 use crate::backend::{agent, server};
 use crate::config::{
@@ -14,7 +14,6 @@ use crate::config::{
 };
 use crate::proto::check::Status;
 use crate::shared::counters::Counter;
-use crate::shared::latency::{ALL_LAPS, Latency, Window};
 use crate::shared::server_cell::{LastCheck, OpState, ServerCell, admin};
 use crate::shared::state::ShardShared;
 use crate::shared::{
@@ -247,9 +246,6 @@ pub fn frontend<'a>(view: &View<'a>, id: FrontendId) -> Row<'a> {
         Value::small(state.connection_rate_max.load(Relaxed)),
     );
     row.set(Col::ReqRate, Value::small(rate(|c| &c.request_rate)));
-    set_percentiles(&mut row, view, &state.window, |s| {
-        &s.frontends[id.index()].latency
-    });
     row.set(
         Col::ReqRateMax,
         Value::small(state.request_rate_max.load(Relaxed)),
@@ -413,7 +409,6 @@ pub fn server<'a>(view: &View<'a>, id: ServerId) -> Row<'a> {
             ],
         }
     });
-    set_percentiles(&mut row, view, &cell.window, |s| &each(s).latency);
     set_check(&mut row, view, config, cell);
     set_agent(&mut row, view, id, cell);
     row.set(Col::Addr, server_address(&cell.place.or(&config.address)));
@@ -637,7 +632,6 @@ pub fn backend<'a>(view: &View<'a>, id: BackendId, hiding: bool) -> Row<'a> {
             ],
         }
     });
-    set_percentiles(&mut row, view, &state.window, |s| &each(s).latency);
     row.set(Col::Algo, Value::text(algorithm(&config.balance)));
     if let Some(cookie) = &shared.config.proxy(config.proxy).http.cookie {
         row.set(
@@ -791,22 +785,6 @@ fn set_times<'a>(row: &mut Row<'a>, view: &View<'a>, of: impl Fn(&'a ShardShared
             maxima[at],
             Value::small(shards.iter().map(|t| t.most[at].get()).max().unwrap_or(0)),
         );
-    }
-}
-
-/// Percentiles of recent times in µs, over all shards; empty where there was none.
-fn set_percentiles<'a>(
-    row: &mut Row<'a>,
-    view: &View<'a>,
-    window: &Window,
-    of: impl Fn(&'a ShardShared) -> &'a Latency,
-) {
-    for lap in ALL_LAPS {
-        let recent = window.recent(view.shared.shards.iter().map(&of), lap);
-        let first = FIRST_OWN + lap as usize * PERMILLE.len();
-        for (at, found) in recent.percentiles(PERMILLE).into_iter().enumerate() {
-            row.values[first + at] = found.map_or(Value::Empty, Value::U64);
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `show stat`: which rows, in which form (management.txt 9.3).
 
 use super::columns::{COLUMNS, Col, FIRST_MODULE};
+use super::latency::Whose;
 use super::rows::{self, Kind, Row};
 use super::value::{Form, Value, push_json_field, push_typed_end};
 use super::{Dump, PIECE_BYTES, View};
@@ -137,7 +138,9 @@ impl StatDump {
         match self.part {
             Part::Frontend => {
                 if let Some(id) = proxy.frontend.filter(|_| self.filter.wants(Kind::Frontend)) {
-                    self.push_row(rows::frontend(view, id), out);
+                    let mut row = rows::frontend(view, id);
+                    Whose::Frontend(id).put(view, &mut row);
+                    self.push_row(row, out);
                 }
                 self.part = Part::Listener(0);
             }
@@ -163,7 +166,9 @@ impl StatDump {
                 match servers.and_then(|servers| servers.get(at)) {
                     Some(&server) => {
                         if self.wants_server(view, server) {
-                            self.push_row(rows::server(view, server), out);
+                            let mut row = rows::server(view, server);
+                            Whose::Server(server).put(view, &mut row);
+                            self.push_row(row, out);
                         }
                         self.part = Part::Server(at + 1);
                     }
@@ -173,7 +178,9 @@ impl StatDump {
             Part::Backend => {
                 if let Some(id) = proxy.backend.filter(|_| self.filter.wants(Kind::Backend)) {
                     let hiding = self.filter.up || self.filter.no_maint;
-                    self.push_row(rows::backend(view, id, hiding), out);
+                    let mut row = rows::backend(view, id, hiding);
+                    Whose::Backend(id).put(view, &mut row);
+                    self.push_row(row, out);
                 }
                 self.proxy += 1;
                 self.part = Part::Frontend;

@@ -11,7 +11,7 @@ use crate::shared::survey::{Row, SessionId, Side};
 /// When the client was accepted, and with which server it is since. `None`: it is gone.
 pub fn ages(local: &Local, key: Key) -> Option<(Tick, Option<(ServerId, Tick)>)> {
     let relay: &Relay = local.relays.get(key)?;
-    let with = relay.server.map(|server| (server, relay.accepted));
+    let with = relay.server.map(|server| (server, relay.accepted.tick()));
     Some((relay.accepted.tick(), with))
 }
 
