@@ -20,6 +20,7 @@ mod http_clients;
 mod inside;
 mod install;
 mod language;
+mod live_page;
 mod logs;
 mod master;
 mod pages;

@@ -9,6 +9,7 @@
 //! its own id.
 
 pub(crate) mod admin;
+pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod component;
 pub(crate) mod daemon;
