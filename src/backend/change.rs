@@ -88,6 +88,24 @@ pub fn at_start(shared: &Shared) {
     }
 }
 
+/// A server was added to a backend, or taken away from it.
+pub fn came_or_went(shared: &Shared, backend: BackendId, server: Option<ServerId>, now: Tick) {
+    let mut c = Changing::begin(shared, now);
+    if let Some(id) = server
+        && let Some(tracked) = shared.config.server(id).track
+    {
+        let bits = shared.server(tracked).admin();
+        if bits & admin::MAINT != 0 {
+            shared.server(id).set_admin(admin::IMAINT);
+        }
+        if bits & admin::DRAIN != 0 {
+            shared.server(id).set_admin(admin::IDRAIN);
+        }
+    }
+    c.check_backend(backend);
+    shared.bump(backend);
+}
+
 /// `set server state maint`, `disable server`.
 pub fn set_maint(shared: &Shared, id: ServerId, now: Tick) -> Change {
     let mut c = Changing::begin(shared, now);
@@ -605,6 +623,7 @@ impl<'a> Changing<'a> {
             self.tell(id, Level::Notice, text);
             return;
         }
+        cell.fresh.store(false, Relaxed);
         // It starts with the health of a first check ahead; one that tracks follows the tracked.
         let server = self.shared.config.server(id);
         let mut up = server

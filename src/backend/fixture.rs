@@ -26,6 +26,9 @@ pub(crate) fn server(name: &str, puid: u32) -> Server {
         max_reuse: None,
         watch: Watch::default(),
         agent: None,
+        pinned: Default::default(),
+        id_written: false,
+        added: false,
         name: name.into(),
         backend: BackendId(0),
         puid,
@@ -119,6 +122,7 @@ pub(crate) fn backend(name: &str, balance: Balance) -> Backend {
         splice_response: Splice::Earned,
         log: Vec::new(),
         log_tag: None,
+        template: Default::default(),
         span: NOWHERE,
     }
 }

@@ -93,6 +93,14 @@ impl BackendView {
         view
     }
 
+    /// The backend has other servers in this version of the configuration.
+    pub fn follow(&mut self, shared: &Shared) {
+        let servers = &shared.config.backend(self.backend).servers;
+        let follows = |id: &ServerId| shared.config.server(*id).minconn > 0;
+        self.follows_load = servers.iter().any(follows);
+        self.seen = 0;
+    }
+
     /// Takes over changes of servers. Costs two comparisons when there are none.
     pub fn refresh(&mut self, shared: &Shared, now: Tick) {
         // Read before the servers: a change while they are read raises it again.

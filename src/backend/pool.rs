@@ -59,18 +59,28 @@ struct Lane {
     purge: Tick,
 }
 
+impl Lane {
+    fn new() -> Self {
+        Self {
+            purge: Tick::NEVER,
+            ..Self::default()
+        }
+    }
+}
+
 impl<C> Pool<C> {
     /// An empty pool of at most `limit` connections.
     pub fn new(shared: &Shared, shard: usize, limit: usize) -> Self {
-        let lane = || Lane {
-            purge: Tick::NEVER,
-            ..Lane::default()
-        };
         Self {
             shard,
             slots: Slots::new(limit),
-            lanes: shared.servers.iter().map(|_| lane()).collect(),
+            lanes: shared.servers.iter().map(|_| Lane::new()).collect(),
         }
+    }
+
+    /// There are more servers now, or fewer: to those that are gone no connection is kept.
+    pub fn follow(&mut self, shared: &Shared) {
+        self.lanes.resize_with(shared.servers.len(), Lane::new);
     }
 
     /// Idle connections here.

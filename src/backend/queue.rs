@@ -42,6 +42,14 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// The server that was waited for when it was drawn.
+    pub fn server(&self) -> Option<ServerId> {
+        match self.queue {
+            Queue::Server(id) => Some(id),
+            Queue::Backend(_) => None,
+        }
+    }
+
     /// Streams admitted from its queue since it joined, itself included: the log line's
     /// `srv_queue/backend_queue` (haproxy counts from 1, and not those who gave up). To be read while
     /// the ticket is held, or while it is admitted.

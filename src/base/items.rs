@@ -42,6 +42,11 @@ impl<T> Items<T> {
     pub fn replace(&mut self, at: usize, item: Arc<T>) {
         self.0[at] = item;
     }
+    /// Whether both have the very same item there.
+    pub fn same(&self, other: &Self, at: usize) -> bool {
+        let pair = self.0.get(at).zip(other.0.get(at));
+        pair.is_some_and(|(a, b)| Arc::ptr_eq(a, b))
+    }
     /// Drops all items from `len` on.
     pub fn truncate(&mut self, len: usize) {
         self.0.truncate(len);

@@ -107,6 +107,7 @@ impl Settle for Names<'_> {
         };
         let mut ids = backend.servers.iter();
         let id = ids.find(|&&id| self.config.server(id).name == server)?;
+        self.config.server(*id).pinned.set();
         Some(id.0)
     }
     fn userlist(&self, name: &str) -> Option<u32> {

@@ -170,6 +170,7 @@ pub fn load(inputs: &LoadInputs<'_>) -> Loaded {
         deprecated_silent: false,
         mistakes: 0,
         lines_lost: false,
+        at_run_time: false,
         dir: inputs.dir.clone(),
         env: env.clone(),
         vars: VarNames::default(),
@@ -195,6 +196,7 @@ pub fn load(inputs: &LoadInputs<'_>) -> Loaded {
     config.global.env = changes(&inputs.env, &env);
     config.vars = std::mem::take(&mut cx.vars.names);
     config.asked = cx.vars.asked;
+    config.files = sources.files.iter().map(|f| f.name.clone()).collect();
     let mut lists = std::mem::take(&mut cx.vars.lists);
     lists.finish(&sources);
     config.lists = lists.into();

@@ -5,6 +5,7 @@
 //! word checked. `resolve` and `servers` then apply defaults and references and build the [`Config`].
 //! [`load()`] does both for all files. To add a keyword, add its item to the table of its section.
 
+pub mod added;
 mod address;
 mod balance;
 mod bind;

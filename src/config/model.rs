@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ipnet::IpNet;
 
@@ -52,6 +53,8 @@ pub struct Config {
     pub vars: Vec<String>,
     /// What all expressions and formats need together.
     pub asked: crate::lang::expr::Needs,
+    /// Names of the files read, by the number in a [`Span`].
+    pub files: Items<String>,
     pub userlists: Items<super::userlist::Userlist>,
     pub server_states: Vec<StateFile>,
     /// Names that outlive a reload.
@@ -494,6 +497,8 @@ pub struct Backend {
     /// Targets of state changes.
     pub log: Vec<LogTarget>,
     pub log_tag: Option<String>,
+    /// What servers begin with that are added at run time.
+    pub template: std::sync::Arc<super::added::Template>,
     pub span: Span,
 }
 
@@ -631,7 +636,32 @@ pub struct Server {
     pub max_reuse: Option<u32>,
     pub watch: Watch,
     pub agent: Option<Agent>,
+    /// Rules name it: it has to stay.
+    pub pinned: Pinned,
+    /// `puid` was written.
+    pub id_written: bool,
+    /// An operator added it while the process ran; its place is in no file.
+    pub added: bool,
     pub span: Span,
+}
+
+/// A mark that is set while names in rules are looked up.
+#[derive(Debug, Default)]
+pub struct Pinned(AtomicBool);
+
+impl Pinned {
+    pub fn set(&self) {
+        self.0.store(true, Relaxed);
+    }
+    pub fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Clone for Pinned {
+    fn clone(&self) -> Self {
+        Self(AtomicBool::new(self.is_set()))
+    }
 }
 
 /// `agent-check`.
@@ -807,6 +837,10 @@ impl Config {
             SwitchTo::Format(_) => None,
         });
         all.chain(switched).chain(self.frontend(id).default_backend)
+    }
+    /// All servers in order of their backends. Places in [`Config::servers`] whose server was taken away are in none.
+    pub fn server_ids(&self) -> impl Iterator<Item = ServerId> + '_ {
+        self.backends.iter().flat_map(|b| b.servers.iter().copied())
     }
     /// Whether anything is listened on; without it `-c` and the start end with status 2.
     pub fn has_listeners(&self) -> bool {

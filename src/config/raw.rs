@@ -142,6 +142,30 @@ pub(super) struct ProxyRaw {
     pub(super) servers: Vec<ServerRaw>,
 }
 
+impl ProxyRaw {
+    /// A section without a name and without lines.
+    pub(super) fn new(kind: SectionKind, set: Settings, span: Span) -> Self {
+        Self {
+            kind,
+            name: String::new(),
+            seen: Vec::new(),
+            from: None,
+            span,
+            set,
+            id: None,
+            guid: None,
+            description: None,
+            dispatch: None,
+            acls: Acls::default(),
+            switches: Vec::new(),
+            server_rules: Vec::new(),
+            ranks: 0,
+            binds: Vec::new(),
+            servers: Vec::new(),
+        }
+    }
+}
+
 /// One `use_backend` line.
 #[derive(Debug)]
 pub(super) struct SwitchRaw {

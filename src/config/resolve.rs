@@ -677,6 +677,7 @@ fn backend(
         splice_response: splice(out, set.options.splice_auto, set.options.splice_response),
         log: targets(&set.log, &raw.global.log),
         log_tag: set.log_tag.clone(),
+        template: super::added::Template::of(section).into(),
         span: section.span,
     }
 }

@@ -22,7 +22,6 @@ use super::stats_page;
 use super::tls_defaults;
 use super::userlists::{self, UserlistRaw};
 use super::words::{Args, Cx, Owner, Said, Sense, To};
-use crate::lang::acl::Acls;
 use crate::lang::diag::{Form, did_you_mean, nearest};
 use crate::lang::lexer::{Line, Word};
 use crate::lang::source::Span;
@@ -259,26 +258,13 @@ fn proxy_header(
         set.checks.inherit();
         set
     });
+    let span = line
+        .words
+        .get(1)
+        .map_or(head.span, |name| head.span.to(name.span));
     let mut proxy = ProxyRaw {
-        seen: Vec::new(),
         from,
-        kind,
-        name: String::new(),
-        span: line
-            .words
-            .get(1)
-            .map_or(head.span, |name| head.span.to(name.span)),
-        set,
-        id: None,
-        guid: None,
-        description: None,
-        dispatch: None,
-        acls: Acls::default(),
-        switches: Vec::new(),
-        server_rules: Vec::new(),
-        ranks: 0,
-        binds: Vec::new(),
-        servers: Vec::new(),
+        ..ProxyRaw::new(kind, set, span)
     };
     let mut words = words.iter();
     let Some(name) = words.next() else {

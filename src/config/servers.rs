@@ -76,11 +76,21 @@ fn numbers(section: &ProxyRaw, cx: &mut Cx<'_>) -> Vec<u32> {
 }
 
 /// Ports on which connections for a backend arrive.
-struct Ports {
+pub(super) struct Ports {
     /// Each once.
     list: Vec<u16>,
     /// A mistake before may be why there are not more.
     uncertain: bool,
+}
+
+impl Ports {
+    /// Nobody looked.
+    pub(super) fn unknown() -> Self {
+        Self {
+            list: Vec::new(),
+            uncertain: false,
+        }
+    }
 }
 
 fn ports_in_front(sections: &[&ProxyRaw], out: &Config, backend: BackendId) -> Ports {
@@ -105,7 +115,7 @@ fn ports_in_front(sections: &[&ProxyRaw], out: &Config, backend: BackendId) -> P
     ports
 }
 
-fn one(
+pub(super) fn one(
     section: &ProxyRaw,
     raw: &ServerRaw,
     backend: BackendId,
@@ -154,6 +164,9 @@ fn one(
         max_reuse: options.max_reuse,
         watch: watch(section, raw, cx),
         agent: agent(section, raw, cx),
+        pinned: Pinned::default(),
+        id_written: raw.options.id.is_some(),
+        added: false,
         span: raw.span,
     }
 }

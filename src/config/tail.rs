@@ -1,5 +1,6 @@
 //! The options that end a `bind`, `stats socket`, `server` or `default-server` line.
 
+use super::added::REFUSED;
 use super::keyword::{Keyword, Kind};
 use super::known::Known;
 use super::raw::NotYetRaw;
@@ -23,6 +24,10 @@ pub(super) fn read<T: Tail>(options: &mut T, args: &mut Args<'_, '_>) -> Result<
     let mut outcome = Ok(());
     while let Some(word) = args.next() {
         let name = word.text();
+        if args.cx.at_run_time && REFUSED.contains(&&*name) {
+            let text = format!("'{name}' option is not accepted for dynamic server");
+            return Err(args.fail(word.span, text));
+        }
         if let Some(keyword) = T::TABLE.iter().find(|k| k.name == name) {
             outcome = one(keyword, options, args, word).and(outcome);
         } else if let Some(known) = T::KNOWN.iter().find(|k| k.name == name) {

@@ -36,6 +36,8 @@ pub(super) struct Cx<'a> {
     pub(super) mistakes: usize,
     /// The lexer found a mistake: what seems to be missing may stand on the line it dropped.
     pub(super) lines_lost: bool,
+    /// The line is a command of an operator, not of the file.
+    pub(super) at_run_time: bool,
     /// `-C`: where relative names of files begin.
     pub(super) dir: Option<PathBuf>,
     /// Variables that words of addresses may name.
@@ -44,6 +46,27 @@ pub(super) struct Cx<'a> {
     pub(super) vars: VarNames,
     /// Keywords already refused as not supported yet: one message a name.
     pub(super) refused: BTreeSet<String>,
+}
+
+impl<'a> Cx<'a> {
+    /// For a command of an operator.
+    pub(super) fn at_run_time(sources: &'a Sources, world: &'a dyn World) -> Self {
+        Self {
+            diags: Diags::default(),
+            sources,
+            world,
+            strict: false,
+            tolerate_unresolved: false,
+            deprecated_silent: true,
+            mistakes: 0,
+            lines_lost: false,
+            at_run_time: true,
+            dir: None,
+            env: Env::default(),
+            vars: VarNames::default(),
+            refused: BTreeSet::new(),
+        }
+    }
 }
 
 impl Cx<'_> {

@@ -26,10 +26,15 @@ pub(super) async fn watch<E: Executor>(executor: E, shared: std::sync::Arc<Share
         executor
             .sleep(Duration::from_millis(1000 + AFTER_MS - into))
             .await;
+        let shared = shared.latest();
         let now = net::tick();
         raise(&shared, now);
         follow_windows(&shared, now);
         sent = measure_bytes(&shared, sent);
+        // What servers left behind that were taken away is given back when nobody speaks of it any more.
+        if let Some(next) = shared.tidied() {
+            next.publish();
+        }
     }
 }
 

@@ -112,8 +112,9 @@ struct Teller {
 impl Tell for Teller {
     fn tell(&self, change: &Change) {
         let mut logs = self.logs.borrow_mut();
+        let shared = self.shared.latest();
         for line in &change.lines {
-            let backend = self.shared.config.backend(line.backend);
+            let backend = shared.config.backend(line.backend);
             let tag = backend.log_tag.as_deref();
             logs.push(
                 &backend.log,
@@ -122,13 +123,14 @@ impl Tell for Teller {
                 localtime::wall_us(),
                 line.text.as_bytes(),
             );
-            let (label, text) = line.on_stderr(&self.shared.config);
+            let (label, text) = line.on_stderr(&shared.config);
             logs.console(label, &text);
         }
     }
 
     fn warn(&self, proxy: &Proxy, text: &str) {
-        let config = &self.shared.config;
+        let shared = self.shared.latest();
+        let config = &shared.config;
         let (targets, tag) = match (proxy.frontend, proxy.backend) {
             (Some(f), _) => (&config.frontend(f).log, &config.frontend(f).log_tag),
             (None, Some(b)) => (&config.backend(b).log, &config.backend(b).log_tag),
@@ -144,24 +146,26 @@ impl Tell for Teller {
 impl Desk {
     /// Does steps of a conversation until there is something to write, or to wait for.
     fn advance(&self, cli: &mut Cli, out: &mut Vec<u8>) -> Next {
-        let view = View {
-            shared: &self.setup.shared,
-            now: net::tick(),
-            wall_us: localtime::wall_us(),
-            facts: &self.setup.facts,
-            offset_at: localtime::offset_s,
-        };
         let extra = Extra {
             logs_dropped: self.setup.logs.dropped(),
             resident: self.resident(),
         };
-        let world = World {
-            view,
-            extra,
-            tell: &self.teller,
-            payload: "",
-        };
         loop {
+            // A command may have put a later version of the configuration in force.
+            let shared = self.setup.shared.latest();
+            let view = View {
+                shared: &shared,
+                now: net::tick(),
+                wall_us: localtime::wall_us(),
+                facts: &self.setup.facts,
+                offset_at: localtime::offset_s,
+            };
+            let world = World {
+                view,
+                extra,
+                tell: &self.teller,
+                payload: "",
+            };
             let next = cli.advance(&world, out);
             if next != Next::More || out.len() >= PIECE_BYTES {
                 return next;

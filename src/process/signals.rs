@@ -305,7 +305,7 @@ impl Watch {
     /// SIGHUP: every proxy and server, to stderr as warnings and to the logs as notices.
     fn dump(&mut self) {
         say::warning("SIGHUP received, dumping servers states.");
-        let shared = Arc::clone(&self.shared);
+        let shared = self.shared.latest();
         for proxy in &shared.config.proxies {
             self.note(
                 proxy,

@@ -4,6 +4,7 @@
 //!
 //! Stages: idle until the timer · connecting, sending, listening as the sequence goes · idle.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Acquire;
 use std::sync::{Arc, PoisonError};
@@ -47,6 +48,8 @@ enum Stage {
 #[derive(Debug)]
 pub struct Probe {
     server: ServerId,
+    /// Its server is gone: the place is free for another.
+    over: bool,
     agent: bool,
     /// Which `agent_send` of the server the sequence was made for.
     sends: u32,
@@ -98,10 +101,13 @@ pub fn start(local: &mut Local) {
 }
 
 fn add(local: &mut Local, server: ServerId, agent: bool, sequence: Arc<Sequence>, first: u64) {
-    let index = local.probes.len() as u32;
+    let free = local.probes.iter().position(|probe| probe.over);
+    let at = free.unwrap_or(local.probes.len());
+    let index = at as u32;
     let first = local.now + first;
     let timer = Some(local.timers.arm(first, Timer::Probe(index)));
-    local.probes.push(Probe {
+    let probe = Probe {
+        over: false,
         server,
         agent,
         sequence,
@@ -112,12 +118,57 @@ fn add(local: &mut Local, server: ServerId, agent: bool, sequence: Arc<Sequence>
         linger: false,
         header: Vec::new(),
         send_proxy: None,
-        attempt: 0,
+        // Completions that an earlier probe in this place asked for are stale.
+        attempt: free.map_or(0, |at| local.probes[at].attempt),
         started: local.now,
         timer,
         due: Some(first),
         random: server.0 ^ 0x9e37_79b9,
-    });
+    };
+    match free {
+        Some(at) => local.probes[at] = probe,
+        None => local.probes.push(probe),
+    }
+}
+
+/// A later version of the configuration: probes of servers that are gone end, those of new ones begin.
+pub fn follow(local: &mut Local, io: &mut dyn Io, gone: &[ServerId]) {
+    for index in 0..local.probes.len() {
+        let probe = &local.probes[index];
+        if probe.over || !gone.contains(&probe.server) {
+            continue;
+        }
+        close(local, io, index as u32);
+        let probe = &mut local.probes[index];
+        (probe.over, probe.due) = (true, None);
+        (probe.stage, probe.run) = (Stage::Idle, Run::default());
+        if let Some(timer) = probe.timer.take() {
+            local.timers.cancel(timer);
+        }
+    }
+    let shards = local.shared.shards.len();
+    let config = Arc::clone(&local.config);
+    let probed: HashSet<ServerId> = local
+        .probes
+        .iter()
+        .filter(|probe| !probe.over)
+        .map(|probe| probe.server)
+        .collect();
+    let (mine, fixed) = (local.shard, local.shared.servers.fixed());
+    for at in (fixed..config.servers.len()).filter(|at| at % shards == mine) {
+        let (id, server) = (ServerId(at as u32), &config.servers[at]);
+        if probed.contains(&id) || gone.contains(&id) {
+            continue;
+        }
+        if server.check.is_some() {
+            let sequence = config.backend(server.backend).check.sequence();
+            add(local, id, false, sequence, 1);
+        }
+        if let Some(agent) = &server.agent {
+            let sequence = Agent::sequence(&agent.send);
+            add(local, id, true, sequence.into(), 1);
+        }
+    }
 }
 
 /// How long the probe in hand may take.
@@ -548,7 +599,7 @@ pub fn hasten(local: &mut Local, server: ServerId) {
     let Some(index) = local
         .probes
         .iter()
-        .position(|p| p.server == server && !p.agent)
+        .position(|p| p.server == server && !p.agent && !p.over)
     else {
         return;
     };

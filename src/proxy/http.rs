@@ -53,7 +53,7 @@ use crate::lang::subject::VarId;
 use crate::proto::h1::{Peer, RequestFraming, ResponseFraming};
 use crate::proto::http::{Head, Version};
 use flow::{Flow, Move};
-pub use idle::{close_all, on_borrow, on_idle_done, on_lent, purge};
+pub use idle::{close_all, close_idle, name_gone, on_borrow, on_idle_done, on_lent, purge};
 pub(in crate::proxy) use route::{by_default, by_name};
 pub use route::{note_position, on_admitted};
 pub use rules::on_verified;

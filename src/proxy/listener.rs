@@ -18,7 +18,7 @@ use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
 use crate::config::http::{HashKey, Http, Switch, SwitchTo};
 use crate::config::{
-    BackendId, BindId, Config, FrontendId, Mode, Proxy, ServerAddress, ServerPort,
+    Backend, BackendId, BindId, Config, FrontendId, Mode, Proxy, ServerAddress, ServerPort,
 };
 use crate::io::engine::Io;
 use crate::io::kernel::{AcceptMode, Errno};
@@ -79,32 +79,13 @@ impl Listener {
         let config = &local.config;
         let spec = config.bind(bind);
         let frontend = config.frontend(spec.frontend);
-        let mut backends = config.backends_of(spec.frontend).map(|b| config.backend(b));
-        let rules = config.switching(spec.frontend);
-        let needs_peer = !frontend.log.is_empty()
-            || frontend.mode == Mode::Http
-            || frontend.monitor_net.is_some()
-            || rules.iter().any(|rule| {
-                let asks = |when: &Condition| when.needs().has(Needs::CLIENT_ADDRESS);
-                rule.when.as_ref().is_some_and(asks)
-            })
-            || backends.any(|b| {
-                b.balance.is_keyed()
-                    || b.source.as_ref().is_some_and(|s| s.usesrc.is_some())
-                    || b.servers.iter().any(|id| {
-                        let server = config.server(*id);
-                        server.send_proxy.is_some()
-                            || server.watch.observe.is_some_and(|o| o.clients > 1)
-                            || server.source.as_ref().is_some_and(|s| s.usesrc.is_some())
-                    })
-            });
         Self {
             bind,
             frontend: spec.frontend,
             sock,
             shared_out,
             backlog: spec.backlog.max(1),
-            needs_peer,
+            needs_peer: needs_peer(config, bind),
             frontend_rate: frontend.rate_limit_sessions,
             open: false,
             acceptable: false,
@@ -116,10 +97,46 @@ impl Listener {
         }
     }
 
+    pub fn bind(&self) -> BindId {
+        self.bind
+    }
+    /// A later version of the configuration may ask for more.
+    pub fn set_needs_peer(&mut self, needs: bool) {
+        self.needs_peer = needs;
+    }
     /// The soft stop closed it.
     pub fn has_left(&self) -> bool {
         self.leaving == Leaving::Gone
     }
+}
+
+/// Does anything that a connection of this bind meets ask who the client is?
+pub fn needs_peer(config: &Config, bind: BindId) -> bool {
+    let id = config.bind(bind).frontend;
+    let frontend = config.frontend(id);
+    let mut backends = config.backends_of(id).map(|b| config.backend(b));
+    !frontend.log.is_empty()
+        || frontend.mode == Mode::Http
+        || frontend.monitor_net.is_some()
+        || config.switching(id).iter().any(|rule| {
+            let asks = |when: &Condition| when.needs().has(Needs::CLIENT_ADDRESS);
+            rule.when.as_ref().is_some_and(asks)
+        })
+        || backends.any(|b| {
+            b.balance.is_keyed()
+                || b.source.as_ref().is_some_and(|s| s.usesrc.is_some())
+                || asks_addresses(config, b)
+        })
+}
+
+/// Does a server of it ask for the client's addresses?
+pub fn asks_addresses(config: &Config, backend: &Backend) -> bool {
+    backend.servers.iter().any(|id| {
+        let server = config.server(*id);
+        server.send_proxy.is_some()
+            || server.watch.observe.is_some_and(|o| o.clients > 1)
+            || server.source.as_ref().is_some_and(|s| s.usesrc.is_some())
+    })
 }
 
 /// Does a rule of this frontend, or a server it may lead to, need the address the client connected to?

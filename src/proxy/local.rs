@@ -182,9 +182,7 @@ impl Local {
             random: Cell::new(seed | 1),
             streams: Cell::new(0),
             listeners: Vec::new(),
-            needs_local: (0..config.frontends.len())
-                .map(|i| listener::needs_local(&config, FrontendId(i as u32)))
-                .collect(),
+            needs_local: needs_local(&config),
             probes: Vec::new(),
             panics_wanted: 0,
             lull_over: now,
@@ -193,6 +191,31 @@ impl Local {
             room_freed: false,
             config,
             shared,
+        }
+    }
+
+    /// Takes a later version over: what is computed from the lists of servers is computed anew where they changed.
+    pub fn take_version(&mut self, next: Arc<Shared>) {
+        let before = std::mem::replace(&mut self.config, Arc::clone(&next.config));
+        self.shared = next;
+        let config = &self.config;
+        let backends = 0..config.backends.len();
+        let changed = backends.filter(|&at| !config.backends.same(&before.backends, at));
+        let mut asks = false;
+        for at in changed {
+            let id = BackendId(at as u32);
+            self.views[at].follow(&self.shared);
+            self.cookies[at] = Values::new(config, id);
+            asks |= listener::asks_addresses(config, config.backend(id));
+        }
+        self.pool.follow(&self.shared);
+        if asks {
+            self.needs_local = needs_local(config);
+            let needs = |l: &Listener| listener::needs_peer(config, l.bind());
+            let needs: Vec<bool> = self.listeners.iter().map(needs).collect();
+            for (listener, needs) in self.listeners.iter_mut().zip(needs) {
+                listener.set_needs_peer(needs);
+            }
         }
     }
 
@@ -323,6 +346,12 @@ impl Local {
             self.shared.hint_all(|| Message::Room);
         }
     }
+}
+
+fn needs_local(config: &Config) -> Box<[bool]> {
+    (0..config.frontends.len())
+        .map(|i| listener::needs_local(config, FrontendId(i as u32)))
+        .collect()
 }
 
 fn switches(config: &Config) -> Vec<SwitchIndex> {

@@ -43,7 +43,7 @@ use crate::io::pipe::Pipe;
 use crate::observe::log::line::{NO_SERVER, Peer, TcpRecord};
 use crate::proto::proxy_header::{self, ProxyError};
 use ending::*;
-pub use ending::{kill, server_of, stage_name};
+pub use ending::{kill, name_gone, server_of, stage_name};
 use half::*;
 use header::*;
 use reach::*;

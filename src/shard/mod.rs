@@ -7,6 +7,7 @@
 
 mod survey;
 pub mod turn;
+mod versions;
 
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
+use super::versions::Following;
 use crate::backend::change;
 use crate::base::tick::Tick;
 use crate::config::ServerId;
@@ -37,6 +38,7 @@ pub struct Shard<K: Kernel> {
     due: Vec<Timer>,
     admitted: Vec<(Owner, ServerId)>,
     second: Second,
+    pub(super) following: Following,
 }
 
 /// Time between two turns from which on the first ones may begin before all that waited was told.
@@ -59,6 +61,7 @@ impl<K: Kernel> Shard<K> {
             due: Vec::new(),
             admitted: Vec::new(),
             second: Second::default(),
+            following: Following::Done,
         }
     }
 
@@ -202,11 +205,14 @@ impl<K: Kernel> Shard<K> {
 
     fn take_messages(&mut self) {
         let mut walk = None;
+        self.follow_version();
         for _ in 0..MESSAGES_PER_TURN {
             let Some(message) = self.local.cells().mailbox.take() else {
                 break;
             };
             self.local.cells().activity.messages.inc();
+            // Who sent it may know of servers that we do not know yet.
+            self.follow_version();
             match message {
                 Message::Placed { fd, bind, peer } => {
                     listener::on_placed(&mut self.local, &mut self.engine, bind, fd, peer);
@@ -248,6 +254,7 @@ impl<K: Kernel> Shard<K> {
                 }
             }
             self.drive();
+            self.count_message();
         }
         if let Some(walk) = walk {
             self.walk(walk);

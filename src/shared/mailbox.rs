@@ -100,6 +100,10 @@ impl Mailbox {
     pub fn take(&self) -> Option<Message> {
         self.queue.pop()
     }
+    /// Messages that wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

@@ -16,6 +16,7 @@ pub mod server_cell;
 pub mod state;
 pub mod survey;
 pub mod table;
+pub mod versions;
 
 pub use counters::{
     BackendCounters, Counter, FreqCounter, FrontendCounters, ListenerCounters, ServerCounters,

@@ -98,6 +98,8 @@ pub struct ServerCell {
     pub agent_send: Mutex<Option<Box<[u8]>>>,
     /// How often `agent_send` was set.
     pub agent_sends: AtomicU32,
+    /// It was added and has not left its first maintenance yet.
+    pub fresh: AtomicBool,
     /// An operator switched its checks off.
     pub checks_off: AtomicBool,
     /// `maxconn` as set by the operator or the file; 0: no limit. Counts only for servers whose places are counted.
@@ -167,6 +169,7 @@ impl ServerCell {
             agent_port: AtomicU16::new(0),
             agent_send: Mutex::default(),
             agent_sends: AtomicU32::new(0),
+            fresh: AtomicBool::new(false),
             checks_off: AtomicBool::new(false),
             maxconn: AtomicU32::new(server.maxconn),
             limited: AtomicBool::new(false),
@@ -178,6 +181,19 @@ impl ServerCell {
             current_max: AtomicU32::new(0),
             window: Window::default(),
         }
+    }
+
+    /// Of a server that an operator adds: in maintenance, neither checks nor an agent before they are asked for.
+    pub fn added(server: &Server, now: Tick) -> Self {
+        let cell = Self::new(server);
+        cell.admin.fetch_or(admin::FMAINT, AcqRel);
+        cell.set_op(OpState::Stopped);
+        cell.health.store(0, Relaxed);
+        cell.changed_ms.store(now.0, Relaxed);
+        cell.checks_off.store(server.check.is_some(), Relaxed);
+        cell.agent_off.store(server.agent.is_some(), Relaxed);
+        cell.fresh.store(true, Relaxed);
+        cell
     }
 
     pub fn op(&self) -> OpState {

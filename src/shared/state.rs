@@ -4,6 +4,7 @@ use super::errors::Errors;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use arc_swap::ArcSwapOption;
 use crossbeam::utils::CachePadded;
 
 use super::census::Census;
@@ -15,6 +16,7 @@ use super::latency::Window;
 use super::mailbox::{Mailbox, Message};
 use super::server_cell::ServerCell;
 use super::table::Table;
+use super::versions::Left;
 use crate::base::tick::Tick;
 use crate::config::{BackendId, Config, FrontendId, Mode, ServerId};
 
@@ -48,6 +50,8 @@ pub enum Door {
 /// Everything shared by the shards and the control thread of one worker.
 #[derive(Debug)]
 pub struct Shared {
+    /// Counts up from 0; see `versions`.
+    pub(super) version: u64,
     pub config: Arc<Config>,
     pub process: Arc<ProcessShared>,
     pub frontends: Arc<[FrontendShared]>,
@@ -58,11 +62,17 @@ pub struct Shared {
     pub shards: Box<[ShardShared]>,
     /// Messages that were refused.
     pub errors: Arc<Errors>,
+    /// Places of servers that are gone: not to be used yet, to be used again.
+    pub(super) left: Vec<Left>,
+    pub(super) free: Vec<ServerId>,
 }
 
 /// Gauges and limits of the whole process.
 #[derive(Debug)]
 pub struct ProcessShared {
+    /// Number of the version in force, and that version where it is not the first.
+    pub(super) version: AtomicU64,
+    pub(super) latest: ArcSwapOption<Shared>,
     pub pid: AtomicU32,
     phase: AtomicU8,
     /// Connections now open (frontend side); the limit is exact.
@@ -172,6 +182,9 @@ pub struct ShardShared {
 #[derive(Debug)]
 pub struct ShardCells {
     pub mailbox: Mailbox,
+    /// The version it took over last, and the places of gone servers that its sessions name.
+    pub(super) version: AtomicU64,
+    pub(super) holds: Mutex<Vec<ServerId>>,
     /// Wakes its thread; put in place by the shard before it first sleeps.
     pub bell: Bell,
     /// True from before it goes to sleep until it wakes: a sender wakes it only then.
@@ -225,6 +238,8 @@ impl ShardShared {
         let row = servers.next_multiple_of(16) + 16;
         let own = ShardCells {
             mailbox: Mailbox::default(),
+            version: AtomicU64::new(0),
+            holds: Mutex::default(),
             bell: Bell::default(),
             asleep: AtomicBool::new(false),
             connections: AtomicU32::new(0),
@@ -294,7 +309,12 @@ impl Shared {
         let binds = many(config.binds.len(), |_| CachePadded::default());
         let shard_cells = many(shards, |_| ShardShared::new(&config));
         Self {
+            version: 0,
+            left: Vec::new(),
+            free: Vec::new(),
             process: Arc::new(ProcessShared {
+                version: AtomicU64::new(0),
+                latest: ArcSwapOption::empty(),
                 pid: AtomicU32::new(0),
                 phase: AtomicU8::new(Phase::Running as u8),
                 connections: CachePadded::default(),

@@ -8,6 +8,7 @@ mod support;
 
 mod admin_socket;
 mod balance;
+mod dynamic;
 mod exchange;
 mod failover;
 mod fallback;

@@ -217,6 +217,7 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             splice_response: Splice::Earned,
             log: Vec::new(),
             log_tag: None,
+            template: Default::default(),
             span: SPAN,
         }]
         .into(),
@@ -230,6 +231,9 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
             max_reuse: None,
             watch: Watch::default(),
             agent: None,
+            pinned: Default::default(),
+            id_written: false,
+            added: false,
             name: "s1".into(),
             backend: BackendId(0),
             puid: 1,
@@ -256,6 +260,9 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
         .into(),
         vars: Vec::new(),
         asked: Default::default(),
+        files: Default::default(),
+        guids: Default::default(),
+        stats_file: Default::default(),
         userlists: Vec::new().into(),
         binds: vec![Bind {
             frontend: FrontendId(0),

@@ -719,6 +719,7 @@ fn config(random: &mut Random, servers: usize) -> Config {
         splice_response: splice,
         log: Vec::new(),
         log_tag: None,
+        template: Default::default(),
         span: SPAN,
     });
     for index in 0..servers {
@@ -733,6 +734,9 @@ fn config(random: &mut Random, servers: usize) -> Config {
             max_reuse: None,
             watch: Watch::default(),
             agent: None,
+            pinned: Default::default(),
+            id_written: false,
+            added: false,
             name: format!("s{index}"),
             backend: BackendId(0),
             puid: index as u32 + 1,

@@ -14,6 +14,7 @@ pub mod admin;
 mod inside;
 mod moves;
 pub mod parse;
+mod servers;
 mod sess;
 pub mod show;
 pub mod table;

@@ -255,7 +255,10 @@ fn names<'a>(row: &Row, view: &View<'a>) -> (&'a str, &'a str, &'a str) {
     let config = &view.shared.config;
     let front = &config.proxy(config.frontend(row.frontend).proxy).name;
     let back = row.backend.map_or("<NONE>", |id| &*config.backend(id).name);
-    let server = row.server.map_or("<none>", |id| &*config.server(id).name);
+    let server = row
+        .server
+        .and_then(|id| config.servers.get(id.index()))
+        .map_or("<none>", |server| &*server.name);
     (front, back, server)
 }
 
@@ -343,11 +346,11 @@ fn push_whole(row: &Row, view: &View<'_>, out: &mut Vec<u8>) {
             )?,
             None => writeln!(text, "  backend=<NONE> (id=-1 mode=-)")?,
         }
-        match row.server {
-            Some(id) => writeln!(
+        match row.server.and_then(|id| config.servers.get(id.index())) {
+            Some(own) => writeln!(
                 text,
                 "  server={server} (id={}){}",
-                config.server(id).puid,
+                own.puid,
                 end(row.server_ends.1)
             )?,
             None => writeln!(text, "  server=<NONE> (id=-1)")?,

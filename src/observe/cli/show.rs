@@ -1,7 +1,7 @@
 //! Commands that only look, and those about the connection itself.
 
 use super::admin::backend_of;
-use super::{Answer, Mode, Prompt, SeverityOutput, World};
+use super::{Answer, Mode, Prompt, SeverityOutput, World, servers};
 use crate::base::clock::LocalClock;
 use crate::base::tick::Tick;
 use crate::config::{BindAddress, CliLevel, ProxyId};
@@ -129,7 +129,7 @@ fn capture_text(out: &mut Vec<u8>, capture: &Capture, world: &World<'_>, clock: 
     let back = capture
         .backend
         .map(|b| config.proxy(config.backend(b).proxy));
-    let server = capture.server.map(|s| config.server(s));
+    let server = capture.server.and_then(|s| config.servers.get(s.index()));
     let (back_name, back_iid) = back.map_or(("<NONE>", -1), |p| (&*p.name, i64::from(p.iid)));
     let (server_name, sid) = server.map_or(("<NONE>", -1), |s| (&*s.name, i64::from(s.puid)));
     out.extend_from_slice(b" \n[");
@@ -315,7 +315,8 @@ pub(super) fn wait(words: &[String], world: &World<'_>) -> Answer {
         return Answer::error("Invalid duration: expects milliseconds, or a number with a unit.");
     };
     match words.get(1).map(String::as_str) {
-        Some(what @ ("srv-removable" | "be-removable")) => {
+        Some("srv-removable") => servers::wait_removable(ms, words.get(2), world),
+        Some(what @ "be-removable") => {
             Answer::error(format!("'wait … {what}' is not supported yet."))
         }
         Some(_) => Answer::error("Unknown condition, '-h' shows what may be waited for."),
@@ -326,8 +327,9 @@ pub(super) fn wait(words: &[String], world: &World<'_>) -> Answer {
     }
 }
 
-const WAIT_HELP: &str = "Usage: wait <delay>
+const WAIT_HELP: &str = "Usage: wait <delay> [srv-removable <backend>/<server>]
   <delay>  milliseconds, or a number with a unit (us, ms, s, m, h, d)
+  srv-removable  wait only until 'del server' would take that server away
 ";
 
 /// Longest time between two looks at the clock, ms.

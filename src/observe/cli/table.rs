@@ -1,7 +1,7 @@
 //! The commands of the admin socket, one item each: words, arguments, level, help, function; and
 //! the names of those that haproxy has and this program has not yet.
 
-use super::{Answer, Guarded, Rights, World, absent, acl, admin, inside, sess, show};
+use super::{Answer, Guarded, Rights, World, absent, acl, admin, inside, servers, sess, show};
 use crate::config::CliLevel;
 
 /// One command.
@@ -45,6 +45,7 @@ macro_rules! commands {
 const COMMANDS: &[Item] = commands! {
     ["add" "acl"] "[@<ver>] <acl> <pattern>" Operator "add a pattern to an ACL" => Run::Do(acl::add);
     ["add" "map"] "[@<ver>] <map> <key> <value>" Operator "add an entry to a map" => Run::Do(absent::map);
+    ["add" "server"] "<bk>/<srv> <addr> [options]" Admin "make a new server, in maintenance" => Run::Do(servers::add);
     ["clear" "acl"] "[@<ver>] <acl>" Operator "take all patterns out of an ACL" => Run::Do(acl::clear);
     ["clear" "counters"] "" Operator "let maxima of the statistics start again" => Run::Do(admin::clear_counters);
     ["clear" "counters" "all"] "" Admin "let all counters of the statistics start again" => Run::Do(admin::clear_all_counters);
@@ -55,6 +56,7 @@ const COMMANDS: &[Item] = commands! {
     ["debug" "dev" "panic"] "[n]" Admin "" => Run::Do(admin::inject_panics);
     ["del" "acl"] "<acl> [<pattern>|#<ref>]" Operator "take a pattern out of an ACL" => Run::Do(acl::del);
     ["del" "map"] "<map> [<key>|#<ref>]" Operator "take an entry out of a map" => Run::Do(absent::map);
+    ["del" "server"] "<bk>/<srv>" Admin "take a server in maintenance away" => Run::Do(servers::del);
     ["disable" "agent"] "<bk>/<srv>" Admin "stop the agent checks of a server" => Run::Do(admin::disable_agent);
     ["disable" "frontend"] "<frontend>" Admin "close a frontend to new connections, for a while" => Run::Do(admin::disable_frontend);
     ["disable" "health"] "<bk>/<srv>" Admin "stop the health checks of a server" => Run::Do(admin::disable_health);
@@ -122,7 +124,7 @@ const COMMANDS: &[Item] = commands! {
     ["shutdown" "sessions" "server"] "<bk>/<srv>" Admin "end the sessions of a server" => Run::Do(sess::shutdown_server);
     ["trace"] "[<source>|0]" Operator "switch traces, of which there are none" => Run::Do(absent::trace);
     ["user"] "" User "lower this connection's level to user" => Run::Lower(CliLevel::User);
-    ["wait"] "{-h|<delay>}" User "answer after a while" => Run::Do(show::wait);
+    ["wait"] "{-h|<delay>} [srv-removable <bk>/<srv>]" User "answer after a while, or when a server may be deleted" => Run::Do(show::wait);
     ["help"] "[<command>]" User "this list, or the part of it that fits" => Run::Help;
     ["prompt"] "[help|n|i|p|timed]" User "stay open and ask for commands, or no longer" => Run::Do(show::prompt);
     ["quit"] "" User "close the connection" => Run::Do(show::quit);
@@ -138,7 +140,6 @@ const NOT_YET: &[&str] = &[
     "abort ssl crl-file",
     "acme",
     "add backend",
-    "add server",
     "add ssl ca-file",
     "add ssl crt-list",
     "commit ssl ca-file",
@@ -146,7 +147,6 @@ const NOT_YET: &[&str] = &[
     "commit ssl crl-file",
     "debug",
     "del backend",
-    "del server",
     "del ssl ca-file",
     "del ssl cert",
     "del ssl crl-file",

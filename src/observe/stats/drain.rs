@@ -29,7 +29,7 @@ fn is_stopping(shared: &Shared) -> bool {
 
 /// Starts to count where there is something to tell: call it before an answer is written.
 pub fn ask(shared: &Shared, now: Tick) {
-    let ids = || (0..shared.config.servers.len()).map(|at| ServerId(at as u32));
+    let ids = || shared.config.server_ids();
     let left = |id: &ServerId| shared.server_connections(*id) > 0 && is_leaving(shared, *id);
     if is_stopping(shared) || ids().any(|id| left(&id)) {
         shared.count_connections(now);
@@ -90,8 +90,8 @@ pub(super) fn push_json(view: &View<'_>, scope: &Scope, out: &mut Vec<u8>) {
         ms(of_process(view))
     );
     written.expect("a vector takes every byte");
-    let ids = (0..config.servers.len()).map(|at| ServerId(at as u32));
-    let told = ids
+    let told = config
+        .server_ids()
         .filter(|id| {
             let backend = config.backend(config.server(*id).backend);
             scope.shows(config, config.proxy(backend.proxy))
@@ -122,6 +122,7 @@ pub struct DrainDump {
     /// When it was asked.
     began: Option<Tick>,
     waits: bool,
+    started: bool,
     next: usize,
 }
 
@@ -143,11 +144,12 @@ impl DrainDump {
 
 impl Dump for DrainDump {
     fn more(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> bool {
-        if self.next == 0 {
+        if !self.started {
             self.waits = !self.told(view);
             if self.waits {
                 return true;
             }
+            self.started = true;
             out.extend_from_slice(b"# name state left oldest_s\n");
             let state = match view.shared.phase() {
                 Phase::Running => "RUNNING",
@@ -158,8 +160,7 @@ impl Dump for DrainDump {
         }
         let config = &view.shared.config;
         let until = out.len() + PIECE_BYTES;
-        while self.next < config.servers.len() {
-            let id = ServerId(self.next as u32);
+        for id in config.server_ids().skip(self.next) {
             self.next += 1;
             if let Some(progress) = of_server(view, id) {
                 let state = server::state_text(view.shared, id);
@@ -169,12 +170,10 @@ impl Dump for DrainDump {
                 push_line(out, &name, state, progress);
             }
             if out.len() >= until {
-                break;
+                return true;
             }
         }
-        // A configuration without servers has told all, too.
-        self.next = self.next.max(1);
-        self.next < config.servers.len()
+        false
     }
 
     fn waits(&self) -> Option<u32> {

@@ -27,7 +27,9 @@ pub enum List {
 pub struct ServersDump {
     list: List,
     only: Option<BackendId>,
-    next: u32,
+    /// The next server: its backend, and its place there.
+    backend: usize,
+    server: usize,
     started: bool,
 }
 
@@ -37,7 +39,8 @@ impl ServersDump {
         Self {
             list,
             only,
-            next: 0,
+            backend: 0,
+            server: 0,
             started: false,
         }
     }
@@ -53,19 +56,22 @@ impl Dump for ServersDump {
             }
         }
         let until = out.len() + PIECE_BYTES;
-        while let Some(server) = view.shared.config.servers.get(self.next as usize) {
+        let config = &view.shared.config;
+        while let Some(backend) = config.backends.get(self.backend) {
             if out.len() >= until {
                 return true;
             }
-            let id = ServerId(self.next);
-            self.next += 1;
-            let proxy = view
-                .shared
-                .config
-                .proxy(view.shared.config.backend(server.backend).proxy);
-            if proxy.disabled || self.only.is_some_and(|only| only != server.backend) {
+            let disabled = config.proxy(backend.proxy).disabled;
+            let meant = self.only.is_none_or(|only| only.index() == self.backend);
+            let Some(&id) = backend
+                .servers
+                .get(self.server)
+                .filter(|_| meant && !disabled)
+            else {
+                (self.backend, self.server) = (self.backend + 1, 0);
                 continue;
-            }
+            };
+            self.server += 1;
             match self.list {
                 List::State => push_state(view, id, out),
                 List::Connections => push_connections(view, id, out),
@@ -100,7 +106,7 @@ fn push_state(view: &View<'_>, id: ServerId, out: &mut Vec<u8>) {
         check_port
     };
     let check_addr = check_addr.map_or_else(|| "-".into(), |a| a.to_string());
-    let forced = u8::from(config.puid_is_forced(view));
+    let forced = u8::from(config.id_written);
     // haproxy's bits: 2 there is one, 4 it is asked, 16 it is an agent.
     let agent_state = match &config.agent {
         None => 0,
@@ -139,17 +145,6 @@ fn named(written: &str) -> &str {
     }
 }
 
-impl Server {
-    /// Was its number chosen by `id`, rather than counted? Counted ones rise by one from the first.
-    fn puid_is_forced(&self, view: &View<'_>) -> bool {
-        let servers = &view.shared.config.backend(self.backend).servers;
-        let place = servers
-            .iter()
-            .position(|s| view.shared.config.server(*s).puid == self.puid);
-        place.is_some_and(|place| self.puid as usize != place + 1)
-    }
-}
-
 /// Address and port; `-` and 0 where there is none.
 fn address(server: &Server, cell: &ServerCell) -> (String, i32) {
     let port = |port: &ServerPort| match port {
@@ -168,7 +163,8 @@ fn address(server: &Server, cell: &ServerCell) -> (String, i32) {
 /// Status: 0 unknown, 1 initialising, 6 and up by layer. Result: 0 unknown, 2 failed, 3 passed.
 /// State: 2 configured, 4 enabled, 8 paused by maintenance.
 fn check_numbers(server: &Server, cell: &ServerCell) -> (u8, u8, i32, u8) {
-    let paused = if cell.admin() & admin::MAINT == 0 {
+    // What begins in maintenance has nothing that could pause.
+    let paused = if cell.admin() & admin::MAINT == 0 || cell.fresh.load(Relaxed) {
         0
     } else {
         8

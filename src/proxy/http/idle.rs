@@ -266,6 +266,44 @@ pub fn purge(local: &mut Local, io: &mut dyn Io) {
     local.pool.drain(&local.shared, |_| stopping, close);
 }
 
+/// Ends idle connections to servers that are gone.
+pub fn close_idle(local: &mut Local, io: &mut dyn Io, gone: &[ServerId]) {
+    let close = |idle: Idle<SockKey>| {
+        io.push(Op::Close {
+            sock: idle.conn,
+            reset: false,
+        });
+    };
+    local
+        .pool
+        .drain(&local.shared, |id| gone.contains(&id), close);
+}
+
+/// Forgets servers that are gone where they are but a wish, and notes those that a session still names.
+pub fn name_gone(local: &mut Local, io: &mut dyn Io, gone: &[ServerId], held: &mut Vec<ServerId>) {
+    for key in local.sessions.keys() {
+        let Some(place) = local.sessions.get(key).map(Rc::clone) else {
+            continue;
+        };
+        let mut s = place.borrow_mut();
+        if let Some((_, sock, _)) = s.kept.take_if(|(of, ..)| gone.contains(of)) {
+            io.push(Op::Close { sock, reset: false });
+        }
+        s.last_server.take_if(|last| gone.contains(last));
+        held.extend(s.server);
+        held.extend(s.ticket.and_then(|ticket| ticket.server()));
+        let busy = !matches!(s.stage, Stage::Header | Stage::Idle | Stage::Linger);
+        if let Some(t) = s.txn.as_ref().filter(|_| busy) {
+            held.extend(t.last_server);
+            held.extend(t.found.server);
+            held.extend(t.found.asked.server);
+        }
+        held.retain(|id| gone.contains(id));
+    }
+    held.sort_unstable();
+    held.dedup();
+}
+
 /// The shard ends: so do its idle connections.
 pub fn close_all(local: &mut Local, io: &mut dyn Io) {
     let close = |idle: Idle<SockKey>| {

@@ -27,6 +27,20 @@ pub fn server_of(local: &Local, key: Key) -> Option<ServerId> {
     local.relays.get(key).and_then(|relay| relay.server)
 }
 
+/// Notes which servers that are gone a session still names.
+pub fn name_gone(local: &mut Local, gone: &[ServerId], held: &mut Vec<ServerId>) {
+    for key in local.relays.keys() {
+        let Some(relay) = local.relays.get(key) else {
+            continue;
+        };
+        let queued = relay.ticket.and_then(|ticket| ticket.server());
+        let named = [relay.server, relay.last_server, queued];
+        held.extend(named.into_iter().flatten().filter(|id| gone.contains(id)));
+    }
+    held.sort_unstable();
+    held.dedup();
+}
+
 /// Stage by name, for diagnostics.
 pub fn stage_name(local: &Local, key: Key) -> &'static str {
     match local.relays.get(key).map(|r| r.stage) {
