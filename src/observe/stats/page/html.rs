@@ -13,7 +13,8 @@ use crate::backend::server::{self, Look};
 use crate::config::ProxyId;
 use crate::config::http::Stats;
 use crate::observe::stats::View;
-use crate::observe::stats::rows;
+use crate::observe::stats::latency::Whose;
+use crate::observe::stats::rows::{self, Row};
 use crate::observe::stats::stat::{Scope, is_hidden};
 use crate::shared::Counter;
 use crate::shared::counters::ActivityCounters;
@@ -74,6 +75,20 @@ impl fmt::Display for Age {
         } else {
             write!(f, "{s}s")
         }
+    }
+}
+
+/// Microseconds as milliseconds, with the digits that say something.
+pub(super) struct Millis(pub(super) u64);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = match self.0 {
+            0 | 100_000.. => 0,
+            10_000.. => 1,
+            _ => 2,
+        };
+        write!(f, "{:.digits$}", self.0 as f64 / 1000.0)
     }
 }
 
@@ -149,7 +164,10 @@ impl Page {
             }
             Part::Frontend => {
                 if let Some(id) = proxy.frontend {
-                    table.frontend(&rows::frontend(view, id), out);
+                    table.frontend(
+                        &timed(view, Whose::Frontend(id), rows::frontend(view, id)),
+                        out,
+                    );
                 }
                 Part::Listener(0)
             }
@@ -171,7 +189,8 @@ impl Page {
                 match servers.and_then(|servers| servers.get(at)) {
                     Some(&id) => {
                         if !is_hidden(view, id, self.request.up, self.request.no_maint) {
-                            table.server(id, &rows::server(view, id), out);
+                            let row = timed(view, Whose::Server(id), rows::server(view, id));
+                            table.server(id, &row, out);
                         }
                         Part::Server(at + 1)
                     }
@@ -181,7 +200,8 @@ impl Page {
             Part::Backend => {
                 if let Some(id) = proxy.backend {
                     let hiding = self.request.up || self.request.no_maint;
-                    table.backend(&rows::backend(view, id, hiding), out);
+                    let row = timed(view, Whose::Backend(id), rows::backend(view, id, hiding));
+                    table.backend(&row, out);
                 }
                 Part::Close
             }
@@ -359,6 +379,12 @@ impl Page {
             "\" title=\"Remove this message\">[X]</a> {text}</div>\n"
         );
     }
+}
+
+/// A row with its percentiles.
+fn timed<'a>(view: &View<'a>, whose: Whose, mut row: Row<'a>) -> Row<'a> {
+    whose.put(view, &mut row);
+    row
 }
 
 const NOTE: &str = "Note: \"NOLB\"/\"DRAIN\" = UP with load-balancing disabled.";

@@ -4,12 +4,12 @@
 
 use std::io::Write as _;
 
-use super::html::{Age, Esc, Grouped};
+use super::html::{Age, Esc, Grouped, Millis};
 use crate::backend::server::{self, Look};
 use crate::config::http::Stats;
 use crate::config::{Mode, Proxy, ServerId};
 use crate::observe::stats::View;
-use crate::observe::stats::columns::{COLUMNS, Col, FIRST_OWN, SSL_MODULE};
+use crate::observe::stats::columns::{COLUMNS, Col, FIRST_OWN, PERMILLE, SSL_MODULE};
 use crate::observe::stats::drain::{self, Progress};
 use crate::observe::stats::rows::{Kind, Row};
 use crate::observe::stats::value::Value;
@@ -304,6 +304,7 @@ impl Table<'_> {
                 c.details(&RESPONSES);
                 c.details(&FRONT_ENDS);
             }
+            c.percentiles();
         });
         cells.empty(2);
         cells.number(Col::BIn, "g b");
@@ -384,6 +385,7 @@ impl Table<'_> {
                 c.detail("Internal error:", Col::EInt);
             }
             c.times(self.http());
+            c.percentiles();
         });
         cells.number(Col::LbTot, "");
         cells.last();
@@ -456,6 +458,7 @@ impl Table<'_> {
                 c.details(&BACK_ENDS);
             }
             c.times(self.http());
+            c.percentiles();
         });
         cells.number(Col::LbTot, "");
         cells.last();
@@ -619,6 +622,37 @@ impl Cells<'_, '_> {
                 let (most, average) = (most.unwrap_or(0), average.unwrap_or(0));
                 put!(self.out, "<span>{name}</span><b>{most} / {average} ms</b>");
             }
+        }
+    }
+
+    /// The percentiles of recent times, of the kinds that have any.
+    fn percentiles(&mut self) {
+        let kinds = TIMES.iter().zip(0..);
+        let own = |kind: usize| {
+            let first = FIRST_OWN + kind * PERMILLE.len();
+            first..first + PERMILLE.len()
+        };
+        let values = &self.row.values;
+        if values[FIRST_OWN..].iter().all(Value::is_empty) {
+            return;
+        }
+        put!(self.out, "<em>p50 / p90 / p99 / p99.9 of late</em>");
+        for ((name, _, _), kind) in kinds {
+            let values = &values[own(kind)];
+            if values.iter().any(Value::is_empty) {
+                continue;
+            }
+            put!(self.out, "<span>{name}</span><b>");
+            for (at, value) in values.iter().enumerate() {
+                let us = if let Value::U64(us) = value { *us } else { 0 };
+                put!(
+                    self.out,
+                    "{}{}",
+                    if at > 0 { " / " } else { "" },
+                    Millis(us)
+                );
+            }
+            put!(self.out, " ms</b>");
         }
     }
 

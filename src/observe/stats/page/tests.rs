@@ -6,6 +6,7 @@ use super::*;
 use crate::config::{Config, Mode, ServerId};
 use crate::lang::source::{FileId, Span};
 use crate::observe::stats::fixture::{self, World};
+use crate::shared::Lap;
 use crate::shared::server_cell::{LastCheck, OpState};
 
 const NOWHERE: Span = Span {
@@ -782,4 +783,19 @@ fn the_page_and_its_live_view_lead_to_each_other() {
     );
     let frame = body(&world, "/stats;live?scope=be");
     assert!(frame.contains("<a href=\"/stats?scope=be\">"), "{frame}");
+}
+
+#[test]
+fn percentiles_of_recent_times_stand_behind_the_totals() {
+    let world = world(|_| {});
+    let at = id(&world.shared.config, "be");
+    let at = world.shared.config.proxy(at).backend.unwrap().index();
+    for shard in &world.shared.shards {
+        let backend = &shard.backends[at];
+        (0..50).for_each(|_| backend.latency.record(Lap::Response, 20_000));
+    }
+    let page = body(&world, "/stats");
+    let told = "<span>- Responses time:</span><b>20.0 / 20.0 / 20.0 / 20.0 ms</b>";
+    assert_eq!(page.matches("p50 / p90 / p99 / p99.9 of late").count(), 1);
+    assert_eq!(page.matches(told).count(), 1, "{page}");
 }
