@@ -113,6 +113,42 @@ fn statistics_begin_with_haproxys_columns() {
     );
 }
 
+// Ours are behind all of haproxy's, so that nobody who counts columns is led astray.
+#[test]
+fn columns_of_our_own_stand_behind_all_of_haproxys() {
+    let header = |program| {
+        let side = Side::new(program);
+        let config = format!(
+            "global\n stats socket @DIR@/admin\ndefaults\n mode tcp\n timeout connect 2s\n timeout client 5s\n timeout server 5s\n\
+             listen l\n bind 127.0.0.1:{}\n server s 127.0.0.1:1 disabled\n",
+            side.front
+        );
+        let daemon = Launch::of(side.program.clone(), &config).start();
+        let text = daemon.admin().run("show stat");
+        let fields = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
+        let names = fields(text.lines().next().unwrap_or_default());
+        for line in text.lines().skip(1).filter(|line| !line.is_empty()) {
+            assert_eq!(fields(line).len(), names.len(), "{line}");
+        }
+        names
+    };
+    let ours = header(crate::support::balancer());
+    let theirs = header(crate::support::oracle());
+    let module = |names: &[String]| names.iter().position(|name| name == "-").unwrap_or(0);
+    // haproxy's modules in its order, though 3.4 has two more of TLS; both lines end with a comma.
+    let modules = &theirs[module(&theirs)..theirs.len() - 1];
+    let mut rest = ours[module(&ours)..].iter();
+    for name in modules {
+        assert!(rest.any(|own| own == name), "{name} is not in its place");
+    }
+    let own: Vec<_> = rest.map(String::as_str).collect();
+    assert_eq!(own.len(), 16 + 1, "{own:?}");
+    assert_eq!(
+        (own[0], own[15], own[16]),
+        ("qtime_p50_us", "ttime_p999_us", "")
+    );
+}
+
 /// Cells of `show stat` that must be equal after the same traffic.
 const COUNTED: [&str; 24] = [
     "qcur", "qmax", "scur", "smax", "slim", "stot", "bin", "bout", "dreq", "dresp", "ereq", "econ",

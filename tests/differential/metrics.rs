@@ -61,6 +61,19 @@ fn body(answer: &str) -> String {
     body
 }
 
+/// Whether haproxy has no such metric: histograms, and what shards do.
+fn is_ours(line: &str) -> bool {
+    let histogram = |rest: &str| {
+        let times = ["queue", "connect", "response", "total"];
+        let (_, name) = rest.split_once('_').unwrap_or_default();
+        times
+            .iter()
+            .any(|time| name.starts_with(&format!("{time}_time_seconds")))
+    };
+    let name = line.trim_start_matches("# TYPE ").strip_prefix("haproxy_");
+    name.is_some_and(|name| name.starts_with("process_shard_") || histogram(name))
+}
+
 /// Without help texts, which are our own, and without values that time, machine or version decide.
 fn lines(text: &str) -> Vec<String> {
     let mask = |line: &str| {
@@ -78,7 +91,8 @@ fn lines(text: &str) -> Vec<String> {
     let uncounted = "haproxy_listener_requests_denied_total{";
     let told = text
         .lines()
-        .filter(|line| !line.starts_with("# HELP") && !line.starts_with(uncounted));
+        .filter(|line| !line.starts_with("# HELP") && !line.starts_with(uncounted))
+        .filter(|line| !is_ours(line));
     told.map(mask).collect()
 }
 

@@ -1,24 +1,27 @@
 //! The Prometheus exporter (`http-request use-service prometheus-exporter`): what is told as text in
 //! version 0.0.4 of Prometheus' format. Names, types, labels and their order are those of haproxy
 //! 2.6.12, compared with it; a part that does not exist here (TLS, compression, cache) is 0 as it is
-//! there where unused.
+//! there where unused. Behind them stand metrics of our own: histograms of times, and what each shard does.
 //!
 //! Metric by metric, and of each one line per proxy or server: nothing is copied first, so that an
 //! answer about ten thousand servers holds no more than the piece being written.
 
 mod metrics;
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use metrics::{Metric, Origin};
 
 use super::columns::Col;
+use super::latency::Whose;
 use super::rows::{self, Kind, Row};
 use super::stat::is_hidden;
 use super::value::Value;
 use super::{Extra, View, info};
 use crate::config::{BackendId, Mode, ProxyId, ServerId};
 use crate::proto::http::Head;
-use crate::shared::ServerCell;
 use crate::shared::server_cell::{OpState, admin};
+use crate::shared::{Lap, ServerCell};
 
 /// Labels of states, in haproxy's order.
 const UP_DOWN: [&str; 2] = ["DOWN", "UP"];
@@ -59,6 +62,7 @@ impl Group {
         }
     }
 
+    /// haproxy's metrics.
     fn metrics(self) -> &'static [Metric] {
         match self {
             Self::Process => metrics::PROCESS,
@@ -67,6 +71,19 @@ impl Group {
             Self::Backend => metrics::BACKEND,
             Self::Server => metrics::SERVER,
         }
+    }
+
+    /// Those behind them.
+    fn own(self) -> &'static [Metric] {
+        match self {
+            Self::Process => metrics::own::PROCESS,
+            Self::Frontend | Self::Backend | Self::Server => metrics::own::TIMES,
+            Self::Listener => &[],
+        }
+    }
+
+    fn metric(self, at: usize) -> Option<&'static Metric> {
+        self.metrics().iter().chain(self.own()).nth(at)
     }
 }
 
@@ -257,12 +274,62 @@ impl Exposition {
                 _ => unreachable!("the process has no rows"),
             }
         }
+        for metric in metrics::own::PROCESS {
+            if self.asked.wants(Group::Process, metric) {
+                self.push_shards(view, metric, out);
+            }
+        }
+    }
+
+    /// A line a shard, counted from 1 as `show activity` and logs do.
+    fn push_shards(&mut self, view: &View<'_>, metric: &Metric, out: &mut Vec<u8>) {
+        for (at, shard) in view.shared.shards.iter().enumerate() {
+            let mut line = self.line(Group::Process, metric, out);
+            line.label("shard", &(at + 1).to_string());
+            match metric.from {
+                Origin::ShardLoad => {
+                    line.end_seconds(&Value::U32(shard.load_permille.load(Relaxed)));
+                }
+                Origin::Shard(of) => line.end(&Value::U64(of(shard))),
+                _ => unreachable!("one line for the process"),
+            }
+        }
+    }
+
+    /// The histogram of a frontend, backend or server: buckets that each hold those before it, sum, count.
+    fn push_times(
+        &mut self,
+        view: &View<'_>,
+        (group, metric, lap): (Group, &Metric, Lap),
+        of: ProxyId,
+        whose: Whose,
+        out: &mut Vec<u8>,
+    ) {
+        self.headline(group, metric, out);
+        let config = &view.shared.config;
+        let server = match whose {
+            Whose::Server(id) => Some(config.server(id).name.as_str()),
+            _ => None,
+        };
+        let place = (group, config.proxy(of).name.as_str(), server);
+        let counts = whose.counted(view, lap);
+        let total = counts.total();
+        let limits = metrics::own::LIMITS;
+        let below = counts.below(limits.map(|(us, _)| us));
+        let named = limits.iter().map(|(_, name)| *name).chain(["+Inf"]);
+        for (name, count) in named.zip(below.into_iter().chain([total])) {
+            let mut line = part_of(place, metric, "_bucket", out);
+            line.label("le", name);
+            line.end(&Value::U64(count));
+        }
+        part_of(place, metric, "_sum", out).end_micros(counts.sum_us);
+        part_of(place, metric, "_count", out).end(&Value::U64(total));
     }
 
     /// Writes the lines of one metric about one proxy, listener or server, and goes on to the next.
     fn step(&mut self, view: &View<'_>, group: Group, out: &mut Vec<u8>) {
         let config = &view.shared.config;
-        let Some(metric) = group.metrics().get(self.metric) else {
+        let Some(metric) = group.metric(self.metric) else {
             self.group += 1;
             self.metric = 0;
             return;
@@ -278,14 +345,24 @@ impl Exposition {
         let item = self.item;
         self.item += 1;
         let told = !proxy.disabled && (!metric.http || proxy.mode == Mode::Http);
+        let lap = match metric.from {
+            Origin::Times(lap) => Some((group, metric, lap)),
+            _ => None,
+        };
         let done = match group {
             _ if !told => None,
             Group::Process => None,
             Group::Frontend => proxy.frontend.filter(|_| item == 0).map(|id| {
+                if let Some(times) = lap {
+                    return self.push_times(view, times, of, Whose::Frontend(id), out);
+                }
                 let row = rows::frontend(view, id);
                 self.push(view, group, metric, of, &row, out);
             }),
             Group::Backend => proxy.backend.filter(|_| item == 0).map(|id| {
+                if let Some(times) = lap {
+                    return self.push_times(view, times, of, Whose::Backend(id), out);
+                }
                 let row = rows::backend(view, id, false);
                 self.push_backend(view, metric, of, id, &row, out);
             }),
@@ -299,7 +376,12 @@ impl Exposition {
             Group::Server => proxy.backend.and_then(|id| {
                 let server = *config.backend(id).servers.get(item)?;
                 if !(self.asked.no_maint && is_hidden(view, server, false, true)) {
-                    self.push_server(view, metric, of, server, out);
+                    match lap {
+                        Some(times) => {
+                            self.push_times(view, times, of, Whose::Server(server), out);
+                        }
+                        None => self.push_server(view, metric, of, server, out),
+                    }
                 }
                 Some(())
             }),
@@ -310,12 +392,16 @@ impl Exposition {
         }
     }
 
-    /// Begins a line, behind the help and the type if it is the metric's first.
-    fn line<'o>(&mut self, group: Group, metric: &Metric, out: &'o mut Vec<u8>) -> Line<'o> {
+    /// Writes the help and the type of a metric before its first line.
+    fn headline(&mut self, group: Group, metric: &Metric, out: &mut Vec<u8>) {
         let kind = group.name();
         if self.headed != Some((group, metric.name)) {
             self.headed = Some((group, metric.name));
-            let shape = if metric.counter { "counter" } else { "gauge" };
+            let shape = match (metric.from, metric.counter) {
+                (Origin::Times(_), _) => "histogram",
+                (_, true) => "counter",
+                (_, false) => "gauge",
+            };
             let head = [
                 ["# HELP haproxy_", kind, "_", metric.name, " ", metric.help],
                 ["\n# TYPE haproxy_", kind, "_", metric.name, " ", shape],
@@ -325,13 +411,15 @@ impl Exposition {
             }
             out.push(b'\n');
         }
-        for part in ["haproxy_", kind, "_", metric.name] {
+    }
+
+    /// Begins a line, behind the help and the type if it is the metric's first.
+    fn line<'o>(&mut self, group: Group, metric: &Metric, out: &'o mut Vec<u8>) -> Line<'o> {
+        self.headline(group, metric, out);
+        for part in ["haproxy_", group.name(), "_", metric.name] {
             out.extend_from_slice(part.as_bytes());
         }
-        Line {
-            out,
-            labelled: false,
-        }
+        Line::new(out)
     }
 
     /// Begins a line about a row.
@@ -392,7 +480,10 @@ impl Exposition {
             | Origin::Checks
             | Origin::Check
             | Origin::CheckCode
-            | Origin::CheckMs => unreachable!("of the process, of a backend or of a server"),
+            | Origin::CheckMs
+            | Origin::ShardLoad
+            | Origin::Shard(_)
+            | Origin::Times(_) => unreachable!("of the process, of a backend or of a server"),
         }
     }
 
@@ -483,6 +574,24 @@ impl Exposition {
     }
 }
 
+/// Begins a line of a histogram of a proxy, or of a server in it.
+fn part_of<'o>(
+    (group, proxy, server): (Group, &str, Option<&str>),
+    metric: &Metric,
+    part: &str,
+    out: &'o mut Vec<u8>,
+) -> Line<'o> {
+    for text in ["haproxy_", group.name(), "_", metric.name, part] {
+        out.extend_from_slice(text.as_bytes());
+    }
+    let mut line = Line::new(out);
+    line.label("proxy", proxy);
+    if let Some(server) = server {
+        line.label("server", server);
+    }
+    line
+}
+
 /// The states of a frontend, listener or backend, and the one of this row.
 fn state(row: &Row<'_>) -> (&'static [&'static str], &'static str) {
     let text = match &row.values[Col::Status as usize] {
@@ -535,7 +644,13 @@ struct Line<'o> {
     labelled: bool,
 }
 
-impl Line<'_> {
+impl<'o> Line<'o> {
+    fn new(out: &'o mut Vec<u8>) -> Self {
+        Self {
+            out,
+            labelled: false,
+        }
+    }
     /// ` name="value"`, with quotes, backslashes and line feeds escaped as the format asks.
     fn label(&mut self, name: &str, value: &str) {
         self.out.push(if self.labelled { b',' } else { b'{' });
@@ -579,6 +694,13 @@ impl Line<'_> {
             _ => 0,
         };
         let text = format!("{}.{:03}000\n", ms / 1000, ms % 1000);
+        line.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Microseconds as seconds.
+    fn end_micros(self, us: u64) {
+        let line = self.close();
+        let text = format!("{}.{:06}\n", us / 1_000_000, us % 1_000_000);
         line.out.extend_from_slice(text.as_bytes());
     }
 }

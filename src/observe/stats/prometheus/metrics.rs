@@ -2,6 +2,7 @@
 //! help texts are ours.
 
 use super::super::columns::Col;
+use crate::shared::{Lap, ShardShared};
 
 /// One metric of a group, or one of the six parts of its answers by class.
 #[derive(Debug)]
@@ -37,6 +38,11 @@ pub(super) enum Origin {
     Check,
     CheckCode,
     CheckMs,
+    /// Of each shard: how many thousandths of the last second it worked, and a number.
+    ShardLoad,
+    Shard(fn(&ShardShared) -> u64),
+    /// A histogram.
+    Times(Lap),
 }
 
 const fn gauge(name: &'static str, from: Origin, help: &'static str) -> Metric {
@@ -77,6 +83,7 @@ const fn answers(column: Col, class: &'static str) -> Metric {
 }
 
 mod behind;
+pub(super) mod own;
 
 pub(super) use behind::{BACKEND, SERVER};
 

@@ -57,7 +57,17 @@ fn names_types_and_their_order_are_those_of_2_6() {
     let wanted = NAMES_2_6
         .lines()
         .filter(|name| !name.contains("_check_duration_"));
-    assert!(types.into_iter().eq(wanted));
+    let own = |t: &&&str| t.ends_with(" histogram") || t.contains("_shard_");
+    let haproxys = types.iter().filter(|t| !own(t)).copied();
+    assert!(haproxys.eq(wanted));
+    // Ours: four of shards, and four times of three groups.
+    assert_eq!(types.iter().filter(own).count(), 4 + 4 * 3);
+    for group in Group::ALL {
+        let start = format!("haproxy_{}_", group.name());
+        let of_it = types.iter().filter(|t| t.starts_with(&start));
+        let mut behind = of_it.skip_while(|t| !own(t));
+        assert!(behind.all(|t| own(&t)), "{group:?}");
+    }
 }
 
 #[test]
@@ -71,6 +81,9 @@ fn every_line_follows_the_help_and_type_of_its_metric() {
             ["#", "TYPE"] => named.1 = words[2],
             _ => {
                 let name = line.split(['{', ' ']).next().unwrap();
+                let parts = ["_bucket", "_sum", "_count"];
+                let whole = parts.iter().find_map(|part| name.strip_suffix(part));
+                let name = whole.filter(|whole| *whole == named.0).unwrap_or(name);
                 assert_eq!((name, name), named, "{line}");
                 let value = words[words.len() - 1];
                 assert!(value.parse::<f64>().is_ok(), "{line}");
@@ -156,4 +169,51 @@ fn labels_are_escaped() {
     line.label("a", "x\"y\\z\n");
     line.end_seconds(&Value::U32(12_034));
     assert_eq!(out, b"{a=\"x\\\"y\\\\z\\n\"} 12.034000\n");
+}
+
+#[test]
+fn times_are_histograms_of_all_shards() {
+    let world = fixture::world_of(HTTP);
+    for (shard, us, times) in [(0, 400, 3), (1, 40_000, 2), (1, 70_000_000, 1)] {
+        let latency = &world.shared.shards[shard].servers[0].latency;
+        (0..times).for_each(|_| latency.record(Lap::Total, us));
+    }
+    let asked = Asked::parse(b"/m?metrics=haproxy_server_total_time_seconds").unwrap();
+    let mut out = Vec::new();
+    assert!(!Exposition::new(asked).more_until(&world.view(), &mut out, usize::MAX));
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("# TYPE haproxy_server_total_time_seconds histogram\n"));
+    let of_l = "{proxy=\"l\",server=\"s\"";
+    for (what, count) in [
+        ("_bucket{proxy=\"l\",server=\"s\",le=\"0.0005\"}", "3"),
+        ("_bucket{proxy=\"l\",server=\"s\",le=\"0.025\"}", "3"),
+        ("_bucket{proxy=\"l\",server=\"s\",le=\"0.05\"}", "5"),
+        ("_bucket{proxy=\"l\",server=\"s\",le=\"10\"}", "5"),
+        ("_bucket{proxy=\"l\",server=\"s\",le=\"+Inf\"}", "6"),
+        ("_sum{proxy=\"l\",server=\"s\"}", "70.081200"),
+        ("_count{proxy=\"l\",server=\"s\"}", "6"),
+    ] {
+        let line = format!("haproxy_server_total_time_seconds{what} {count}");
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    assert_eq!(text.matches(of_l).count(), 14 + 3);
+    assert_eq!(text.lines().filter(|l| l.starts_with('#')).count(), 2);
+}
+
+#[test]
+fn each_shard_has_its_load_and_bytes() {
+    let world = fixture::world_of(HTTP);
+    world.shared.shards[1].load_permille.store(125, Relaxed);
+    world.shared.shards[0].activity.bytes_spliced.set(9);
+    let asked = Asked::parse(b"/m?scope=global").unwrap();
+    let mut out = Vec::new();
+    Exposition::new(asked).more_until(&world.view(), &mut out, usize::MAX);
+    let text = String::from_utf8(out).unwrap();
+    for line in [
+        "haproxy_process_shard_load_ratio{shard=\"2\"} 0.125000",
+        "haproxy_process_shard_bytes_spliced_total{shard=\"1\"} 9",
+        "haproxy_process_shard_bytes_copied_total{shard=\"2\"} 0",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}");
+    }
 }
