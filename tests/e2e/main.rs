@@ -22,6 +22,7 @@ mod inside;
 mod install;
 mod language;
 mod live_page;
+mod latency;
 mod logs;
 mod master;
 mod pages;
