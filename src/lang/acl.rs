@@ -580,6 +580,11 @@ impl Condition {
         }
     }
 
+    /// The word that begins it.
+    pub fn span(&self) -> Option<Span> {
+        self.span
+    }
+
     fn tests(&self) -> impl Iterator<Item = &Test> {
         let terms = self.any.iter().flatten();
         terms.flat_map(|term| &term.tests).map(|test| &**test)

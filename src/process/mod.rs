@@ -17,6 +17,7 @@
 //! | [`demo`] | `ringway demo` |
 //! | [`manual`] | manual page and completions, from the tables |
 //! | [`check`] | `ringway check`: `-c` for programs, and a look at this machine |
+//! | [`diff`] | `ringway diff`: what a reload would change, and whom it touches |
 //! | [`explain`] | `ringway explain`: what becomes of one request, and why |
 //! | [`say`], [`version`] | what is printed |
 
@@ -24,6 +25,7 @@ pub mod args;
 pub mod bind;
 pub mod check;
 pub mod demo;
+pub mod diff;
 pub mod explain;
 pub mod limits;
 mod look;

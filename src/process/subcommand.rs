@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use super::{check, demo, explain, manual};
+use super::{check, demo, diff, explain, manual};
 
 /// The words behind the command's name.
 pub type Words<'a> = &'a mut dyn Iterator<Item = OsString>;
@@ -31,6 +31,11 @@ pub const ALL: &[Subcommand] = &[
         name: "check",
         describe: check::describe,
         run: |words| check::main(words),
+    },
+    Subcommand {
+        name: "diff",
+        describe: diff::describe,
+        run: |words| diff::main(words),
     },
     Subcommand {
         name: "explain",

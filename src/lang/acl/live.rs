@@ -56,6 +56,21 @@ impl Live {
         })
     }
 
+    /// The patterns in force as they were written, each with its comparison word.
+    pub(super) fn texts(&self, lists: &Lists) -> Vec<String> {
+        let lists = self.lists.iter().filter_map(|&at| lists.all.get(at));
+        let mut out = Vec::new();
+        for list in lists {
+            let state = list.state();
+            let entries = state.of(state.current);
+            out.extend(entries.map(|entry| {
+                let text = String::from_utf8_lossy(&entry.text);
+                format!("{} {text}", entry.operator).trim_start().to_owned()
+            }));
+        }
+        out
+    }
+
     /// The set in force.
     pub fn patterns(&self) -> arc_swap::Guard<Arc<Patterns>> {
         self.patterns.load()

@@ -171,3 +171,37 @@ pub fn shown<'a>(value: Value<'a>, arena: &'a Arena) -> String {
         other => String::from_utf8_lossy(other.text(arena)).into_owned(),
     }
 }
+
+impl Condition {
+    /// What it asks, whatever its ACLs are called and in whichever order their lines and patterns stand: equal for
+    /// conditions that always agree because they are made of the same tests.
+    pub fn meaning(&self, lists: &Lists) -> String {
+        let groups = self.any.iter().map(|group| {
+            let terms = group.iter().map(|term| {
+                let mut tests: Vec<String> = term.tests.iter().map(|t| t.meaning(lists)).collect();
+                tests.sort();
+                tests.dedup();
+                let not = if term.negated { "!" } else { "" };
+                format!("{not}{{ {} }}", tests.join(" | "))
+            });
+            terms.collect::<Vec<_>>().join(" ")
+        });
+        let word = if self.negated { "unless" } else { "if" };
+        format!("{word} {}", groups.collect::<Vec<_>>().join(" or "))
+    }
+}
+
+impl Test {
+    fn meaning(&self, lists: &Lists) -> String {
+        let case = if self.live.ignore_case { " -i" } else { "" };
+        let method = method_name(self.live.method);
+        let mut patterns = self.live.texts(lists);
+        patterns.sort();
+        patterns.dedup();
+        format!(
+            "{} -m {method}{case} {}",
+            self.expr.text(),
+            patterns.join(" ")
+        )
+    }
+}
