@@ -182,12 +182,10 @@ pub fn page() -> String {
 }
 
 fn entry(text: &mut String, term: &str, value: &str, doc: &str) {
-    let head = format!("\\fB{}\\fR", troff(term));
-    let value = match value {
-        "" => String::new(),
-        value => format!(" \\fI{}\\fR", troff(value)),
-    };
-    let _ = write!(text, ".TP\n{head}{value}\n{}\n", troff(doc));
+    let bold = (!term.is_empty()).then(|| format!("\\fB{}\\fR", troff(term)));
+    let italic = (!value.is_empty()).then(|| format!("\\fI{}\\fR", troff(value)));
+    let head: Vec<_> = bold.into_iter().chain(italic).collect();
+    let _ = write!(text, ".TP\n{}\n{}\n", head.join(" "), troff(doc));
 }
 
 /// `plain` so that troff prints it as it stands, on one line.

@@ -7,6 +7,7 @@
 mod support;
 
 mod admin_socket;
+mod around;
 mod balance;
 mod dynamic;
 mod exchange;
@@ -24,6 +25,7 @@ mod language;
 mod live_page;
 mod latency;
 mod logs;
+mod long_stress;
 mod master;
 mod pages;
 mod process;
