@@ -201,3 +201,93 @@ impl super::state::ShardCells {
         self.version.store(version, Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{BackendId, Input, LoadInputs, added, load};
+
+    fn start() -> Arc<Shared> {
+        let text = b"listen l\n mode tcp\n bind 127.0.0.1:1\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n server s 127.0.0.1:1\n";
+        let loaded = load(&LoadInputs {
+            inputs: vec![Input::Text {
+                name: "t.cfg".to_owned(),
+                bytes: text.to_vec(),
+            }],
+            ..LoadInputs::default()
+        });
+        let shared = Shared::new(Arc::new(loaded.config.unwrap()), 2);
+        for shard in &shared.shards {
+            shard.alive.store(true, Release);
+        }
+        Arc::new(shared)
+    }
+
+    fn add(shared: &Arc<Shared>, name: &str) -> (Arc<Shared>, ServerId) {
+        let words = [name, "127.0.0.1:2"];
+        let added = added::server(&shared.config, BackendId(0), &words).expect("correct");
+        let (next, id) = shared.with_server(added, Tick(1));
+        (next.publish(), id)
+    }
+
+    /// All shards follow, and hold these.
+    fn follow(shared: &Shared, held: &[ServerId]) {
+        for shard in &shared.shards {
+            shard.follow(shared.version(), held.to_vec());
+        }
+    }
+
+    #[test]
+    fn a_version_is_found_from_any_before_it_and_followed_when_all_shards_say_so() {
+        let first = start();
+        assert!(first.newer().is_none() && first.is_followed());
+        let (second, id) = add(&first, "a");
+        assert_eq!(first.latest().version(), second.version());
+        assert!(!second.is_followed());
+        follow(&second, &[]);
+        assert!(second.is_followed());
+        assert_eq!(second.config.server(id).name, "a");
+        assert_eq!(first.config.servers.len(), 1, "the first one is as it was");
+    }
+
+    #[test]
+    fn a_place_is_free_when_two_versions_without_its_server_were_followed_and_nobody_names_it() {
+        let (shared, a) = add(&start(), "a");
+        let (shared, _) = add(&shared, "b");
+        let gone = shared.without_server(a).publish();
+        let (next, c) = add(&gone, "c");
+        assert_ne!(c, a, "not followed yet");
+        follow(&next, &[a]);
+        let (next, d) = add(&next, "d");
+        assert_ne!(d, a, "a session names it");
+        follow(&next, &[]);
+        let (_, e) = add(&next, "e");
+        assert_eq!(e, a);
+    }
+
+    #[test]
+    fn servers_that_come_and_go_leave_nothing_behind() {
+        let mut shared = start();
+        for round in 0..5 {
+            let mut ids = Vec::new();
+            for n in 0..50 {
+                let (next, id) = add(&shared, &format!("s{round}-{n}"));
+                (shared, _) = (next, ids.push(id));
+            }
+            for id in ids {
+                follow(&shared, &[]);
+                shared = shared.without_server(id).publish();
+            }
+            while let Some(next) = {
+                follow(&shared, &[]);
+                shared.tidied()
+            } {
+                shared = next.publish();
+            }
+            assert_eq!(shared.config.servers.len(), 1);
+            assert_eq!(shared.servers.len(), 1);
+            assert_eq!(shared.shards[0].servers.len(), 1);
+            assert_eq!((shared.left.len(), shared.free.len()), (0, 0));
+        }
+    }
+}

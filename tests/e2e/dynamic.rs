@@ -320,9 +320,11 @@ fn servers_come_and_go_by_the_hundred_under_load_and_their_memory_comes_back() {
         "{} requests, resident after each cycle: {memory:?} kB",
         done.load(Ordering::Relaxed)
     );
-    // The allocator keeps some of what the first cycle took; the others find it there.
+    // The allocator keeps what the first cycle took (16 kB a server that served on two shards, most of it their
+    // histograms); the others find it there, so nothing of it is lost.
     let (first, last) = (memory[1], memory[memory.len() - 1]);
-    assert!(first - memory[0] < 4000, "{memory:?}");
+    let most = 3000 + 25 * count as i64;
+    assert!(first - memory[0] < most, "{memory:?}");
     assert!(
         last - first < 1500,
         "memory grows with each cycle: {memory:?}"
