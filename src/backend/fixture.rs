@@ -37,6 +37,7 @@ pub(crate) fn server(name: &str, puid: u32) -> Server {
             port: ServerPort::Fixed(80),
         },
         host_text: "127.0.0.1".into(),
+        address_remembered: false,
         weight: 1,
         backup: false,
         disabled: false,

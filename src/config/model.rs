@@ -604,6 +604,8 @@ pub struct Server {
     pub address: ServerAddress,
     /// As written in the file, for `show servers state` and messages.
     pub host_text: String,
+    /// `init-addr last` comes first for its name: the address of a state file counts before all others.
+    pub address_remembered: bool,
     /// 0 to 256.
     pub weight: u32,
     pub backup: bool,

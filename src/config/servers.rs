@@ -136,6 +136,8 @@ pub(super) fn one(
         check: check(section, raw, &address, ports, cx),
         address,
         host_text: raw.host_text.clone(),
+        address_remembered: matches!(raw.address, HostAddress::Name(..))
+            && options.init_addr.first() == Some(&InitAddr::Last),
         weight: options.weight,
         backup: options.backup,
         disabled: options.disabled,
@@ -190,7 +192,8 @@ fn agent(section: &ProxyRaw, raw: &ServerRaw, cx: &mut Cx<'_>) -> Option<Agent> 
     }
     Some(Agent {
         inter_ms: options.agent_inter_ms,
-        addr: options.agent_addr,
+        // 'addr' is where both kinds of probes go.
+        addr: options.agent_addr.or(options.check_addr),
         port,
         send: options.agent_send.clone(),
     })

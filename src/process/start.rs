@@ -751,6 +751,17 @@ fn restore_servers(shared: &Shared) {
             });
             continue;
         }
+        if let Some(number) = crate::backend::state_file::corrupted_at(&text) {
+            say::warning(&match own {
+                Some(name) => format!(
+                    "config : Proxy '{name}': corrupted server state file '{path}' at line {number}."
+                ),
+                None => format!(
+                    "config : config: corrupted global server state file '{path}' at line {number}."
+                ),
+            });
+            continue;
+        }
         for text in crate::backend::state_file::apply(shared, &file.backends, &text, net::tick()) {
             say::warning(&format!("config : {text}"));
         }

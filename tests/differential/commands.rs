@@ -826,6 +826,85 @@ fn within_config(line: &str) -> String {
     words.join(" ")
 }
 
+/// What a state file says of checks, agents and names, and what is wrong in it.
+// L14
+#[test]
+fn checks_and_agents_begin_as_a_state_file_says() {
+    let files = [
+        // Checks and agents switched off, results, places; the rest of each line is usual.
+        "b plain 127.0.0.1 2 0 10 10 1000 6 3 4 6 0 0 0 - 1 - 0 0 - - 0
+         b chk 127.0.0.1 0 0 10 10 1000 8 2 0 2 0 0 0 - 1 - 0 99 127.0.0.8 - 0
+         b agt 127.0.0.1 2 0 10 10 1000 6 3 4 6 18 0 0 - 1 - 0 0 - 127.0.0.9 98
+         b both 127.0.0.1 2 5 10 10 1000 15 3 4 2 18 0 0 - 1 - 0 0 - - 0
+         b fq 127.0.0.7 2 0 10 10 1000 20 3 4 2 0 0 0 other 1 - 0 0 - - 0",
+        // Fields that are wrong.
+        "b plain 127.0.0.1 2 127 10 10 1000 6 3 4 6 0 0 0 - 1 - 0 0 - - 0
+         b chk 127.0.0.1 2 0 10 10 1000 27 5 4 2 0 0 0 - 1 - 0 0 - - 0
+         b agt 127.0.0.1 2 0 257 x 1000 6 3 4 2 99 0 0 - 1 - 0 0 - - 0
+         b both 127.0.0.1 2 0 10 10 1000 6 3 4 32 0 0 0 - 1 - 0 0 - - 0
+         b fq 127.0.0.1 2 0 10 10 1000 6 3 xx 2 0 0 0 - 1 - 0 0 - - 0",
+        // Places that cannot be.
+        "b plain 127.0.0.1 2 0 10 10 1000 6 3 4 6 0 0 0 - 1 - 0 99 127.0.0.8 127.0.0.9 98
+         b chk 127.0.0.1 2 0 10 10 1000 6 3 4 6 0 0 0 - 1 - 0 0 zz - 0
+         b agt 127.0.0.1 2 0 10 10 1000 6 3 4 2 22 0 0 - 1 - 0 0 - - 99999
+         b both 127.0.0.1 2 0 10 10 1000 6 3 4 6 22 0 0 - 1 - 0 99 127.0.0.8 127.0.0.9 98
+         b fq 127.0.0.1 2 0 10 10 1000 6 3 4 6 0 0 0 - 1 - 0 99999 - 127.0.0.9 0",
+        // A line that is too short: nothing counts.
+        "b plain 127.0.0.1 0 1 10 10 1000 6 3 4 6 0 0 0 - 1 - 0 0 - - 0
+         b chk 127.0.0.1",
+    ];
+    same(|side| {
+        let mut seen = Vec::new();
+        for (number, file) in files.iter().enumerate() {
+            let dir = crate::support::TempDir::new();
+            let lines = file.lines().map(|line| {
+                let (backend, rest) = line.trim().split_once(' ').unwrap_or_default();
+                format!("2 {backend} 1 {rest}\n")
+            });
+            let text = format!("1\n# be_id …\n{}", lines.collect::<String>());
+            let states = dir.write("states", &text);
+            let config = format!(
+                "global\n nbthread 1\n stats socket @DIR@/admin level admin\n server-state-file {states}\n\
+                 defaults\n mode tcp\n timeout connect 2s\n timeout client 5s\n timeout server 5s\n\
+                 load-server-state-from-file global\nlisten f\n bind 127.0.0.1:{}\nbackend b\n balance roundrobin\n\
+                 default-server inter 60s weight 10\n server plain 127.0.0.1:1\n server chk 127.0.0.1:1 check\n\
+                 server agt 127.0.0.1:1 agent-check agent-port 5 agent-inter 60s\n\
+                 server both 127.0.0.1:1 check agent-check agent-port 5 agent-inter 60s port 3 addr 127.0.0.3\n\
+                 server fq localhost:1 check init-addr last,libc\n",
+                crate::support::port()
+            );
+            let daemon = Launch::of(side.program.clone(), &config).start();
+            let text = daemon.admin().run("show servers state");
+            let rows = text.lines().filter(|line| line.starts_with("3 b "));
+            seen.extend(rows.map(|line| {
+                let cells: Vec<_> = line.split(' ').collect();
+                // Results of checks that run go on; what they were shows where they are off.
+                let off = ["0", "2"].contains(&cells[13]) && number == 0;
+                let result = if off { &cells[10..12] } else { &[][..] };
+                // States of those whose first check may have come already.
+                let op = if off { cells[5] } else { "" };
+                format!(
+                    "{number} {} {op} {result:?}",
+                    [3, 4, 6, 13, 14, 17, 18, 21, 22, 23, 24]
+                        .map(|at| cells[at])
+                        .join(" ")
+                )
+            }));
+            let said = daemon.output();
+            let warnings = said.lines().filter(|line| {
+                line.contains("server-state app")
+                    || line.contains("server-state part")
+                    || line.contains("server state file")
+            });
+            seen.extend(warnings.map(|line| {
+                let text = line.split_once(" : ").map_or(line, |(_, text)| text);
+                text.replace(dir.path().to_str().unwrap_or("?"), "DIR")
+            }));
+        }
+        seen
+    });
+}
+
 // L14
 #[test]
 fn servers_begin_as_a_state_file_says() {

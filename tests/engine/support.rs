@@ -222,6 +222,7 @@ fn config(address: SocketAddr, to: SocketAddr) -> Config {
         }]
         .into(),
         servers: vec![Server {
+            address_remembered: false,
             socks4: None,
             cookie: None,
             redir: None,

@@ -725,6 +725,7 @@ fn config(random: &mut Random, servers: usize) -> Config {
     for index in 0..servers {
         let maxconn = [0, 1, 3][random.below(3)];
         config.servers.push(Server {
+            address_remembered: false,
             socks4: None,
             cookie: None,
             redir: None,

@@ -169,9 +169,6 @@ fn check_numbers(server: &Server, cell: &ServerCell) -> (u8, u8, i32, u8) {
     } else {
         8
     };
-    if server.check.is_none() {
-        return (1, 0, 0, paused);
-    }
     let health = cell.health.load(Relaxed).max(0);
     let status = cell.last_check.lock().map_or("", |last| last.status);
     let number = match status {
@@ -189,14 +186,21 @@ fn check_numbers(server: &Server, cell: &ServerCell) -> (u8, u8, i32, u8) {
         "L7OK" => 15,
         "L7OKC" => 16,
         "L7STS" => 17,
+        "PROCERR" => 18,
+        "PROCTOUT" => 19,
+        "PROCOK" => 20,
         _ => 1,
     };
     let result = match status {
         "" => 0,
-        "L4OK" | "L6OK" | "L7OK" => 3,
+        "L4OK" | "L6OK" | "L7OK" | "PROCOK" => 3,
         "L7OKC" => 4,
         _ => 2,
     };
+    if server.check.is_none() {
+        // 'set server … health' keeps a health for them as well, which haproxy 3.4 does not show.
+        return (number, result, 0, paused);
+    }
     let state = if cell.checks_off.load(Relaxed) { 2 } else { 6 };
     (number, result, health, state | paused)
 }
