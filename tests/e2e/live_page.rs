@@ -110,6 +110,11 @@ fn the_live_view_draws_and_goes_on_when_the_balancer_is_back() {
     drop((load, daemon));
     browser.wait("document.getElementById('state').textContent.includes('not reachable since')");
     assert!(browser.value("filled").as_u64() > Some(3));
+    browser.value("draw()");
+    assert_eq!(
+        browser.value("last(series.get('web/FRONTEND'), 'rate') > 0"),
+        true
+    );
     // Another process with other counters: no second of it is a spike.
     let daemon = Daemon::start(&text);
     let load = Load::on(port);

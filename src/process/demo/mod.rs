@@ -159,6 +159,7 @@ fn invitation(place: &Place, port: u16) -> String {
          \x20 curl -i http://127.0.0.1:{port}/coffee             answered by a rule\n\
          \x20 curl -so /dev/null http://127.0.0.1:{port}/bulk    256 MB, spliced\n\
          \x20 a browser at http://127.0.0.1:{port}/stats         the statistics page, with its actions\n\
+         \x20 a browser at http://127.0.0.1:{port}/stats;live    the last minutes, drawn\n\
          \x20 echo 'disable server origins/bert' | socat - {admin}   (or: nc -U {admin})\n\
          \x20 echo 'show stat' | socat - {admin}\n\
          Ctrl-C ends it.\n\n"

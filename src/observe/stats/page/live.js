@@ -5,7 +5,7 @@
 const $ = (id) => document.getElementById(id);
 const base = document.body.dataset.uri, scope = document.body.dataset.scope;
 const source = base + ";live-data" + (scope ? "?scope=" + scope : "");
-const PERIOD = 1000, PATIENCE = 5000, ROWS_MAX = 2000, CHIPS_MAX = 24, RING_BYTES = 24e6;
+const PERIOD = 1000, PATIENCE = 5000, ROWS_MAX = 2000, CHIPS_MAX = 24, RING_BYTES = 48e6;
 const el = (tag, cls, text) => {
   const e = document.createElement(tag);
   if (cls) e.className = cls;
@@ -44,6 +44,7 @@ let fields = [];            // what a ring is kept for
 let quantiles = false;      // there are columns of percentiles
 let length = 0;             // places of a ring, once the first answer told how many rows there are
 let at = -1, filled = 0;    // newest place, places in use
+let latest = -1;            // newest place with numbers: others stand where nobody answered
 let when = null;            // by place: milliseconds of the browser's steady clock
 let marks = [];             // [time, what happened]
 let pid = 0, info = null, order = [], cut = 0, lastTime = 0;
@@ -120,6 +121,7 @@ function take({ process, names, rows }, now) {
   const dt = (now - lastTime) / 1000;
   lastTime = now;
   step(now);
+  latest = at;
   cut = Math.max(0, rows.length - ROWS_MAX);
   const seen = new Set();
   const before = order.join("\n");
@@ -161,7 +163,7 @@ function keep(s, row, restarted, dt) {
 }
 
 const http = (row) => row.mode === "http" && row.req_tot !== "";
-const last = (s, f) => s && filled ? s.rings[f][at] : NaN;
+const last = (s, f) => s && filled ? s.rings[f][latest] : NaN;
 
 // ------------------------------------------------------------------ states
 
@@ -302,7 +304,7 @@ function chart(c) {
     g.stroke();
     g.setLineDash([]);
   });
-  const shown = hover === null ? at : nearest(hover);
+  const shown = hover === null ? latest : nearest(hover);
   if (hover !== null && filled) {
     g.strokeStyle = palette.fg; g.lineWidth = 1;
     g.beginPath(); g.moveTo(x(when[shown]), top); g.lineTo(x(when[shown]), floor); g.stroke();
@@ -652,6 +654,7 @@ let lostSince = 0, why = "", tries = 0;
 
 function stateDraw() {
   const state = $("state");
+  document.body.classList.toggle("old", !!lostSince);
   if (lostSince) {
     state.className = "lost";
     const s = (Date.now() - lostSince) / 1000;
