@@ -556,7 +556,7 @@ fn process(view: &View<'_>, out: &mut Vec<u8>) {
          <p><b>system limits:</b> memmax = {memory}; ulimit-n = {}</p>\
          <p><b>maxsock = </b> {}; <b>maxconn = </b> {}; <b>reached = </b> {}; <b>maxpipes = </b> {}</p>\
          <p>current conns = {}; current pipes = {pipes}/{}; conn rate = {rate}/sec; bit rate = {:.3} {}</p>\
-         <p>Running tasks: 0/{}; idle = {} %</p></div>\n",
+         <p>Running tasks: 0/{}; idle = {} %</p>",
         process.pid.load(Relaxed),
         shared.shards.len(),
         uptime / 86_400,
@@ -574,5 +574,15 @@ fn process(view: &View<'_>, out: &mut Vec<u8>) {
         bits.unit,
         sum(|a| &a.slots_used),
         idle(view),
+    );
+    put!(out, "<p><b>load of threads:</b>");
+    for shard in &shared.shards {
+        put!(out, " {}%", shard.load_permille.load(Relaxed).div_ceil(10));
+    }
+    put!(
+        out,
+        "; <b>copied = </b> {} B; <b>spliced = </b> {} B</p></div>\n",
+        sum(|a| &a.bytes_copied),
+        sum(|a| &a.bytes_spliced)
     );
 }

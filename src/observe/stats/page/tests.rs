@@ -799,3 +799,15 @@ fn percentiles_of_recent_times_stand_behind_the_totals() {
     assert_eq!(page.matches("p50 / p90 / p99 / p99.9 of late").count(), 1);
     assert_eq!(page.matches(told).count(), 1, "{page}");
 }
+
+#[test]
+fn the_head_tells_the_load_of_each_thread_and_how_bytes_went() {
+    let world = world(|_| {});
+    world.shared.shards[0].load_permille.store(123, Relaxed);
+    world.shared.shards[0].activity.bytes_copied.set(7);
+    world.shared.shards[1].activity.bytes_spliced.set(1_234);
+    let page = body_of(&world, "/stats", true);
+    assert!(page.contains(
+        "<p><b>load of threads:</b> 13% 0%; <b>copied = </b> 7 B; <b>spliced = </b> 1234 B</p>"
+    ));
+}
