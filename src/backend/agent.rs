@@ -90,10 +90,10 @@ fn follow(shared: &Shared, id: ServerId, report: &Report, now: Tick, change: &mu
             change.lines.extend(moved.lines);
         }
     }
-    if let Some(limit) = report.maxconn {
-        if cell.maxconn.load(Acquire) != limit {
-            change::set_maxconn(shared, id, limit);
-        }
+    if let Some(limit) = report.maxconn
+        && cell.maxconn.load(Acquire) != limit
+    {
+        change::set_maxconn(shared, id, limit);
     }
     if let Some(wish) = report.wish {
         let bits = cell.admin();
