@@ -11,6 +11,7 @@ mod around;
 mod balance;
 mod dynamic;
 mod exchange;
+mod explain;
 mod failover;
 mod fallback;
 mod flapping;
