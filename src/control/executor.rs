@@ -33,6 +33,12 @@ pub trait Executor: Clone + 'static {
     ) -> impl Future<Output = io::Result<usize>>;
     /// Writes all of the bytes at once, and sends descriptors with them; fails where that would have to wait.
     fn send_with(&self, stream: &Self::Stream, bytes: &[u8], fds: &[RawFd]) -> io::Result<()>;
+    /// Some bytes as [`Executor::read`], and the descriptors that came with them.
+    fn receive_with(
+        &self,
+        stream: &mut Self::Stream,
+        space: &mut [u8],
+    ) -> impl Future<Output = io::Result<(usize, Vec<OwnedFd>)>>;
     /// Tells the peer that nothing more comes.
     fn close_write(&self, stream: &mut Self::Stream) -> impl Future<Output = ()>;
     fn sleep(&self, time: Duration) -> impl Future<Output = ()>;

@@ -86,6 +86,16 @@ impl Executor for Handle {
         rights::send(stream.as_raw_fd(), bytes, fds)
     }
 
+    async fn receive_with(
+        &self,
+        stream: &mut TcpStream,
+        space: &mut [u8],
+    ) -> io::Result<(usize, Vec<OwnedFd>)> {
+        // A look leaves bytes and descriptors where they are; what it saw is then there at once.
+        stream.peek(&mut [0]).await?;
+        rights::receive(stream.as_raw_fd(), space)
+    }
+
     async fn close_write(&self, stream: &mut TcpStream) {
         let _ = stream.shutdown(Shutdown::Write).await;
     }

@@ -14,6 +14,12 @@ use crate::io::sys::rights::{self, RIGHTS_MAX};
 
 /// What asks for the sockets.
 pub(super) const ASK: &[u8] = b"_getsocks";
+/// What this program asks with, for every socket of a bind line; haproxy passes the second word over.
+pub(super) const ASK_ALL: &[u8] = b"_getsocks all";
+/// What it says then: it holds the connection as long as it lives.
+pub(super) const HELD: &[u8] = b"_held";
+/// What the master says when a worker that asked failed.
+pub(super) const RELEASED: &[u8] = b"_released";
 /// A follower that takes longer between two messages gets no more.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -21,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Offered {
     pub fd: RawFd,
+    /// Which bind line it serves; those of one stand together.
+    pub bind: usize,
     /// `interface` of its bind line.
     pub interface: Option<String>,
 }

@@ -38,6 +38,8 @@ pub struct ControlSetup {
     pub sockets: Vec<(OwnedFd, usize)>,
     /// The master's connection, on which it or the next worker asks for them.
     pub channel: Option<OwnedFd>,
+    /// On which the master passes connections to its own admin socket on.
+    pub door: Option<OwnedFd>,
     /// The shards' listening sockets, for the process that follows.
     pub offered: Vec<handover::Offered>,
     pub logs: LogOutputs,

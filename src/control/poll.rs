@@ -318,6 +318,17 @@ impl Executor for Handle {
         rights::send(stream.as_raw_fd(), bytes, fds)
     }
 
+    async fn receive_with(
+        &self,
+        stream: &mut Rc<Socket>,
+        space: &mut [u8],
+    ) -> io::Result<(usize, Vec<OwnedFd>)> {
+        again(&self.0, stream, PollFlags::POLLIN, |socket| {
+            rights::receive(socket.as_raw_fd(), space)
+        })
+        .await
+    }
+
     async fn close_write(&self, stream: &mut Rc<Socket>) {
         let _ = stream.shutdown(Shutdown::Write);
     }

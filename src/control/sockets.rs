@@ -9,7 +9,6 @@ use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::backend::change::Change;
 use crate::config::{CliLevel, Level, Proxy};
 use crate::io::sys::{localtime, net};
 use crate::observe::cli::admin::Tell;
-use crate::observe::cli::{Cli, Next, World};
+use crate::observe::cli::{Cli, Next, Rights, World};
 
 use crate::observe::stats::{Extra, PIECE_BYTES, View};
 use crate::proxy::logs::ShardLogs;
@@ -36,6 +35,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const LINGER: Duration = Duration::from_millis(200);
 const LINGER_BYTES: usize = 256 << 10;
 const READ_BYTES: usize = 4096;
+/// How long a process that took the sockets may take to say that it holds them.
+const HOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// Serves until `stopped` is closed by the other side.
 pub(super) async fn serve<E: Executor>(
@@ -45,6 +46,7 @@ pub(super) async fn serve<E: Executor>(
     stopped: OwnedFd,
 ) {
     let (sockets, channel) = (std::mem::take(&mut setup.sockets), setup.channel.take());
+    let door = setup.door.take();
     let all = Places::new(setup.shared.config.global.stats_maxconn);
     let teller = Teller {
         logs: RefCell::new(setup.logs.process(Some(&setup.shared))),
@@ -56,11 +58,16 @@ pub(super) async fn serve<E: Executor>(
         all,
         teller,
         tasks: Rc::default(),
+        holders: Cell::new(0),
     });
     for (fd, index) in sockets {
         let configured = desk.setup.shared.config.global.stats_sockets.get(index);
         let door = Door {
-            level: configured.map_or(CliLevel::User, |socket| socket.level),
+            rights: Rights {
+                level: configured.map_or(CliLevel::User, |socket| socket.level),
+                expert: false,
+                experimental: false,
+            },
             offers: configured.is_some_and(|socket| socket.expose_fd),
         };
         let own = Places::new(
@@ -77,6 +84,10 @@ pub(super) async fn serve<E: Executor>(
         let task = serve_master(executor.clone(), Rc::clone(&desk), stream);
         desk.tasks.spawn(&executor, task);
     }
+    if let Some(stream) = door.and_then(|fd| executor.stream(fd).ok()) {
+        let task = let_in(executor.clone(), Rc::clone(&desk), stream);
+        desk.tasks.spawn(&executor, task);
+    }
     let rates = rates::watch(executor.clone(), Arc::clone(&desk.setup.shared));
     desk.tasks.spawn(&executor, rates);
     if let Ok(mut stopped) = executor.stream(stopped) {
@@ -88,7 +99,7 @@ pub(super) async fn serve<E: Executor>(
 /// What connections of an admin socket may do.
 #[derive(Debug, Clone, Copy)]
 struct Door {
-    level: CliLevel,
+    rights: Rights,
     /// `expose-fd listeners`.
     offers: bool,
 }
@@ -100,6 +111,8 @@ struct Desk {
     all: Rc<Places>,
     teller: Teller,
     tasks: Rc<Tasks>,
+    /// Processes that may have the listening sockets as well.
+    holders: Cell<u32>,
 }
 
 /// Says changes in the logs of their backends and on the console.
@@ -173,15 +186,70 @@ impl Desk {
         }
     }
 
-    /// Gives the listening sockets to the process that follows, unless this one is leaving them already.
-    async fn hand_over<E: Executor>(&self, executor: &E, stream: &mut E::Stream) -> io::Result<()> {
+    /// Gives the listening sockets to the process that follows, and keeps in mind that it may fail.
+    async fn hand_over<E: Executor>(
+        &self,
+        executor: &E,
+        stream: &mut E::Stream,
+        asked: &[u8],
+    ) -> io::Result<()> {
+        let all = asked.starts_with(handover::ASK_ALL);
+        if self.lend(executor, stream, all).await? && all {
+            self.wait_for_holder(executor, stream).await;
+        }
+        Ok(())
+    }
+
+    /// Gives the listening sockets, unless this process is leaving them already. `all`: to this program; haproxy takes
+    /// one for each bind line and closes the others with what waits in them, so it gets no more. Those are left as if
+    /// nobody followed: nothing new comes to them, and then they are emptied.
+    async fn lend<E: Executor>(
+        &self,
+        executor: &E,
+        stream: &mut E::Stream,
+        all: bool,
+    ) -> io::Result<bool> {
         let shared = &self.setup.shared;
         if !matches!(shared.phase(), Phase::Running | Phase::Paused) {
-            return Ok(());
+            return Ok(false);
+        }
+        let mut offered = self.setup.offered.clone();
+        if !all {
+            offered.dedup_by_key(|one| one.bind);
         }
         // Before they are out of our hands: from then on a filter or a pause would be the other's as well.
-        shared.process.handed_over.store(true, SeqCst);
-        handover::give(executor, stream, &self.setup.offered).await
+        if let Ok(mut handed) = shared.process.handed_over.lock() {
+            handed.extend(offered.iter().map(|one| one.fd));
+        }
+        self.holders.set(self.holders.get() + 1);
+        handover::give(executor, stream, &offered).await?;
+        Ok(true)
+    }
+
+    /// A process of this program that took the sockets holds the connection as long as it lives. When the last one is
+    /// gone, and this one did not begin to leave, they are its own again. Of haproxy, which closes at once, that is
+    /// never known.
+    async fn wait_for_holder<E: Executor>(&self, executor: &E, stream: &mut E::Stream) {
+        let mut space = [0; 64];
+        let first = executor
+            .within(Some(HOLD_WITHIN), executor.read(stream, &mut space))
+            .await;
+        let held = matches!(first, Some(Ok(count)) if space[..count].starts_with(handover::HELD));
+        if !held {
+            return;
+        }
+        while matches!(executor.read(stream, &mut space).await, Ok(count) if count > 0) {}
+        self.released();
+    }
+
+    fn released(&self) {
+        self.holders.set(self.holders.get().saturating_sub(1));
+        let process = &self.setup.shared.process;
+        if self.holders.get() == 0
+            && let Ok(mut handed) = process.handed_over.lock()
+        {
+            handed.clear();
+        }
     }
 
     /// Bytes of resident memory, from `/proc/self/statm`; 0 where that cannot be read.
@@ -229,13 +297,40 @@ async fn listen<E: Executor>(
 /// Gives the listening sockets to whom the master lets ask, as often as that is. A master that is gone asks no more.
 async fn serve_master<E: Executor>(executor: E, desk: Rc<Desk>, mut stream: E::Stream) {
     let mut space = [0; READ_BYTES];
+    // To a worker of which the master will say if it failed.
+    let mut lent = false;
     while let Ok(count) = executor.read(&mut stream, &mut space).await
         && count > 0
     {
-        if space[..count].starts_with(handover::ASK)
-            && desk.hand_over(&executor, &mut stream).await.is_err()
-        {
-            return;
+        let asked = &space[..count];
+        if asked.starts_with(handover::RELEASED) && lent {
+            lent = false;
+            desk.released();
+        } else if asked.starts_with(handover::ASK) {
+            match desk.lend(&executor, &mut stream, true).await {
+                Ok(given) => lent |= given,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Serves the connections that the master passes on, each with a byte for its rights. They count for no limit: an
+/// operator who comes through the master is let in.
+async fn let_in<E: Executor>(executor: E, desk: Rc<Desk>, mut stream: E::Stream) {
+    let mut space = [0];
+    while let Ok((1, fds)) = executor.receive_with(&mut stream, &mut space).await {
+        let door = Door {
+            rights: Rights::unpack(space[0]),
+            offers: false,
+        };
+        for mut stream in fds.into_iter().filter_map(|fd| executor.stream(fd).ok()) {
+            let (own, desk) = (executor.clone(), Rc::clone(&desk));
+            let tasks = Rc::clone(&desk.tasks);
+            tasks.spawn(&executor, async move {
+                let _ = converse(&own, &desk, &mut stream, door).await;
+                finish(&own, &mut stream).await;
+            });
         }
     }
 }
@@ -247,7 +342,10 @@ async fn converse<E: Executor>(
     stream: &mut E::Stream,
     door: Door,
 ) -> io::Result<()> {
-    let mut cli = Cli::new(door.level, desk.setup.shared.config.global.stats_timeout_ms);
+    let mut cli = Cli::with(
+        door.rights,
+        desk.setup.shared.config.global.stats_timeout_ms,
+    );
     let mut out = Vec::new();
     let mut space = [0; READ_BYTES];
     loop {
@@ -265,7 +363,7 @@ async fn converse<E: Executor>(
                 .await
             {
                 Some(Ok(count)) if door.offers && space[..count].starts_with(handover::ASK) => {
-                    return desk.hand_over(executor, stream).await;
+                    return desk.hand_over(executor, stream, &space[..count]).await;
                 }
                 Some(Ok(count)) if count > 0 => cli.feed(&space[..count]),
                 _ => return Ok(()),

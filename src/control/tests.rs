@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -12,13 +13,18 @@ use crate::config::{
     BindAddress, CliLevel, Config, Facility, Input, Level, LoadInputs, LogAddress, LogTarget,
     LogWire, StatsSocket, load,
 };
+use crate::io::sys::rights;
 use crate::lang::source::{FileId, Span};
+use crate::observe::cli::Rights;
 
 /// A control thread with a unix socket (admin) and a TCP socket (user).
 struct Rig {
     handle: ControlHandle,
     path: PathBuf,
     tcp: std::net::SocketAddr,
+    shared: Arc<Shared>,
+    offered: TcpListener,
+    door: UnixStream,
 }
 
 fn config(text: &str) -> Config {
@@ -78,11 +84,19 @@ fn rig(poller: Wanted, servers: usize, change: impl FnOnce(&mut Config)) -> Rig 
     ];
     change(&mut config);
     let logs = LogOutputs::open(&config);
+    let shared = Arc::new(Shared::new(Arc::new(config), 2));
+    let offered = tcp.try_clone().unwrap();
+    let (door, passage) = UnixStream::pair().unwrap();
     let handle = spawn(ControlSetup {
-        shared: Arc::new(Shared::new(Arc::new(config), 2)),
+        shared: Arc::clone(&shared),
         sockets: vec![(unix.into(), 0), (tcp.into(), 1)],
-        offered: Vec::new(),
+        offered: vec![handover::Offered {
+            fd: offered.as_raw_fd(),
+            bind: 0,
+            interface: None,
+        }],
         channel: None,
+        door: Some(passage.into()),
         logs,
         facts: Facts {
             version: "3.4.0-ringway-test".into(),
@@ -95,6 +109,9 @@ fn rig(poller: Wanted, servers: usize, change: impl FnOnce(&mut Config)) -> Rig 
         handle,
         path,
         tcp: address,
+        shared,
+        offered,
+        door,
     }
 }
 
@@ -384,5 +401,60 @@ fn stopping_closes_the_sockets_at_once() {
             began.elapsed()
         );
         let _ = std::fs::remove_file(&rig.path);
+    });
+}
+
+#[test]
+fn sockets_are_their_owners_again_when_the_process_that_took_them_is_gone() {
+    over_both(|poller| {
+        let rig = rig(poller, 1, |config| {
+            config.global.stats_sockets[0].expose_fd = true;
+        });
+        let handed = || rig.shared.process.handed_over.lock().unwrap().clone();
+        let take = |word: &str| {
+            let mut stream = rig.connect();
+            stream.write_all(word.as_bytes()).unwrap();
+            let mut count = [0; 4];
+            stream.read_exact(&mut count).unwrap();
+            assert_eq!(i32::from_ne_bytes(count), 1);
+            stream
+        };
+        let mut follower = take("_getsocks all\n");
+        assert_eq!(handed(), [rig.offered.as_raw_fd()]);
+        follower.write_all(b"_held\n").unwrap();
+        drop(follower);
+        let until = Instant::now() + Duration::from_secs(10);
+        while !handed().is_empty() {
+            assert!(Instant::now() < until, "they stay handed over");
+            thread::sleep(Duration::from_millis(5));
+        }
+        // haproxy closes as soon as it has them: nobody knows what became of it.
+        drop(take("_getsocks\n"));
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(handed().len(), 1);
+        rig.stop();
+    });
+}
+
+#[test]
+fn a_connection_that_the_master_passes_on_has_the_rights_it_says() {
+    over_both(|poller| {
+        let rig = rig(poller, 1, |_| {});
+        for (level, answer) in [(CliLevel::User, "user\n\n"), (CliLevel::Admin, "admin\n\n")] {
+            let (mut own, theirs) = UnixStream::pair().unwrap();
+            let rights = Rights {
+                level,
+                expert: false,
+                experimental: false,
+            };
+            let fds = [theirs.as_raw_fd()];
+            rights::send(rig.door.as_raw_fd(), &[rights.pack()], &fds).unwrap();
+            drop(theirs);
+            own.write_all(b"show cli level\n").unwrap();
+            let mut text = String::new();
+            own.read_to_string(&mut text).unwrap();
+            assert_eq!(text, answer);
+        }
+        rig.stop();
     });
 }

@@ -70,6 +70,8 @@ pub struct Args {
     pub notify: bool,
     /// `-x`
     pub takeover: Option<PathBuf>,
+    /// `-S`: address and options of the master's admin socket, by commas.
+    pub master_socket: Option<String>,
     /// `-sf`, `-st`: the last one names the signal for all.
     pub farewell: Option<Farewell>,
     pub old_pids: Vec<i32>,
@@ -148,6 +150,7 @@ enum Act {
     Master,
     MasterNotify,
     Takeover,
+    MasterSocket,
     Finish,
     Terminate,
     ZeroWarning,
@@ -417,9 +420,9 @@ const FLAGS: &[Flag] = &[
     flag(
         "-S",
         Takes::Value,
-        "",
-        Act::Later("the master's admin socket"),
-        "",
+        "<bind>[,<option>…]",
+        Act::MasterSocket,
+        "the admin socket of the master",
     ),
     flag(
         "-x",
@@ -547,6 +550,7 @@ fn record(args: &mut Args, flag: &Flag, act: Act, value: OsString) -> Result<(),
         Act::Master => args.master = true,
         Act::MasterNotify => (args.master, args.notify) = (true, true),
         Act::Takeover => args.takeover = Some(value.into()),
+        Act::MasterSocket => args.master_socket = Some(text_of(flag.name, value)?),
         Act::ZeroWarning => args.zero_warning = true,
         Act::Diagnostics => args.diagnostics = true,
         Act::TolerateUnresolved => args.tolerate_unresolved = true,
@@ -803,7 +807,6 @@ mod tests {
             ("a.cfg", "unexpected argument 'a.cfg'"),
             ("-c", "no configuration file"),
             ("", "no configuration file"),
-            ("-f a -S /run/m", "option '-S' is not supported yet"),
         ] {
             assert!(error(line).contains(part), "{line}: {}", error(line));
         }

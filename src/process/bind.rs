@@ -560,6 +560,7 @@ impl Bound {
     pub fn offered(&self, config: &Config) -> Vec<Offered> {
         let each = self.sockets.iter().map(|prepared| Offered {
             fd: prepared.socket.as_raw_fd(),
+            bind: prepared.bind.index(),
             interface: config.bind(prepared.bind).interface.clone(),
         });
         each.collect()

@@ -1,5 +1,7 @@
 //! How many descriptors, connections and pipes fit: arithmetic only, `start` asks and obeys.
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use crate::config::{Config, LogAddress, Splice};
 
 /// Descriptors kept free for what comes and goes: files read, sockets of the control thread's own.
@@ -149,6 +151,31 @@ pub fn plan(needs: &Needs, maxconn: Option<u32>, ulimit_n: Option<u64>, usable: 
                 need: needs.total(maxconn),
             }
         }
+    }
+}
+
+/// Memory for rings that may be locked, where that can be raised.
+const MEMLOCK_WANTED: u64 = 64 << 20;
+
+/// Sets a limit to `wanted`, or as near as the hard limit allows; what is in force afterwards.
+pub(super) fn raise(resource: Resource, wanted: u64, soft: u64, hard: u64) -> u64 {
+    if wanted > hard && setrlimit(resource, wanted, wanted).is_ok() {
+        return wanted;
+    }
+    let within = wanted.min(hard);
+    if within == soft || setrlimit(resource, within, hard).is_ok() {
+        within
+    } else {
+        soft
+    }
+}
+
+/// More memory may be locked, where the hard limit allows it.
+pub(super) fn raise_memlock() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK)
+        && soft < MEMLOCK_WANTED
+    {
+        raise(Resource::RLIMIT_MEMLOCK, MEMLOCK_WANTED, soft, hard);
     }
 }
 

@@ -2,10 +2,14 @@
 //! anew as a worker, which reads the configuration, and on SIGUSR2 or SIGHUP another one beside it, which takes the
 //! listening sockets over and sends the first one home. A worker that does not come up changes nothing.
 //!
-//! A worker is told three descriptors in the environment ([`FromMaster`]): one to say that it serves, one on which it
-//! gives its listening sockets to the next worker, and, but for the first worker, that of the one before it.
+//! A worker is told its descriptors in the environment ([`FromMaster`]): one to say what it says and at last that it
+//! serves, one on which it gives its listening sockets to the next worker, one on which it gets connections to its
+//! commands ([`cli`]), and, but for the first worker, the second of the one before it.
+
+pub mod cli;
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::{self, PipeReader, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
@@ -14,7 +18,9 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, ExitStatus};
-use std::time::Duration;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,13 +28,19 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
+use self::cli::{Desk, Door, Question, Target};
 use super::bind::reason;
+use super::pidfile::PidFile;
 use super::say;
-use super::start::PidFile;
+use super::version;
 use crate::io::sys::{process, rights};
+use crate::observe::cli::Rights;
 
 /// Tells a worker what it is.
 pub const WORKER_ENV: &str = "RINGWAY_MASTER";
+
+/// What a worker sends once it serves; nothing that it says contains it.
+const SERVES: u8 = 1;
 
 const READ: [Signal; 8] = [
     Signal::SIGUSR1,
@@ -44,10 +56,12 @@ const READ: [Signal; 8] = [
 /// What a worker has from its master.
 #[derive(Debug)]
 pub struct FromMaster {
-    /// A byte on it says that the worker serves.
+    /// What it says while it starts; a byte 1 says that it serves.
     pub ready: io::PipeWriter,
     /// Who asks here gets the listening sockets.
     pub channel: OwnedFd,
+    /// Connections for its commands come here.
+    pub door: OwnedFd,
     /// The same of the worker before, its other end.
     pub before: Option<UnixStream>,
     /// Workers that are to leave once this one serves.
@@ -76,11 +90,12 @@ impl FromMaster {
             process::close_inherited(number);
             Ok::<_, io::Error>(Some(own))
         };
-        let (ready, channel, before) = (fd()?, fd()?, fd()?);
+        let (ready, channel, door, before) = (fd()?, fd()?, fd()?, fd()?);
         let old: Vec<i32> = numbers.flatten().collect();
         Ok(Some(Self {
             ready: ready.ok_or_else(wrong)?.into(),
             channel: channel.ok_or_else(wrong)?,
+            door: door.ok_or_else(wrong)?,
             first: before.is_none() && old.is_empty(),
             before: before.map(UnixStream::from),
             old,
@@ -103,6 +118,8 @@ pub struct Manner {
     pub max_reloads: u32,
     /// Whether a worker that fails takes the others with it (`no-exit-on-failure`: not).
     pub exit_on_failure: bool,
+    /// `-S`.
+    pub doors: Vec<Door>,
 }
 
 #[derive(Debug)]
@@ -110,7 +127,10 @@ struct Worker {
     child: Child,
     /// Our end of its channel.
     channel: UnixStream,
+    /// Our end of the way to its commands.
+    door: UnixStream,
     reloads: u32,
+    begun: Instant,
 }
 
 impl Worker {
@@ -137,15 +157,31 @@ pub struct Master {
     again: bool,
     /// What to end with, once all workers are gone.
     leaving: Option<u8>,
+    /// What the last current worker ended with.
+    last: Option<u8>,
+    desk: Desk,
+    begun: Instant,
+    reloads: u32,
+    failures: u32,
+    /// What was said since the last start of a worker began.
+    said: String,
+    /// Those who wait for the reload under way, and for the one after it.
+    waiting: Vec<Sender<(bool, String)>>,
+    waiting_again: Vec<Sender<(bool, String)>>,
+    /// Workers before the one on its way up are to end at once.
+    hard: bool,
+    hard_again: bool,
 }
 
 impl Master {
     /// # Errors
-    /// Signals cannot be read.
-    pub fn new(manner: Manner) -> io::Result<Self> {
+    /// Signals cannot be read, or no thread can be made.
+    pub fn new(mut manner: Manner) -> io::Result<Self> {
         let set: SigSet = READ.into_iter().collect();
         set.thread_block()?;
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        // Its threads leave the signals to this one.
+        let desk = Desk::open(std::mem::take(&mut manner.doors))?;
         Ok(Self {
             manner,
             signals,
@@ -154,6 +190,16 @@ impl Master {
             loading: None,
             again: false,
             leaving: None,
+            last: None,
+            desk,
+            begun: Instant::now(),
+            reloads: 0,
+            failures: 0,
+            said: String::new(),
+            waiting: Vec::new(),
+            waiting_again: Vec::new(),
+            hard: false,
+            hard_again: false,
         })
     }
 
@@ -171,7 +217,11 @@ impl Master {
                     self.on_signal(signal);
                 }
             }
+            while let Some(question) = self.desk.next() {
+                self.answer(question);
+            }
             if let Some(loaded) = self.loaded() {
+                self.tell_waiting(loaded);
                 match (loaded, first.take()) {
                     (true, Some((pidfile, up))) => {
                         if let Some(Err(error)) = pidfile.map(PidFile::write) {
@@ -183,7 +233,9 @@ impl Master {
                     (_, None) => {}
                 }
                 if std::mem::take(&mut self.again) {
-                    self.reload();
+                    let hard = std::mem::take(&mut self.hard_again);
+                    self.waiting = std::mem::take(&mut self.waiting_again);
+                    self.reload(hard);
                 }
             }
             if let Some(code) = self.reap() {
@@ -192,8 +244,11 @@ impl Master {
         }
     }
 
-    fn wait(&self) {
-        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+    fn wait(&mut self) {
+        let mut fds = vec![
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.desk.wake.as_fd(), PollFlags::POLLIN),
+        ];
         if let Some((_, ready)) = &self.loading {
             fds.push(PollFd::new(ready.as_fd(), PollFlags::POLLIN));
         }
@@ -202,6 +257,9 @@ impl Master {
             .and_then(|time| PollTimeout::try_from(time).ok());
         // EINTR and the like: looked at again in the next round.
         let _ = poll(&mut fds, limit.unwrap_or(PollTimeout::NONE));
+        if fds[1].any().unwrap_or(false) {
+            self.desk.heard();
+        }
         if limit.is_some() {
             self.tell("WATCHDOG=1\n");
         }
@@ -209,7 +267,7 @@ impl Master {
 
     fn on_signal(&mut self, signal: Signal) {
         match signal {
-            Signal::SIGUSR2 | Signal::SIGHUP => self.reload(),
+            Signal::SIGUSR2 | Signal::SIGHUP => self.reload(false),
             Signal::SIGTERM | Signal::SIGINT | Signal::SIGUSR1 => {
                 if self.leaving.is_none() {
                     say::warning("Exiting Master process...");
@@ -235,30 +293,144 @@ impl Master {
 
     // ------------------------------------------------------------ workers
 
-    fn reload(&mut self) {
+    fn reload(&mut self, hard: bool) {
         if self.leaving.is_some() {
+            self.tell_waiting(false);
             return;
         }
         if self.loading.is_some() {
-            self.again = true;
+            (self.again, self.hard_again) = (true, self.hard_again || hard);
             return;
         }
         say::notice("Reloading HAProxy");
+        self.hard = hard;
+        self.reloads += 1;
         let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
         let now = now.map_or(0, |now| now.tv_sec() * 1_000_000 + now.tv_nsec() / 1000);
         self.tell(&format!(
             "RELOADING=1\nSTATUS=Reloading Configuration.\nMONOTONIC_USEC={now}\n"
         ));
         if let Err(error) = self.load() {
-            say::alert(&format!("Cannot start a worker: {}", reason(&error)));
-            self.tell("READY=1\nSTATUS=Reload failed!\n");
+            self.say(
+                say::alert,
+                "ALERT",
+                &format!("Cannot start a worker: {}", reason(&error)),
+            );
+            self.failed();
+            self.tell_waiting(false);
         }
     }
+
+    /// The worker that was to follow does not serve.
+    fn failed(&mut self) {
+        self.failures += 1;
+        self.desk.failed.store(true, SeqCst);
+        self.tell("READY=1\nSTATUS=Reload failed!\n");
+    }
+
+    fn tell_waiting(&mut self, loaded: bool) {
+        for over in std::mem::take(&mut self.waiting) {
+            // One that is gone is not told.
+            let _ = over.send((loaded, self.said.clone()));
+        }
+    }
+
+    /// Says it, and keeps it for who asks how the start of a worker went.
+    fn say(&mut self, say: fn(&str), severity: &str, text: &str) {
+        say(text);
+        let _ = writeln!(self.said, "{}{text}", say::head(severity));
+    }
+
+    // ------------------------------------------------------------ admin socket
+
+    fn answer(&mut self, question: Question) {
+        // Whoever asked may be gone.
+        match question {
+            Question::Find(target, to) => {
+                let _ = to.send(self.find(target));
+            }
+            Question::Connect(pid, rights, to) => {
+                let _ = to.send(self.connect(pid, rights).ok());
+            }
+            Question::Processes(to) => {
+                let _ = to.send(self.processes());
+            }
+            Question::Log(to) => {
+                let _ = to.send(self.said.clone());
+            }
+            Question::Reload { hard, over } => {
+                if self.loading.is_some() {
+                    self.waiting_again.push(over);
+                } else {
+                    self.waiting.push(over);
+                }
+                self.reload(hard);
+            }
+        }
+    }
+
+    fn find(&self, target: Target) -> Option<i32> {
+        match target {
+            Target::Relative(1) => Some(self.current.as_ref()?.pid().as_raw()),
+            Target::Pid(pid) => Some(self.worker(pid)?.pid().as_raw()),
+            _ => None,
+        }
+    }
+
+    fn worker(&self, pid: i32) -> Option<&Worker> {
+        let mut all = self.current.iter().chain(&self.former);
+        all.find(|worker| worker.pid().as_raw() == pid)
+    }
+
+    /// A connection to the commands of a worker.
+    fn connect(&self, pid: i32, rights: Rights) -> io::Result<UnixStream> {
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let worker = self.worker(pid).ok_or_else(gone)?;
+        let (own, theirs) = UnixStream::pair()?;
+        let fds = [theirs.as_raw_fd()];
+        rights::send(worker.door.as_raw_fd(), &[rights.pack()], &fds)?;
+        Ok(own)
+    }
+
+    /// `show proc`, in haproxy's columns.
+    fn processes(&self) -> String {
+        let row = |pid: &str, kind: &str, reloads: &str, uptime: &str, version: &str| {
+            format!("{pid:<15} {kind:<15} {reloads:<15} {uptime:<15} {version:<15}\n")
+        };
+        let worker = |worker: &Worker| {
+            row(
+                &worker.pid().to_string(),
+                "worker",
+                &worker.reloads.to_string(),
+                &uptime(worker.begun),
+                &version::full(),
+            )
+        };
+        let mut out = row("#<PID>", "<type>", "<reloads>", "<uptime>", "<version>");
+        out += &row(
+            &std::process::id().to_string(),
+            "master",
+            &format!("{} [failed: {}]", self.reloads, self.failures),
+            &uptime(self.begun),
+            &version::full(),
+        );
+        out += "# workers\n";
+        self.current.iter().for_each(|one| out += &worker(one));
+        if !self.former.is_empty() {
+            out += "# old workers\n";
+            self.former.iter().for_each(|one| out += &worker(one));
+        }
+        out
+    }
+
+    // ------------------------------------------------------------ starts
 
     /// Starts a worker.
     fn load(&mut self) -> io::Result<()> {
         let (ready, teller) = io::pipe()?;
         let (channel, end) = UnixStream::pair()?;
+        let (door, passage) = UnixStream::pair()?;
+        self.said.clear();
         let before = self
             .current
             .as_ref()
@@ -273,10 +445,11 @@ impl Master {
         let mut told = vec![
             teller.as_raw_fd().to_string(),
             end.as_raw_fd().to_string(),
+            passage.as_raw_fd().to_string(),
             before_fd.to_string(),
         ];
         told.extend(old);
-        let handed = [teller.as_fd(), end.as_fd()];
+        let handed = [teller.as_fd(), end.as_fd(), passage.as_fd()];
         for fd in handed.into_iter().chain(before.as_ref().map(AsFd::as_fd)) {
             fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
@@ -286,11 +459,14 @@ impl Master {
             .current_dir(&self.manner.dir)
             .env(WORKER_ENV, told.join(","))
             .spawn()?;
-        say::notice(&format!("Initializing new worker ({})", child.id()));
+        let text = format!("Initializing new worker ({})", child.id());
+        self.say(say::notice, "NOTICE", &text);
         let worker = Worker {
             child,
             channel,
+            door,
             reloads: 0,
+            begun: Instant::now(),
         };
         self.loading = Some((worker, ready));
         Ok(())
@@ -298,14 +474,23 @@ impl Master {
 
     /// Whether the worker on its way up serves; `None`: it is still on its way, or there is none.
     fn loaded(&mut self) -> Option<bool> {
-        let (_, ready) = self.loading.as_ref()?;
+        let (_, ready) = self.loading.as_mut()?;
         let mut fds = [PollFd::new(ready.as_fd(), PollFlags::POLLIN)];
         if poll(&mut fds, PollTimeout::ZERO).ok()? == 0 {
             return None;
         }
-        let (mut worker, mut ready) = self.loading.take()?;
-        if ready.read_exact(&mut [0]).is_ok() {
-            say::notice("Loading success.");
+        let mut space = [0; 4096];
+        let count = ready.read(&mut space).unwrap_or(0);
+        let serves = space[..count].iter().position(|&byte| byte == SERVES);
+        let text = &space[..serves.unwrap_or(count)];
+        self.said.push_str(&String::from_utf8_lossy(text));
+        if count > 0 && serves.is_none() {
+            return None;
+        }
+        let (mut worker, _) = self.loading.take()?;
+        if serves.is_some() {
+            self.say(say::notice, "NOTICE", "Loading success.");
+            self.desk.failed.store(false, SeqCst);
             say::start_is_over();
             self.take_turns(worker);
             self.tell(&format!(
@@ -316,12 +501,13 @@ impl Master {
         }
         let status = worker.child.wait();
         let ended = status.map_or_else(|error| reason(&error), ended);
-        say::alert(&format!(
+        let text = format!(
             "Failed to load worker ({}) exited with {ended}",
             worker.pid()
-        ));
+        );
+        self.say(say::alert, "ALERT", &text);
         self.forget_what_it_asked();
-        self.tell("READY=1\nSTATUS=Reload failed!\n");
+        self.failed();
         Some(false)
     }
 
@@ -330,7 +516,7 @@ impl Master {
         self.former.extend(self.current.replace(worker));
         for old in &mut self.former {
             old.reloads += 1;
-            if old.reloads > self.manner.max_reloads {
+            if self.hard || old.reloads > self.manner.max_reloads {
                 old.signal(Signal::SIGTERM);
             }
         }
@@ -347,8 +533,12 @@ impl Master {
             return;
         }
         let mut space = [0; 4096];
-        while matches!(rights::receive(channel.as_fd(), &mut space), Ok((bytes, _)) if bytes > 0) {}
+        while matches!(rights::receive(channel.as_raw_fd(), &mut space), Ok((bytes, _)) if bytes > 0)
+        {
+        }
         let _ = channel.set_nonblocking(false);
+        // Its sockets are its own again.
+        let _ = rights::send(channel.as_raw_fd(), b"_released\n", &[]);
     }
 
     /// Looks who ended. What to end with, once nobody is left.
@@ -375,6 +565,7 @@ impl Master {
             );
             self.current = None;
             let code = code_of(status);
+            self.last = Some(code);
             if code == 0 {
                 say::warning(&text);
                 self.leaving.get_or_insert(0);
@@ -388,6 +579,10 @@ impl Master {
             }
         }
         let nobody = self.current.is_none() && self.former.is_empty() && self.loading.is_none();
+        if nobody {
+            // As haproxy: with nobody left there is nothing to go on for, also under 'no-exit-on-failure'.
+            self.leaving = self.leaving.or(self.last);
+        }
         let code = self.leaving.filter(|_| nobody)?;
         say::warning(&format!("All workers exited. Exiting... ({code})"));
         Some(code)
@@ -423,6 +618,13 @@ impl Master {
     }
 }
 
+/// As haproxy shows it: `0d00h02m07s`.
+fn uptime(begun: Instant) -> String {
+    let s = begun.elapsed().as_secs();
+    let (days, hours, minutes) = (s / 86_400, s / 3600 % 24, s / 60 % 60);
+    format!("{days}d{hours:02}h{minutes:02}m{:02}s", s % 60)
+}
+
 /// As haproxy says it: `code 143 (Terminated)`.
 fn ended(status: ExitStatus) -> String {
     let why = match status.signal().map(Signal::try_from) {
@@ -448,5 +650,5 @@ fn code_of(status: ExitStatus) -> u8 {
 /// The byte that a worker sends once it serves.
 pub fn tell_ready(ready: &mut io::PipeWriter) {
     // The master may have been killed; serving goes on.
-    let _ = ready.write_all(&[1]);
+    let _ = ready.write_all(&[SERVES]);
 }

@@ -12,6 +12,7 @@
 //! | [`signals`] | the main thread while shards serve |
 //! | [`master`] | `-W`: the process that starts workers |
 //! | [`takeover`] | listening sockets of the process before (`-x`) |
+//! | [`pidfile`] | the file with its number |
 //! | [`old`] | the processes before this one (`-sf`, `-st`) |
 //! | [`subcommand`] | `ringway demo` and its kin |
 //! | [`demo`] | `ringway demo` |
@@ -32,6 +33,7 @@ mod look;
 pub mod manual;
 pub mod master;
 pub mod old;
+pub mod pidfile;
 pub mod privileges;
 pub mod say;
 pub mod signals;

@@ -1,7 +1,7 @@
 //! What is said on stderr while starting and on signals, in haproxy's form:
 //! `[WARNING]  (4242) : text`, after a banner that precedes the first of them during start.
 
-use std::io::Write;
+use std::io::{PipeWriter, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -22,6 +22,22 @@ pub fn set_quiet(quiet: bool) {
 
 pub fn is_quiet() -> bool {
     QUIET.load(Relaxed)
+}
+
+/// The master of this worker, while it starts: it shows what was said to whoever asked for the reload.
+static MASTER: Mutex<Option<PipeWriter>> = Mutex::new(None);
+
+/// Says everything to the master as well, until [`forget_master`]. A byte 1 is never part of it.
+pub fn to_master(pipe: PipeWriter) {
+    if let Ok(mut master) = MASTER.lock() {
+        *master = Some(pipe);
+    }
+}
+
+pub fn forget_master() {
+    if let Ok(mut master) = MASTER.lock() {
+        *master = None;
+    }
 }
 
 /// From here on messages stand alone.
@@ -66,6 +82,12 @@ pub fn raw(text: &str) {
         && log.len() + text.len() <= START_LOG_BYTES
     {
         log.push_str(text);
+    }
+    if let Ok(mut master) = MASTER.lock()
+        && let Some(pipe) = &mut *master
+    {
+        // A master that is gone is not told.
+        let _ = pipe.write_all(text.replace('\u{1}', "?").as_bytes());
     }
     if !is_quiet() {
         // Nobody left to tell if stderr is closed.

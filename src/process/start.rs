@@ -3,7 +3,7 @@
 //! sockets listen, fork, control thread, chroot, user, shards, pid file, farewell to old processes.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,12 +19,14 @@ use super::args::{Args, Farewell};
 use super::bind::{self, BindError, Bound, Manner};
 use super::limits::{self, Needs};
 use super::look;
+use super::master::cli::Door;
 use super::master::{self, FromMaster};
 use super::old::Old;
+use super::pidfile::PidFile;
 use super::signals::{self, Watch};
 use super::takeover::Taken;
 use super::{privileges, say, version, worker};
-use crate::config::{BindAddress, Config, Loaded, load};
+use crate::config::{BindAddress, Config, Input, LoadInputs, Loaded, load};
 use crate::control::{self, ControlSetup};
 use crate::io::sys::process::{self, Fork};
 use crate::io::sys::{localtime, net};
@@ -40,8 +42,6 @@ use crate::shared::Shared;
 /// Attempts at an address that an old process still holds, and the pause between them (haproxy's).
 const BIND_TRIES: u32 = 200;
 const BIND_PAUSE: Duration = Duration::from_millis(10);
-/// Memory for rings that may be locked, where that can be raised.
-const MEMLOCK_WANTED: u64 = 64 << 20;
 
 /// Reloads after which an old worker is ended (haproxy 3.4's).
 const MAX_RELOADS: u32 = 50;
@@ -95,6 +95,12 @@ impl Start<'_> {
         say::set_quiet(self.args.quiet && !self.args.verbose);
         let parent = FromMaster::take()
             .map_err(|e| self.fail(&format!("Cannot reach the master: {}", bind::reason(&e))))?;
+        if let Some(pipe) = parent
+            .as_ref()
+            .and_then(|parent| parent.ready.try_clone().ok())
+        {
+            say::to_master(pipe);
+        }
         let dir = std::env::current_dir().unwrap_or_default();
         self.change_dir()?;
         let loaded = self.load(parent.is_some());
@@ -176,6 +182,7 @@ impl Start<'_> {
             Some(config) => self.pidfile(config, daemon)?,
             None => None,
         };
+        let doors = self.master_doors()?;
         let name = Path::new(self.program);
         let program = if name.components().count() > 1 {
             dir.join(name)
@@ -193,6 +200,7 @@ impl Start<'_> {
                 .and_then(|global| global.mworker_max_reloads)
                 .unwrap_or(MAX_RELOADS),
             exit_on_failure: !global.is_some_and(|global| global.no_exit_on_failure),
+            doors,
         };
         let failed = |what: &str, e: std::io::Error| {
             self.fail(&format!("Cannot {what}: {}", bind::reason(&e)))
@@ -209,6 +217,44 @@ impl Start<'_> {
                 master::tell_ready(&mut ready);
             }))
         })
+    }
+
+    /// The master's own admin sockets (`-S`), read as a `stats socket` line of which commas part the words.
+    fn master_doors(&self) -> Step<Vec<Door>> {
+        let Some(words) = &self.args.master_socket else {
+            return Ok(Vec::new());
+        };
+        // What an operator of the machine may do, as haproxy: a level among the options comes later and wins.
+        let (place, options) = words.split_once(',').unwrap_or((words, ""));
+        let line = format!(
+            "global\n stats socket {place} level admin {}\n",
+            options.replace(',', " ")
+        );
+        let loaded = load(&LoadInputs {
+            inputs: vec![Input::Text {
+                name: "-S".to_owned(),
+                bytes: line.into_bytes(),
+            }],
+            env: environment(),
+            ..LoadInputs::default()
+        });
+        self.show(&loaded);
+        let config = loaded.config.ok_or_else(refused)?;
+        let manner = Manner {
+            shards: 1,
+            reuseport: false,
+        };
+        let none = Taken::default();
+        let mut bound = bind::bind_all(&config, &loaded.sources, manner, &none)
+            .map_err(|errors| self.bind_failed(&errors))?;
+        bound
+            .listen(&config, &loaded.sources)
+            .map_err(|errors| self.bind_failed(&errors))?;
+        let doors = bound.take_admin().into_iter();
+        let sockets = &config.global.stats_sockets;
+        Ok(doors
+            .map(|(fd, index)| Door::new(fd, &sockets[index]))
+            .collect())
     }
 
     /// Says `text` after haproxy's prefix, for an exit status of 1.
@@ -362,9 +408,9 @@ impl Start<'_> {
         let have = if soft >= plan.ask && !plan.exact {
             soft
         } else {
-            raise(Resource::RLIMIT_NOFILE, plan.ask, soft, hard)
+            limits::raise(Resource::RLIMIT_NOFILE, plan.ask, soft, hard)
         };
-        raise_memlock();
+        limits::raise_memlock();
         let mut fit = Fit {
             maxconn: u32::try_from(plan.maxconn).unwrap_or(u32::MAX),
             ulimit_n: have,
@@ -640,12 +686,17 @@ impl Worker<'_> {
         shared.process.warnings.store(read.warnings, Relaxed);
         let sockets = bound.take_admin();
         let facts = start.facts(&config, &fit, poller);
-        let (ready, channel, behind) = match parent {
-            Parent::Nobody => (None, None, false),
-            Parent::Shell(ready) => (Some(ready), None, true),
+        let (ready, channel, door, behind) = match parent {
+            Parent::Nobody => (None, None, None, false),
+            Parent::Shell(ready) => (Some(ready), None, None, true),
             Parent::Master(parent) => {
                 let behind = start.daemon(&config) && !start.args.notify;
-                (Some(parent.ready), Some(parent.channel), behind)
+                (
+                    Some(parent.ready),
+                    Some(parent.channel),
+                    Some(parent.door),
+                    behind,
+                )
             }
         };
         let control = control::spawn(ControlSetup {
@@ -653,6 +704,7 @@ impl Worker<'_> {
             sockets,
             offered: bound.offered(&config),
             channel,
+            door,
             logs: logs.clone(),
             facts: facts.clone(),
             poller: control::Wanted::Best,
@@ -705,6 +757,7 @@ impl Worker<'_> {
         if behind {
             leave_terminal(null);
         }
+        say::forget_master();
         if let Some(mut ready) = ready {
             master::tell_ready(&mut ready);
         }
@@ -926,27 +979,6 @@ pub fn uring_works() -> Result<(), String> {
     })
 }
 
-/// Sets a limit to `wanted`, or as near as the hard limit allows; what is in force afterwards.
-fn raise(resource: Resource, wanted: u64, soft: u64, hard: u64) -> u64 {
-    if wanted > hard && setrlimit(resource, wanted, wanted).is_ok() {
-        return wanted;
-    }
-    let within = wanted.min(hard);
-    if within == soft || setrlimit(resource, within, hard).is_ok() {
-        within
-    } else {
-        soft
-    }
-}
-
-fn raise_memlock() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK)
-        && soft < MEMLOCK_WANTED
-    {
-        raise(Resource::RLIMIT_MEMLOCK, MEMLOCK_WANTED, soft, hard);
-    }
-}
-
 /// Without /dev/null the terminal stays.
 fn leave_terminal(null: Option<File>) {
     if let Some(null) = null {
@@ -961,35 +993,5 @@ fn status_of(child: i32) -> ExitCode {
             ExitCode::from(u8::try_from(code).unwrap_or(1))
         }
         _ => ExitCode::FAILURE,
-    }
-}
-
-/// The pid file: opened early, written late.
-#[derive(Debug)]
-pub struct PidFile {
-    file: File,
-    path: PathBuf,
-}
-
-impl PidFile {
-    fn open(path: &Path) -> std::io::Result<Self> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o644)
-            .open(path)?;
-        Ok(Self {
-            file,
-            path: path.to_owned(),
-        })
-    }
-
-    /// This process' number, alone on its line.
-    pub(super) fn write(mut self) -> std::io::Result<()> {
-        let _ = &self.path;
-        self.file.set_len(0)?;
-        writeln!(self.file, "{}", std::process::id())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, IntoRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixStream;
@@ -61,7 +61,14 @@ impl Taken {
         // Bounds the connect as well, where the queue of the other side is full (unix(7), SO_SNDTIMEO).
         socket.set_write_timeout(Some(PATIENCE))?;
         socket.connect(&SockAddr::unix(path)?)?;
-        Self::over(OwnedFd::from(socket).into())
+        let mut stream = UnixStream::from(OwnedFd::from(socket));
+        let taken = Self::over(stream.try_clone()?)?;
+        // Held as long as this process lives: when it ends before the old one does, that has its sockets for itself.
+        // haproxy has closed by now.
+        if stream.write_all(b"_held\n").is_ok() {
+            let _: i32 = stream.into_raw_fd();
+        }
+        Ok(taken)
     }
 
     /// As [`Taken::from`], over a connection.
@@ -71,7 +78,7 @@ impl Taken {
     pub fn over(mut stream: UnixStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        stream.write_all(b"_getsocks\n")?;
+        stream.write_all(b"_getsocks all\n")?;
         let mut count = [0; 4];
         stream.read_exact(&mut count)?;
         let count = i32::from_ne_bytes(count);
@@ -80,7 +87,7 @@ impl Taken {
         }
         let (mut fds, mut space) = (Vec::<OwnedFd>::new(), vec![0; TEXT_MAX]);
         while fds.len() < count as usize {
-            let (bytes, came) = rights::receive(stream.as_fd(), &mut space)?;
+            let (bytes, came) = rights::receive(stream.as_raw_fd(), &mut space)?;
             if bytes == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -608,7 +608,9 @@ pub fn leave_in_time(local: &mut Local, io: &mut dyn Io, index: u32) {
 fn refuse_new(local: &mut Local, io: &mut dyn Io, index: u32) {
     let listener = &mut local.listeners[index as usize];
     listener.leaving = Leaving::Refusing(local.now + LEAVE_AFTER_MS);
-    if local.shared.process.handed_over.load(SeqCst) {
+    let fd = io.descriptor(listener.sock);
+    let handed = local.shared.process.handed_over.lock();
+    if handed.is_ok_and(|handed| handed.contains(&fd)) {
         // The process that follows accepts on the same socket: what was done to it would be done to that one.
         io.listen(listener.sock, None);
     } else if listener.open {

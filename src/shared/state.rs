@@ -96,7 +96,7 @@ pub struct ProcessShared {
     /// `maxconnrate` and `maxsessrate` over all shards, packed as [`FrontendShared::limited_rate`].
     pub limited_rate: AtomicU64,
     /// The listening sockets were given to another process: what is done to them here is done to it.
-    pub handed_over: AtomicBool,
+    pub handed_over: Mutex<Vec<i32>>,
     /// Shards with listening sockets still open; at 0 no connection can come any more.
     pub listening: AtomicU32,
     /// Panics that the test command wants injected into drivers.
@@ -321,7 +321,7 @@ impl Shared {
                 connections_max: AtomicU32::new(0),
                 maxconn: AtomicU32::new(config.global.maxconn.unwrap_or(u32::MAX)),
                 room_wanted: AtomicBool::new(false),
-                handed_over: AtomicBool::new(false),
+                handed_over: Mutex::default(),
                 epoch_us: AtomicU64::new(0),
                 logs_dropped: AtomicU64::new(0),
                 ulimit_n: AtomicU64::new(0),

@@ -28,6 +28,7 @@ mod live_page;
 mod logs;
 mod long_stress;
 mod master;
+mod mcli;
 mod pages;
 mod process;
 mod proxy_header;

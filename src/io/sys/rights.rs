@@ -1,7 +1,7 @@
 //! Descriptors sent over a unix socket (unix(7), SCM_RIGHTS).
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use nix::cmsg_space;
 use nix::sys::socket::{
@@ -38,11 +38,11 @@ pub fn listener(fd: RawFd) -> Option<OwnedFd> {
 /// # Errors
 /// The kernel's; `EMFILE` if it had to leave descriptors out. Those that it did not are lost then: whoever asked is to
 /// end.
-pub fn receive(socket: BorrowedFd<'_>, space: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+pub fn receive(socket: RawFd, space: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut control = cmsg_space!([RawFd; RIGHTS_MAX + 1]);
     let mut parts = [IoSliceMut::new(space)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    let message = recvmsg::<()>(socket, &mut parts, Some(&mut control), flags)?;
     if message.flags.contains(MsgFlags::MSG_CTRUNC) {
         return Err(io::Error::from_raw_os_error(libc::EMFILE));
     }

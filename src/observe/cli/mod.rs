@@ -99,6 +99,25 @@ pub struct Rights {
     pub experimental: bool,
 }
 
+impl Rights {
+    /// In one byte, as a master tells them to its worker.
+    pub fn pack(self) -> u8 {
+        self.level as u8 | u8::from(self.expert) << 2 | u8::from(self.experimental) << 3
+    }
+
+    pub fn unpack(byte: u8) -> Self {
+        Self {
+            level: match byte & 3 {
+                0 => CliLevel::User,
+                1 => CliLevel::Operator,
+                _ => CliLevel::Admin,
+            },
+            expert: byte & 4 != 0,
+            experimental: byte & 8 != 0,
+        }
+    }
+}
+
 /// How a connection goes on after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Mode {
@@ -166,6 +185,10 @@ impl Cli {
             expert: false,
             experimental: false,
         };
+        Self::with(rights, timeout_ms)
+    }
+
+    pub fn with(rights: Rights, timeout_ms: u32) -> Self {
         Self {
             rights,
             mode: Mode::Single,
