@@ -204,3 +204,26 @@ fn a_crowd_never_exceeds_the_ramp_of_a_server_that_comes_back() {
         "{peak:?}"
     );
 }
+
+// V11: what is behind stays hidden
+#[test]
+fn nothing_listens_but_what_is_bound() {
+    let node = Namespace::new();
+    let daemon = Launch::new(
+        "global\n stats socket @DIR@/admin\ndefaults\n mode http\n timeout connect 1s\n timeout client 5s\n timeout server 5s\n\
+         listen web\n bind 127.0.0.1:8080\n bind 127.0.0.1:8081\n option httpchk\n server s 127.0.0.1:1 check inter 100\n",
+    )
+    .in_net(&node)
+    .start();
+    daemon.admin().wait_status("web", "s", "DOWN");
+    let out = node.command("ss").args(["-Hltun"]).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let mut open: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_ascii_whitespace().nth(4))
+        .collect();
+    open.sort_unstable();
+    // A socket a thread for each.
+    open.dedup();
+    assert_eq!(open, ["127.0.0.1:8080", "127.0.0.1:8081"], "{text}");
+}
