@@ -35,8 +35,8 @@ pub struct CheckResult {
     pub verdict: Verdict,
     /// haproxy's short name, [`Status::name`].
     pub status: &'static str,
-    /// HTTP status, or 0.
-    pub code: u16,
+    /// HTTP status, what a command ended with (-1: a signal), or 0.
+    pub code: i32,
     pub duration_ms: u64,
     /// What the system or the server said; empty: nothing.
     pub description: String,

@@ -279,10 +279,11 @@ impl Run {
     }
 
     /// `status-code`, else what the server said.
-    fn code(&mut self, expect: &Expect, scene: &Scene<'_>) -> u16 {
+    fn code(&mut self, expect: &Expect, scene: &Scene<'_>) -> i32 {
         let own = expect.code.as_ref().and_then(|code| self.int(code, scene));
         let own = own.and_then(|n| u16::try_from(n).ok());
-        own.unwrap_or_else(|| self.head.as_ref().map_or(0, |head| head.status))
+        let code = own.unwrap_or_else(|| self.head.as_ref().map_or(0, |head| head.status));
+        code.into()
     }
 
     /// A mismatch: `on-error` or `info`, and the comment.

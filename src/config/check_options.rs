@@ -2,7 +2,7 @@
 
 use super::check_lines::is_framing;
 use super::check_raw::{Chosen, HttpLine, Service};
-use super::keyword::{Arity, B, D, Keyword, L, NONE, Sections};
+use super::keyword::{Arity, B, D, Keyword, L, MANY, NONE, Sections};
 use super::raw::ProxyRaw;
 use super::words::{Args, Said};
 use crate::lang::diag::{did_you_mean, nearest};
@@ -39,6 +39,23 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
             p.set.checks.choose(Chosen::SslHello);
             Ok(())
         },
+    ),
+    opt(
+        "option external-check",
+        NONE,
+        "",
+        "probes servers by a command",
+        |p, _| {
+            p.set.checks.choose(Chosen::External);
+            Ok(())
+        },
+    ),
+    opt(
+        "external-check",
+        (0, MANY),
+        "{command|path} <text>",
+        "the command that probes servers, and its PATH",
+        external,
     ),
     opt(
         "option tcp-check",
@@ -92,6 +109,30 @@ pub(super) static TABLE: &[Keyword<ProxyRaw>] = &[
         smtp,
     ),
 ];
+
+fn external(proxy: &mut ProxyRaw, args: &mut Args<'_, '_>) -> Result<(), Said> {
+    let Some(word) = args.next() else {
+        return Err(args.fail(args.end(), "missing argument after 'external-check'."));
+    };
+    let kind = word.text();
+    if !["command", "path"].contains(&&*kind) {
+        let near = did_you_mean(&nearest(&kind, ["command", "path"]));
+        let text =
+            format!("'external-check' only supports 'command' and 'path'. but got '{kind}'.{near}");
+        return Err(args.fail(word.span, text));
+    }
+    let Some(value) = args.next() else {
+        return Err(args.fail(args.end(), format!("missing argument after '{kind}'.")));
+    };
+    args.done()?;
+    let value = Some(value.text().into_owned());
+    if kind == "command" {
+        proxy.set.checks.command = value;
+    } else {
+        proxy.set.checks.path = value;
+    }
+    Ok(())
+}
 
 // ---------------------------------------------------------------- option httpchk
 

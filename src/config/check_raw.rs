@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::checks::*;
 use super::language::Names;
-use super::model::{Config, ProxyId};
+use super::model::{Config, Global, ProxyId};
 use super::raw::ProxyRaw;
 use super::words::{Cx, Said};
 use crate::lang::diag::Form;
@@ -23,6 +23,9 @@ pub(super) struct ChecksRaw {
     pub(super) tcp: StepsRaw,
     pub(super) disable_on_404: Option<Span>,
     pub(super) send_state: Option<Span>,
+    /// `external-check command`, `external-check path`.
+    pub(super) command: Option<String>,
+    pub(super) path: Option<String>,
 }
 
 /// Steps of one kind; the first one of a section takes the place of all that it inherited.
@@ -40,6 +43,7 @@ pub(super) enum Chosen {
     Http,
     Tcp,
     SslHello,
+    External,
     Service(Service),
 }
 
@@ -152,13 +156,43 @@ impl ChecksRaw {
         &mut steps.steps
     }
     /// How the section's servers are probed, names in it not settled yet.
-    pub(super) fn kind(&self) -> CheckKind {
+    pub(super) fn kind(&self, global: &Global) -> CheckKind {
         match &self.chosen {
+            Chosen::External => CheckKind::External(Arc::new(External {
+                command: self.command.clone().unwrap_or_default(),
+                path: self.path.clone().unwrap_or_default(),
+                preserve_env: global.external_check_env,
+                allowed: global.insecure_fork_wanted,
+            })),
             Chosen::Connect => CheckKind::TcpConnect,
             Chosen::SslHello => CheckKind::SslHello,
             Chosen::Http => CheckKind::Sequence(self.http_sequence().into()),
             Chosen::Tcp => CheckKind::Sequence(self.tcp_sequence().into()),
             Chosen::Service(service) => CheckKind::Sequence(service.sequence().into()),
+        }
+    }
+
+    /// Says what is missing for `option external-check`, in haproxy's words.
+    pub(super) fn look_at_external(&self, section: &ProxyRaw, global: &Global, cx: &mut Cx<'_>) {
+        if self.chosen != Chosen::External {
+            return;
+        }
+        let (name, at) = (&section.name, section.span);
+        let lacking = |what| {
+            format!("Proxy '{name}' : 'option external-check' unable to find required '{what}'.")
+        };
+        if !global.external_check {
+            let _: Said = cx.alert_as(Form::Config, at, lacking("global.external-check"));
+        }
+        if self.command.is_none() {
+            let _: Said = cx.alert_as(Form::Config, at, lacking("external-check command"));
+        }
+        if !global.insecure_fork_wanted {
+            let text = format!(
+                "Proxy '{name}' : 'insecure-fork-wanted' not enabled in the global section, 'option external-check' \
+                 will likely fail."
+            );
+            cx.warning(at, text).form(Form::Config);
         }
     }
 

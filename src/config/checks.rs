@@ -23,6 +23,20 @@ pub enum CheckKind {
     /// `option ssl-hello-chk`.
     SslHello,
     Sequence(Arc<Sequence>),
+    /// `option external-check`.
+    External(Arc<External>),
+}
+
+/// A command that checks servers.
+#[derive(Clone, Debug)]
+pub struct External {
+    pub command: String,
+    /// `PATH` of the command, and where it is looked for.
+    pub path: String,
+    /// `external-check preserve-env`: it sees the environment of the process, too.
+    pub preserve_env: bool,
+    /// `insecure-fork-wanted`: without it every check fails.
+    pub allowed: bool,
 }
 
 /// Who speaks in a sequence, which decides the words of its results.
@@ -214,6 +228,7 @@ impl CheckKind {
         });
         match self {
             Self::Sequence(sequence) => Arc::clone(sequence),
+            Self::External(_) => Sequence::plain(Vec::new()).into(),
             Self::TcpConnect => Sequence::plain(vec![connect]).into(),
             Self::SslHello => {
                 let expect = Expect {

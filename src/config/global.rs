@@ -133,6 +133,37 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
         |_, _| Ok(()),
     ),
     kw(
+        "external-check",
+        (0, 1),
+        "[preserve-env]",
+        "commands may check servers",
+        |g, a| {
+            if let Some(word) = a.next() {
+                if word.bytes != b"preserve-env" {
+                    let text = format!(
+                        "'external-check' only supports 'preserve-env' as an argument, found '{}'.",
+                        word.text()
+                    );
+                    return Err(a.fail(word.span, text));
+                }
+                g.out.external_check_env = true;
+            }
+            g.out.external_check = true;
+            Ok(())
+        },
+    ),
+    kw(
+        "insecure-fork-wanted",
+        NONE,
+        "",
+        "the process may start others: commands that check servers",
+        |g, a| {
+            g.out.insecure_fork_wanted = a.on();
+            Ok(())
+        },
+    )
+    .invertible(),
+    kw(
         "fd-hard-limit",
         ONE,
         "<number>",
@@ -637,11 +668,6 @@ pub(super) static TABLE: &[Keyword<GlobalRaw>] = &[
     hint("cpu-affinity", "how haproxy ties threads to CPUs"),
     hint("cpu-policy", "which CPUs haproxy takes by itself"),
     hint("cpu-set", "which CPUs haproxy looks at"),
-    hint(
-        "insecure-fork-wanted",
-        "what haproxy lets its checks and Lua do",
-    )
-    .invertible(),
     hint("insecure-setuid-wanted", "haproxy's no-new-privileges"),
     hint("max-threads-per-group", "haproxy's thread groups"),
     hint("no-memory-trimming", "haproxy's allocator"),

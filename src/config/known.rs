@@ -51,7 +51,6 @@ pub(super) static GLOBAL: &[&str] = &[
     "deviceatlas-properties-cookie",
     "deviceatlas-separator",
     "dns-accept-family",
-    "external-check",
     "force-cfg-parser-pause",
     "h1-accept-payload-with-any-method",
     "h1-case-adjust",
@@ -208,7 +207,6 @@ pub(super) static PROXY: &[Known] = &[
     k("crt", 0, Any),
     k("dgram-bind", 0, Any),
     k("email-alert", 0, Any),
-    k("external-check", 0, Any),
     k("filter", 0, Any),
     k("filter-sequence", 0, Any),
     k("force-be-switch", 0, Rules),
@@ -228,7 +226,6 @@ pub(super) static PROXY: &[Known] = &[
 pub(super) static OPTIONS: &[Known] = &[
     k("option checkcache", 0, HttpQuiet),
     k("option disable-h2-upgrade", 0, HttpQuiet),
-    k("option external-check", 0, Any),
     k("option h1-case-adjust-bogus-client", 0, HttpQuiet),
     k("option h1-case-adjust-bogus-server", 0, HttpQuiet),
     k("option http_proxy", 0, Http),

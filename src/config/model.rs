@@ -158,6 +158,9 @@ pub struct Global {
     pub debug: bool,
     pub tune: Tune,
     pub insecure_fork_wanted: bool,
+    /// `external-check`; with `preserve-env`.
+    pub external_check: bool,
+    pub external_check_env: bool,
     /// Environment variables to put in place before start (`setenv` and kin): value, or `None` to unset.
     pub env: Vec<(String, Option<String>)>,
 }
@@ -200,6 +203,8 @@ impl Default for Global {
             debug: false,
             tune: Tune::default(),
             insecure_fork_wanted: false,
+            external_check: false,
+            external_check_env: false,
             env: Vec::new(),
         }
     }

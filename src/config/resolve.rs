@@ -644,6 +644,7 @@ fn backend(
 ) -> Backend {
     let set = &section.set;
     let timeout = &set.timeout;
+    set.checks.look_at_external(section, &out.global, cx);
     Backend {
         name: section.name.clone(),
         proxy,
@@ -665,7 +666,7 @@ fn backend(
         timeout_tunnel_ms: timeout.tunnel,
         timeout_queue_ms: timeout.queue.or(timeout.connect),
         timeout_check_ms: timeout.check,
-        check: set.checks.kind(),
+        check: set.checks.kind(&out.global),
         source: set.source.clone(),
         tcpka: set.server_ka,
         independent_streams: set.options.independent_streams,

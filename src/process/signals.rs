@@ -21,6 +21,7 @@ use crate::config::{FrontendId, Level, LogTarget, Proxy};
 use crate::control::ControlHandle;
 use crate::io::sys::net;
 use crate::io::sys::process::die_by;
+use crate::proxy::external;
 use crate::proxy::logs::{LogOutputs, ShardLogs};
 use crate::shared::server_cell::OpState;
 use crate::shared::{Message, Phase, Shared};
@@ -156,6 +157,7 @@ impl Watch {
 
     /// Last things: the admin sockets close, lines under way leave.
     fn leave(&mut self) {
+        external::stop();
         if let Some(control) = self.control.take() {
             control.stop();
         }

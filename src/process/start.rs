@@ -35,6 +35,7 @@ use crate::lang::diag::{Banner, Form, RenderOptions, Severity};
 use crate::lang::env::Env;
 use crate::lang::source::Sources;
 use crate::observe::stats::Facts;
+use crate::proxy::external;
 use crate::proxy::logs::LogOutputs;
 use crate::shard::{PollerKind, ShardSetup};
 use crate::shared::Shared;
@@ -724,6 +725,8 @@ impl Worker<'_> {
         if daemon && config.global.chroot.is_none() {
             let _ = std::env::set_current_dir("/");
         }
+        external::start(&config)
+            .map_err(|e| start.fail(&format!("Cannot start a thread: {}", bind::reason(&e))))?;
         let cpus = placement(&config, shards);
         let setups = bound
             .by_shard(shards)

@@ -36,10 +36,14 @@ pub enum Status {
     L7Sts,
     /// The connection broke after it was made, or could not be tried (no port, no descriptor).
     SockErr,
+    /// A command passed it, failed it, or took too long (`option external-check`).
+    ProcOk,
+    ProcErr,
+    ProcTout,
 }
 
 impl Status {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Ini,
         Self::Hana,
         Self::Checked,
@@ -55,6 +59,9 @@ impl Status {
         Self::L7Rsp,
         Self::L7Sts,
         Self::SockErr,
+        Self::ProcOk,
+        Self::ProcErr,
+        Self::ProcTout,
     ];
 
     /// `check_status` of the statistics.
@@ -75,6 +82,9 @@ impl Status {
             Self::L7Rsp => "L7RSP",
             Self::L7Sts => "L7STS",
             Self::SockErr => "SOCKERR",
+            Self::ProcOk => "PROCOK",
+            Self::ProcErr => "PROCERR",
+            Self::ProcTout => "PROCTOUT",
         }
     }
 
@@ -96,6 +106,9 @@ impl Status {
             Self::L7Rsp => "Layer7 invalid response",
             Self::L7Sts => "Layer7 wrong status",
             Self::SockErr => "Socket error",
+            Self::ProcOk => "External check passed",
+            Self::ProcErr => "External check error",
+            Self::ProcTout => "External check timeout",
         }
     }
 
@@ -105,12 +118,18 @@ impl Status {
     }
 
     pub fn passed(self) -> bool {
-        matches!(self, Self::L4Ok | Self::L6Ok | Self::L7Ok | Self::L7Okc)
+        matches!(
+            self,
+            Self::L4Ok | Self::L6Ok | Self::L7Ok | Self::L7Okc | Self::ProcOk
+        )
     }
 
     /// Comes with a code that is shown, 0 though it may be.
     pub fn has_code(self) -> bool {
-        matches!(self, Self::L7Ok | Self::L7Okc | Self::L7Sts)
+        matches!(
+            self,
+            Self::L7Ok | Self::L7Okc | Self::L7Sts | Self::ProcOk | Self::ProcErr | Self::ProcTout
+        )
     }
 }
 
@@ -118,8 +137,8 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: Status,
-    /// HTTP status, or 0.
-    pub code: u16,
+    /// HTTP status, what a command ended with (-1: a signal), or 0.
+    pub code: i32,
     /// `info:` of log lines, `last_chk` of the statistics; empty: nothing to say.
     pub info: String,
 }

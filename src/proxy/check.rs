@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Acquire;
 use std::sync::{Arc, PoisonError};
 
 use super::connect::{self, Ends};
+use super::external;
 use super::local::{Local, Owner, Timer};
 use super::place::Place;
 use super::tcp::drop_payload;
@@ -22,17 +23,18 @@ use crate::backend::server;
 use crate::backend::trial;
 use crate::base::tick::Tick;
 use crate::base::wheel::TimerId;
-use crate::config::checks::{self, Sequence};
-use crate::config::{Agent, BindId, FrontendId, ProxyProtocol, ServerAddress, ServerId};
+use crate::config::checks::{self, External, Sequence};
+use crate::config::{Agent, BindId, CheckKind, FrontendId, ProxyProtocol, ServerAddress, ServerId};
 use crate::io::buf::Buf;
 use crate::io::engine::Io;
+use crate::io::kernel::Errno;
 use crate::io::op::{Connect, Done, Op, SockKey, Target, What};
 use crate::lang::sample::Value;
 use crate::lang::subject::{Fact, LogCount, Subject, VarId};
 use crate::proto::check::{Answer, Status};
 use crate::proto::proxy_header::{self, Addresses, Checksum};
 use crate::shared::server_cell::OpState;
-use crate::shared::{Message, Phase};
+use crate::shared::{CommandEnd, Message, Phase};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -42,6 +44,8 @@ enum Stage {
     Heading,
     Sending,
     Listening,
+    /// A command runs, which has its own time.
+    Command,
 }
 
 /// The probe of one server, or of its agent.
@@ -216,10 +220,72 @@ fn begin(local: &mut Local, io: &mut dyn Io, index: u32) {
     }
     local.cells().activity.checks.inc();
     let times = times(local, index);
+    let server = local.config.server(id);
+    if let CheckKind::External(command) = &local.config.backend(server.backend).check
+        && !local.probes[index as usize].agent
+    {
+        let command = Arc::clone(command);
+        run_command(local, io, index, &command, times.connect_ms);
+        return;
+    }
     rearm(local, index, times.connect_ms);
     follow_operator(local, index);
     local.probes[index as usize].run = Run::default();
     step(local, io, index);
+}
+
+/// Has the command run that checks the server.
+fn run_command(
+    local: &mut Local,
+    io: &mut dyn Io,
+    index: u32,
+    command: &Arc<External>,
+    limit_ms: u32,
+) {
+    let probe = &mut local.probes[index as usize];
+    probe.stage = Stage::Command;
+    let (id, attempt) = (probe.server, probe.attempt);
+    let why = if !command.allowed {
+        "'insecure-fork-wanted' is not set"
+    } else if !external::run(local, id, command, attempt, limit_ms) {
+        "too many commands wait"
+    } else {
+        return;
+    };
+    let answer = Answer {
+        info: why.to_owned(),
+        ..Answer::plain(Status::SockErr)
+    };
+    conclude(local, io, index, answer);
+}
+
+/// A command ended.
+pub fn on_command(
+    local: &mut Local,
+    io: &mut dyn Io,
+    (server, attempt): (ServerId, u32),
+    end: CommandEnd,
+) {
+    let mut probes = local.probes.iter();
+    let Some(index) = probes.position(|p| p.server == server && !p.agent) else {
+        return;
+    };
+    let probe = &local.probes[index];
+    if probe.stage != Stage::Command || probe.attempt != attempt {
+        return;
+    }
+    let (status, code) = match end {
+        CommandEnd::Exited(0) => (Status::ProcOk, 0),
+        CommandEnd::Exited(code) => (Status::ProcErr, code),
+        CommandEnd::TimedOut => (Status::ProcTout, 0),
+        // As a child that could not become the command.
+        CommandEnd::NotStarted(_) => (Status::ProcErr, 255),
+    };
+    let info = match end {
+        CommandEnd::NotStarted(errno) => Errno(errno).to_string(),
+        _ => String::new(),
+    };
+    conclude(local, io, index as u32, Answer { status, code, info });
 }
 
 /// What the agent is sent may have changed (`set server … agent-send`).

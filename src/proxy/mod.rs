@@ -7,6 +7,7 @@
 pub mod check;
 pub mod connect;
 mod early;
+pub mod external;
 pub mod gate;
 pub mod http;
 pub mod listener;

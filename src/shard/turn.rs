@@ -247,6 +247,11 @@ impl<K: Kernel> Shard<K> {
                 } => self.guard(Owner::Http(session), |local, io| {
                     http::on_lent(local, io, session, server, fd, (identity, uses));
                 }),
+                Message::Checked {
+                    server,
+                    attempt,
+                    end,
+                } => check::on_command(&mut self.local, &mut self.engine, (server, attempt), end),
                 Message::Verified { session, id, right } => {
                     self.guard(Owner::Http(session), |local, io| {
                         http::on_verified(local, io, session, id, right);

@@ -65,6 +65,22 @@ pub enum Message {
     },
     /// A password was verified for this session of the receiver. Never dropped: the sender waits.
     Verified { session: Key, id: u128, right: bool },
+    /// The command that checks this server, which you check, came to this end. Never dropped: the probe waits.
+    Checked {
+        server: ServerId,
+        attempt: u32,
+        end: CommandEnd,
+    },
+}
+
+/// How a command that checks a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandEnd {
+    /// With this status; -1: by a signal.
+    Exited(i32),
+    TimedOut,
+    /// It could not be run: the system's error number.
+    NotStarted(i32),
 }
 
 /// Why sessions with a server are ended.

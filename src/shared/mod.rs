@@ -22,6 +22,6 @@ pub use counters::{
     BackendCounters, Counter, FreqCounter, FrontendCounters, ListenerCounters, ServerCounters,
 };
 pub use latency::{Lap, Latency};
-pub use mailbox::{KillFor, Mailbox, Message};
+pub use mailbox::{CommandEnd, KillFor, Mailbox, Message};
 pub use server_cell::ServerCell;
 pub use state::{BackendShared, Door, FrontendShared, Phase, ProcessShared, ShardShared, Shared};

@@ -49,8 +49,8 @@ pub mod admin {
 pub struct LastCheck {
     /// haproxy's short name: `L4OK`, `L4CON`, `L4TOUT`, `L7OK`, `L7STS`, `L6RSP`, …; empty: none yet.
     pub status: &'static str,
-    /// HTTP status, or 0.
-    pub code: u16,
+    /// HTTP status, what a command ended with (-1: a signal), or 0.
+    pub code: i32,
     pub duration_ms: u64,
     /// Text behind it (`Connection refused`, …).
     pub description: String,

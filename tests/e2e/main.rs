@@ -12,6 +12,7 @@ mod balance;
 mod dynamic;
 mod exchange;
 mod explain;
+mod external;
 mod failover;
 mod fallback;
 mod flapping;

@@ -288,7 +288,7 @@ fn result(status: Status, code: u16, info: &str) -> CheckResult {
     CheckResult::new(
         Answer {
             status,
-            code,
+            code: code.into(),
             info: info.into(),
         },
         3,

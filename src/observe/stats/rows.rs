@@ -452,7 +452,7 @@ fn set_agent(row: &mut Row<'_>, view: &View<'_>, id: ServerId, cell: &ServerCell
     };
     row.set(Col::AgentStatus, Value::text(last.status));
     if status.has_code() {
-        row.set(Col::AgentCode, Value::U32(last.code.into()));
+        row.set(Col::AgentCode, Value::U32(last.code.cast_unsigned()));
     }
     row.set(Col::AgentDuration, Value::U64(last.duration_ms));
     row.set(Col::AgentDesc, Value::text(status.text()));
@@ -500,7 +500,7 @@ fn set_check<'a>(row: &mut Row<'a>, view: &View<'a>, config: &Server, cell: &Ser
     }
     row.set(Col::CheckStatus, Value::text(*status));
     if Status::named(status).is_some_and(Status::has_code) {
-        row.set(Col::CheckCode, Value::U32((*code).into()));
+        row.set(Col::CheckCode, Value::U32(code.cast_unsigned()));
     }
     row.set(Col::CheckDuration, Value::U64(*duration_ms));
     row.set(Col::CheckDesc, Value::text(check_meaning(status)));

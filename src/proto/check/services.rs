@@ -14,10 +14,10 @@ pub const REDIS_PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 /// An anonymous bind, version 3 (RFC 4511 4.2).
 pub const LDAP_BIND: &[u8] = b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\x00\x80\x00";
 
-fn said(status: Status, code: u16, info: impl Into<String>) -> Option<Answer> {
+fn said(status: Status, code: impl Into<i32>, info: impl Into<String>) -> Option<Answer> {
     Some(Answer {
         status,
-        code,
+        code: code.into(),
         info: info.into(),
     })
 }
@@ -117,7 +117,7 @@ pub fn ldap_answer(bytes: &[u8], ended: bool) -> Option<Answer> {
                 [0] => said(Status::L7Ok, 0, ""),
                 [code] => said(
                     Status::L7Sts,
-                    u16::from(*code),
+                    *code,
                     "See RFC: http://tools.ietf.org/html/rfc4511#section-4.1.9",
                 ),
                 _ => wrong(),
