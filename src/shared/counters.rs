@@ -173,6 +173,8 @@ pub struct ListenerCounters {
     pub bytes_out: Counter,
     pub denied_connections: Counter,
     pub denied_sessions: Counter,
+    pub denied_requests: Counter,
+    pub denied_responses: Counter,
     pub request_errors: Counter,
 }
 
@@ -181,7 +183,8 @@ impl ListenerCounters {
     pub fn clear(&self) {
         clear! { self;
             keeps current;
-            clears current_max, sessions, bytes_in, bytes_out, denied_connections, denied_sessions, request_errors
+            clears current_max, sessions, bytes_in, bytes_out, denied_connections, denied_sessions, denied_requests,
+                denied_responses, request_errors
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Side, same};
 use crate::support::client::{connect_from, who};
-use crate::support::{Admin, Launch, Server, talk};
+use crate::support::{Admin, Launch, Server, ask, port, talk};
 
 /// Servers A, B, C… behind `side`, each line with its `extra` words.
 fn behind(extra: &[&str]) -> (Vec<Server>, String) {
@@ -191,6 +191,54 @@ fn the_same_traffic_is_counted_alike() {
             .into_iter()
             .map(|(name, value)| format!("{name} {value:?}"))
             .collect()
+    });
+}
+
+#[test]
+fn what_rules_deny_is_counted_where_haproxy_counts_it() {
+    same(|side| {
+        let (web, ports) = (
+            Server::http(|_, _| (200, "page".to_owned())),
+            [side.front, port(), port(), port()],
+        );
+        let [h, t, behind, back] = ports;
+        let server = web.addr();
+        let config = format!(
+            "global\n nbthread 1\n stats socket @DIR@/admin\ndefaults\n option socket-stats\n timeout connect 1s\n \
+             timeout client 5s\n timeout server 5s\n\
+             frontend h\n mode http\n bind 127.0.0.1:{h}\n http-request deny if {{ path /a }}\n use_backend b\n\
+             backend b\n mode http\n http-request deny if {{ path /b }}\n http-response deny if {{ path /c }}\n server s {server}\n\
+             frontend t\n mode tcp\n bind 127.0.0.1:{t}\n tcp-request inspect-delay 1s\n \
+             tcp-request content reject if {{ req.len gt 0 }}\n default_backend tb\n\
+             frontend behind\n mode tcp\n bind 127.0.0.1:{behind}\n default_backend tb\n\
+             backend tb\n mode tcp\n tcp-request inspect-delay 1s\n tcp-request content reject if {{ req.len gt 0 }}\n \
+             server s {server}\n\
+             frontend back\n mode tcp\n bind 127.0.0.1:{back}\n default_backend tc\n\
+             backend tc\n mode tcp\n tcp-response inspect-delay 1s\n tcp-response content reject\n server s {server}\n"
+        );
+        let daemon = Launch::of(side.program.clone(), &config).start();
+        for (port, path) in [
+            (h, "/a"),
+            (h, "/b"),
+            (h, "/c"),
+            (t, "/"),
+            (behind, "/"),
+            (back, "/"),
+        ] {
+            let _ = ask(port, &format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        }
+        let admin = daemon.admin();
+        crate::support::until("all are counted", || {
+            admin.count("back", "FRONTEND", "dresp") == 1
+        });
+        let rows = admin.stat();
+        let cell = |row: &crate::support::admin::Row| {
+            format!(
+                "{}/{} {} {}",
+                row["pxname"], row["svname"], row["dreq"], row["dresp"]
+            )
+        };
+        rows.iter().map(cell).collect()
     });
 }
 

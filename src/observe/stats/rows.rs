@@ -298,8 +298,8 @@ pub fn listener<'a>(view: &View<'a>, id: BindId) -> Row<'a> {
     row.set(Col::SLim, Value::U32(bind.maxconn));
     row.set_all([
         (Col::STot, sum(|c| &c.sessions)),
-        (Col::DReq, 0),
-        (Col::DResp, 0),
+        (Col::DReq, sum(|c| &c.denied_requests)),
+        (Col::DResp, sum(|c| &c.denied_responses)),
         (Col::EReq, sum(|c| &c.request_errors)),
         (Col::DCon, sum(|c| &c.denied_connections)),
         (Col::DSes, sum(|c| &c.denied_sessions)),

@@ -162,6 +162,7 @@ impl Session {
         cells.frontends[self.frontend.index()]
             .denied_responses
             .inc();
+        cells.listeners[self.bind.index()].denied_responses.inc();
         if let Some(backend) = self.backend {
             cells.backends[backend.index()].denied_responses.inc();
         }

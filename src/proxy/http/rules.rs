@@ -632,6 +632,7 @@ impl Session {
     fn count_denied(&self, t: &Txn, local: &Local) {
         let cells = local.cells();
         cells.frontends[self.frontend.index()].denied_requests.inc();
+        cells.listeners[self.bind.index()].denied_requests.inc();
         if let Some(backend) = self.backend.filter(|_| t.cursor.list > list::BACK_TCP) {
             cells.backends[backend.index()].denied_requests.inc();
         }

@@ -105,12 +105,11 @@ fn go_on(local: &mut Local, io: &mut dyn Io, key: Key) {
 fn refuse_content(local: &mut Local, io: &mut dyn Io, key: Key, gate: Gate) {
     let relay = local.relays.get(key).expect("driven while alive");
     let cells = local.cells();
-    match relay.backend.filter(|_| relay.counted) {
-        Some(backend) => cells.backends[backend.index()].denied_requests.inc(),
-        None => cells.frontends[relay.frontend.index()]
-            .denied_requests
-            .inc(),
-    }
+    // As in haproxy the backend does not count what its own content rules deny.
+    cells.frontends[relay.frontend.index()]
+        .denied_requests
+        .inc();
+    cells.listeners[relay.bind.index()].denied_requests.inc();
     if gate == Gate::Silent {
         io.silence(relay.client);
     }
@@ -165,9 +164,15 @@ pub(super) fn on_answer(local: &mut Local, io: &mut dyn Io, key: Key, buf: Optio
         }
         gate => {
             let relay = local.relays.get(key).expect("driven while alive");
-            local.cells().backends[backend.index()]
+            let cells = local.cells();
+            cells.backends[backend.index()].denied_responses.inc();
+            cells.frontends[relay.frontend.index()]
                 .denied_responses
                 .inc();
+            if let Some(server) = relay.server {
+                cells.servers[server.index()].denied_responses.inc();
+            }
+            cells.listeners[relay.bind.index()].denied_responses.inc();
             if gate == Gate::Silent {
                 io.silence(relay.client);
             }
