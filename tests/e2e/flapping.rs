@@ -1,13 +1,14 @@
 //! Servers that fail and come back under load: what clients notice (nothing), how often they are checked, and how they
 //! are tried with live connections (`on-down retry`).
 
-use std::sync::Arc;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::support::client::who;
-use crate::support::{Daemon, Server, USUAL, UdpLog, http, port, until, within};
+use crate::support::client::{read_piece, who};
+use crate::support::{Daemon, Server, USUAL, UdpLog, http, port, sized, until, within};
 
 /// Clients that ask one question after another until they are told to stop.
 struct Load {
@@ -137,4 +138,80 @@ fn when_all_servers_are_gone_the_first_connection_after_the_interval_finds_them_
     assert!(within(Duration::from_secs(8), || who(front) == "O"));
     assert!(start.elapsed() >= Duration::from_millis(400));
     assert_eq!(daemon.admin().cell("l", "o", "status"), "no check");
+}
+
+/// An answer that keeps no connection, so that each request is a new one.
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+
+/// When the server was asked by a check.
+type Checks = Arc<Mutex<Vec<Instant>>>;
+
+/// A server that answers with 200 while `up`, else with 503, as one behind which the application is gone; and when it was
+/// checked.
+fn flapping(up: &Arc<AtomicBool>) -> (Server, Checks) {
+    let (up, checks) = (Arc::clone(up), Checks::default());
+    let sink = Arc::clone(&checks);
+    let server = Server::new(move |mut stream, _| {
+        let Ok(head) = read_piece(&mut stream) else {
+            return;
+        };
+        if head.starts_with("GET /check") {
+            sink.lock().unwrap().push(Instant::now());
+        }
+        let _ = stream.write_all(if up.load(Ordering::Acquire) {
+            ANSWER
+        } else {
+            b"HTTP/1.1 503 Gone\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        });
+    });
+    (server, checks)
+}
+
+// Issue, point 6.
+#[test]
+fn a_flapping_server_fails_no_request_and_is_checked_once_an_interval() {
+    const PHASE: Duration = Duration::from_secs(3);
+    const INTER_MS: u64 = 250;
+    let phases = sized(4, 40);
+    let up = Arc::new(AtomicBool::new(true));
+    let ((server, checks), front) = (flapping(&up), port());
+    let live = Server::http(|_, _| (200, "live".to_owned()));
+    let daemon = Daemon::start(&format!(
+        "global\n nbthread 4\n{USUAL} mode http\n option redispatch\n retries 3\n retry-on all-retryable-errors 503\n \
+         option httpchk GET /check\nlisten l\n bind 127.0.0.1:{front}\n \
+         server f {} check inter {INTER_MS} fall 2 rise 2\n server s {}\n",
+        server.addr(),
+        live.addr()
+    ));
+    let admin = daemon.admin();
+    until("it was checked", || {
+        admin.cell("l", "f", "check_status") == "L7OK"
+    });
+    let load = Load::new(4, move || {
+        let answer = http::get(front, "/", "");
+        Some(answer.brief()).filter(|_| answer.status() != 200)
+    });
+    let mut counts = Vec::new();
+    for phase in 0..phases {
+        up.store(phase % 2 == 1, Ordering::Release);
+        let start = Instant::now();
+        std::thread::sleep(PHASE);
+        let took = start.elapsed();
+        let seen = checks.lock().unwrap();
+        let of_phase = seen
+            .iter()
+            .filter(|at| **at >= start && **at < start + took);
+        counts.push((of_phase.count(), took.as_millis() as u64 / INTER_MS));
+    }
+    let (wrong, all) = load.end();
+    println!("{all} requests, checks of each phase and expected: {counts:?}");
+    assert!(wrong.is_empty(), "{} of {all}: {wrong:?}", wrong.len());
+    let downs = admin.count("l", "f", "chkdown");
+    assert_eq!(downs, phases as u64 / 2, "it was down once a period");
+    for (n, &(seen, due)) in counts.iter().enumerate() {
+        assert!(
+            (due - 1..=due + 1).contains(&(seen as u64)),
+            "phase {n}: {seen} checks, {due} intervals"
+        );
+    }
 }
