@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::base::tick::Tick;
-use crate::io::sys::net;
+use crate::io::sys::{net, process};
 use crate::shared::state::ShardShared;
 use crate::shared::{FreqCounter, Shared};
 
@@ -21,6 +21,7 @@ const AFTER_MS: u64 = 10;
 /// Raises maxima for ever.
 pub(super) async fn watch<E: Executor>(executor: E, shared: std::sync::Arc<Shared>) {
     let mut sent = bytes_out(&shared);
+    let mut given_back = false;
     loop {
         let into = net::tick().0 % 1000;
         executor
@@ -34,6 +35,9 @@ pub(super) async fn watch<E: Executor>(executor: E, shared: std::sync::Arc<Share
         // What servers left behind that were taken away is given back when nobody speaks of it any more.
         if let Some(next) = shared.tidied() {
             next.publish();
+            given_back = true;
+        } else if std::mem::take(&mut given_back) {
+            process::return_memory();
         }
     }
 }

@@ -38,6 +38,16 @@ fn threads() -> io::Result<usize> {
     }
 }
 
+/// Gives what the allocator keeps of freed memory back to the kernel, where the allocator is glibc's. Other threads
+/// may wait for it a while (milliseconds for some tens of megabytes): for rare moments.
+pub fn return_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no memory in use is touched; takes the allocator's own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Takes a descriptor that the parent process left open, as our own from here on.
 ///
 /// # Errors
