@@ -83,7 +83,7 @@ fn ip_of(text: &str) -> Option<IpAddr> {
         chunk.copy_from_slice(&word(at)?);
     }
     let ip = Ipv6Addr::from(bytes);
-    Some(ip.to_ipv4_mapped().map_or(ip.into(), IpAddr::V4))
+    Some(ip.to_ipv4_mapped().map_or_else(|| ip.into(), IpAddr::V4))
 }
 
 #[cfg(test)]

@@ -160,8 +160,8 @@ fn diagnostic(diag: &Diag, sources: &Sources) -> Value {
     });
     let section = diag.span.zip(file).and_then(|(span, file)| {
         let before = file.lines.iter().take(span.line as usize);
-        let heads = before.filter(|line| line.first().is_some_and(|b| b.is_ascii_alphabetic()));
-        heads.last().map(|line| text(line))
+        let mut heads = before.filter(|line| line.first().is_some_and(|b| b.is_ascii_alphabetic()));
+        heads.next_back().map(|line| text(line))
     });
     json!({
         "severity": severity,

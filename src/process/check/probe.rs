@@ -295,7 +295,7 @@ fn descriptors(config: &Config) -> Finding {
     let usable = limits::usable_fds(hard, global.fd_hard_limit);
     let shards = global
         .nbthread
-        .map_or(allowed_cpus().len().max(1), |n| n.max(1) as usize);
+        .map_or_else(|| allowed_cpus().len().max(1), |n| n.max(1) as usize);
     let pipes = limits::pipes(config, false, usable);
     let needs = Needs::of(config, shards, pipes);
     let plan = limits::plan(&needs, global.maxconn, global.ulimit_n, usable);

@@ -9,10 +9,10 @@ pub(super) enum Tree {
     Atom(String),
     Text(String),
     /// Name and fields.
-    Struct(String, Vec<(String, Tree)>),
+    Struct(String, Vec<(String, Self)>),
     /// Name (of a tuple none) and values.
-    Tuple(String, Vec<Tree>),
-    List(Vec<Tree>),
+    Tuple(String, Vec<Self>),
+    List(Vec<Self>),
 }
 
 impl Tree {
