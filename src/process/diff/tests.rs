@@ -213,11 +213,7 @@ fn line(change: &Change) -> String {
 fn a_change_of_one_thing_is_one_change() {
     let changes = between(
         BASE,
-        &BASE.replacen("weight", "weight", 1).replacen(
-            "d1 192.0.2.1:80",
-            "d1 192.0.2.1:80 weight 7",
-            1,
-        ),
+        &BASE.replacen("d1 192.0.2.1:80", "d1 192.0.2.1:80 weight 7", 1),
     );
     let shown: Vec<String> = changes.iter().map(line).collect();
     assert_eq!(shown, ["~ backend d server d1 weight 1 -> 7"]);
