@@ -8,9 +8,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::client::{connect_from, read_piece};
+use crate::support::client::{connect_from, hold, read_piece, who};
 use crate::support::component::{Component, certificate};
 use crate::support::net::Network;
+use crate::support::server::BlackHole;
 use crate::support::{Daemon, LATE, Launch, Server, TempDir, USUAL, UdpLog, port, talk, until};
 
 fn checking(defaults: &str, lines: &str) -> (Daemon, UdpLog) {
@@ -446,4 +447,88 @@ fn a_server_begins_as_init_state_says() {
     admin.wait_status("l", "d", "UP");
     log.wait("Server l/fu is DOWN");
     log.wait("Server l/fd is UP");
+}
+
+// H15
+#[test]
+fn a_client_whose_server_does_not_answer_is_reassigned_to_one_that_does() {
+    let (hole, live, front) = (BlackHole::new(), Server::named("L"), port());
+    let daemon = Daemon::start(&format!(
+        "{USUAL} timeout connect 300\n retries 3\n option redispatch 1\nlisten l\n bind 127.0.0.1:{front}\n balance roundrobin\n \
+         server hole 127.0.0.1:{}\n server live {}\n",
+        hole.port,
+        live.addr()
+    ));
+    for _ in 0..4 {
+        assert_eq!(who(front), "L");
+    }
+    assert!(daemon.admin().count("l", "hole", "wredis") >= 2);
+}
+
+// H18, R18
+#[test]
+fn a_drained_server_keeps_its_sessions_and_gets_no_new_ones_until_it_is_ready() {
+    let (first, second, front) = (Server::named("A"), Server::named("B"), port());
+    let daemon = Daemon::start(&format!(
+        "{USUAL}listen l\n bind 127.0.0.1:{front}\n server a {}\n server b {}\n server spare {} disabled\n",
+        first.addr(),
+        second.addr(),
+        first.addr()
+    ));
+    let admin = daemon.admin();
+    assert_eq!(admin.cell("l", "spare", "status"), "MAINT");
+    let (held, own) = std::iter::repeat_with(|| hold(front))
+        .find(|(_, name)| name == "A")
+        .unwrap();
+    assert_eq!(own, "A");
+    admin.run("set server l/a state drain");
+    until("it is drained", || {
+        admin.cell("l", "a", "status") == "DRAIN"
+    });
+    for _ in 0..6 {
+        assert_eq!(who(front), "B");
+    }
+    // Those that were found on the way have left; the held one goes on.
+    let held = held;
+    until("only the held one is left", || {
+        admin.count("l", "a", "scur") == 1
+    });
+    drop(held);
+    until("nobody is left", || admin.count("l", "a", "scur") == 0);
+    admin.run("set server l/a state ready");
+    until("it takes part again", || who(front) == "A");
+    admin.run("enable server l/spare");
+    until("the spare one does, too", || {
+        who(front);
+        admin.count("l", "spare", "stot") > 0
+    });
+}
+
+// H11, H19, H20
+#[test]
+fn a_service_that_is_missing_on_a_host_downs_that_backend_alone_and_the_result_is_shown() {
+    let (web, closed) = (healthy(), port());
+    let daemon = Daemon::start(&format!(
+        "{USUAL} option httpchk GET /alive\n default-server inter 200 fall 1 rise 1\n\
+         frontend one\n bind 127.0.0.1:{}\n default_backend web\n\
+         frontend two\n bind 127.0.0.1:{}\n default_backend web\n\
+         backend web\n server s 127.0.0.1:{} check\nbackend other\n server s 127.0.0.1:{closed} check\n",
+        port(),
+        port(),
+        web.port
+    ));
+    let admin = daemon.admin();
+    admin.wait_status("other", "s", "DOWN");
+    until("it was checked", || {
+        admin.cell("web", "s", "check_status") == "L7OK"
+    });
+    let row = admin.row("web", "s");
+    assert_eq!((&*row["status"], &*row["check_code"]), ("UP", "200"));
+    assert!(
+        row["check_duration"].parse::<u64>().unwrap() < 1000,
+        "{row:?}"
+    );
+    assert!(row["lastchg"].parse::<u64>().unwrap() < 60, "{row:?}");
+    assert_eq!(admin.cell("other", "BACKEND", "status"), "DOWN");
+    assert_eq!(admin.cell("web", "BACKEND", "status"), "UP");
 }
