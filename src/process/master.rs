@@ -217,7 +217,7 @@ impl Master {
                     self.on_signal(signal);
                 }
             }
-            while let Some(question) = self.desk.next() {
+            while let Some(question) = self.desk.question() {
                 self.answer(question);
             }
             if let Some(loaded) = self.loaded() {

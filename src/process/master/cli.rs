@@ -138,7 +138,7 @@ impl Desk {
         })
     }
 
-    pub fn next(&mut self) -> Option<Question> {
+    pub fn question(&mut self) -> Option<Question> {
         self.questions.try_recv().ok()
     }
 
