@@ -188,7 +188,7 @@ fn commands_go_to_the_process_that_a_prefix_names() {
     // A payload belongs to its command.
     assert!(ask(&master, "@1 add acl #9 <<\na\nb\n\nshow version\n").ends_with("\n\n"));
     // The worker talks by itself.
-    let text = ask(&master, &format!("@@1\nshow version\nshow info\nquit\n"));
+    let text = ask(&master, "@@1\nshow version\nshow info\nquit\n");
     assert!(text.contains(&format!("\nPid: {pid}\n")), "{text}");
     let text = ask(&master, "@@1 show version;show info\n");
     assert!(text.contains(&format!("\nPid: {pid}\n")), "{text}");

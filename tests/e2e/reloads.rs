@@ -4,7 +4,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -289,8 +289,8 @@ struct Chain<'a> {
 
 impl<'a> Chain<'a> {
     #[track_caller]
-    fn start(program: &PathBuf, how: How, place: &'a Place) -> Self {
-        let launch = Launch::of(program.clone(), &place.config());
+    fn start(program: &Path, how: How, place: &'a Place) -> Self {
+        let launch = Launch::of(program.to_owned(), &place.config());
         let now = match how {
             How::Master => {
                 let master = launch.ports(&[]).arg("-W").spawn(&["-db"]);
@@ -302,7 +302,7 @@ impl<'a> Chain<'a> {
             _ => behind(launch),
         };
         Self {
-            program: program.clone(),
+            program: program.to_owned(),
             how,
             place,
             now,
@@ -391,7 +391,7 @@ fn wait(what: &str, holds: impl FnMut() -> bool) {
 
 /// Reloads so often under load. Gives what became of the requests, and how long it took.
 #[track_caller]
-fn run(program: &PathBuf, how: How, reloads: usize, held: usize) -> (Arc<Tally>, Duration) {
+fn run(program: &Path, how: How, reloads: usize, held: usize) -> (Arc<Tally>, Duration) {
     let place = Place::new();
     let mut chain = Chain::start(program, how, &place);
     let mut holding: Vec<Held> = (0..held).map(|_| Held::new(place.relay)).collect();
