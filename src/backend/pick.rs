@@ -69,6 +69,13 @@ pub struct Taken {
     pub elsewhere: bool,
 }
 
+/// Those of `servers` that connections of clients try while they are down.
+fn tried(shared: &Shared, servers: &[ServerId]) -> Vec<ServerId> {
+    let ids = servers.iter().copied();
+    ids.filter(|&id| shared.config.server(id).watch.on_down.is_some())
+        .collect()
+}
+
 impl BackendView {
     /// A view of `backend` for `shard`; `seed` feeds `random`.
     pub fn new(shared: &Shared, backend: BackendId, shard: usize, seed: u64) -> Self {
@@ -82,12 +89,7 @@ impl BackendView {
             entries: Vec::new(),
             follows_load: config.servers.iter().any(follows),
             algorithm: Algorithm::new(config, shard, seed),
-            tried: config
-                .servers
-                .iter()
-                .copied()
-                .filter(|&id| shared.config.server(id).watch.on_down.is_some())
-                .collect(),
+            tried: tried(shared, &config.servers),
         };
         view.refresh(shared, Tick(0));
         view
@@ -98,6 +100,7 @@ impl BackendView {
         let servers = &shared.config.backend(self.backend).servers;
         let follows = |id: &ServerId| shared.config.server(*id).minconn > 0;
         self.follows_load = servers.iter().any(follows);
+        self.tried = tried(shared, servers);
         self.seen = 0;
     }
 

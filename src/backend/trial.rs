@@ -136,6 +136,7 @@ mod tests {
     use super::*;
     use crate::backend::fixture;
     use crate::backend::{Ask, BackendView, Choice};
+    use crate::config::added::Added;
     use crate::config::{Balance, Check, Observe, OnError, Server, Watch};
 
     const A: ServerId = ServerId(0);
@@ -262,6 +263,23 @@ mod tests {
         assert_eq!(v.take_trial(&shared, Tick(MS)), None, "drained");
         shared.server(A).clear_admin(admin::FDRAIN);
         assert_eq!(v.take_trial(&shared, Tick(MS)), Some(A));
+    }
+
+    #[test]
+    fn a_server_added_at_run_time_is_tried_like_those_of_the_file() {
+        let shared = farm(vec![fixture::server("b", 2)]);
+        let mut v = view(&shared, 0);
+        let added = Added {
+            server: retried("a", 1),
+            guid: None,
+        };
+        let (next, id) = shared.with_server(added, Tick(0));
+        v.follow(&next);
+        change::set_ready(&next, id, Tick(0));
+        for _ in 0..2 {
+            super::super::observe::on_event(&next, id, Event::ConnectFailed, None, Tick(0));
+        }
+        assert_eq!(v.take_trial(&next, Tick(MS)), Some(id));
     }
 
     #[test]
