@@ -222,8 +222,12 @@ impl Desk {
             handed.extend(offered.iter().map(|one| one.fd));
         }
         self.holders.set(self.holders.get() + 1);
-        handover::give(executor, stream, &offered).await?;
-        Ok(true)
+        let given = handover::give(executor, stream, &offered).await;
+        if given.is_err() {
+            // It is gone, or takes no more.
+            self.released();
+        }
+        given.map(|()| true)
     }
 
     /// A process of this program that took the sockets holds the connection as long as it lives. When the last one is

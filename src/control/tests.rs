@@ -417,6 +417,8 @@ fn sockets_are_their_owners_again_when_the_process_that_took_them_is_gone() {
             let mut count = [0; 4];
             stream.read_exact(&mut count).unwrap();
             assert_eq!(i32::from_ne_bytes(count), 1);
+            let (bytes, fds) = rights::receive(stream.as_raw_fd(), &mut [0; 64]).unwrap();
+            assert!(bytes > 0 && fds.len() == 1);
             stream
         };
         let mut follower = take("_getsocks all\n");
