@@ -5,6 +5,9 @@
 //! places of a limited server) are taken by compare-and-swap. *State* (a server's health, weight,
 //! administration) is written by whoever decides it and stamped with its backend's version, which
 //! every shard compares once a turn. Messages are hints; what they speak of lies here.
+//!
+//! Servers that come and go at run time make *versions* of all this ([`versions`]), which share what did not
+//! change. Whoever asks about sessions has the shards look when asked ([`survey`], [`census`]).
 
 pub mod census;
 pub mod counters;
