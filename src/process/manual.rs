@@ -188,9 +188,19 @@ fn entry(text: &mut String, term: &str, value: &str, doc: &str) {
     let _ = write!(text, ".TP\n{}\n{}\n", head.join(" "), troff(doc));
 }
 
-/// `plain` so that troff prints it as it stands, on one line.
+/// `plain` so that troff prints it as it stands, on one line, whatever encoding it takes its input for.
 fn troff(plain: &str) -> String {
-    let escaped = plain.replace('\\', "\\e").replace('-', "\\-");
+    let mut escaped = String::with_capacity(plain.len());
+    for c in plain.chars() {
+        match c {
+            '\\' => escaped.push_str("\\e"),
+            '-' => escaped.push_str("\\-"),
+            c if c.is_ascii() => escaped.push(c),
+            c => {
+                let _ = write!(escaped, "\\[u{:04X}]", u32::from(c));
+            }
+        }
+    }
     match escaped.starts_with(['.', '\'']) {
         true => format!("\\&{escaped}"),
         false => escaped,

@@ -304,9 +304,9 @@ fn a_switch_that_is_not_supported_yet_says_so_by_name() {
     if on_haproxy() {
         return;
     }
-    let finished = Launch::new("").arg("-S").arg("/none").run_bare();
+    let finished = Launch::new("").arg("-dL").run_bare();
     assert_eq!(finished.code(), 1);
-    let text = "option '-S' is not supported yet";
+    let text = "option '-dL' is not supported yet";
     assert_eq!(finished.lines_with(text).len(), 1, "{}", finished.text);
 }
 
