@@ -96,12 +96,14 @@ impl BackendView {
     }
 
     /// The backend has other servers in this version of the configuration.
-    pub fn follow(&mut self, shared: &Shared) {
+    pub fn follow(&mut self, shared: &Shared, now: Tick) {
         let servers = &shared.config.backend(self.backend).servers;
         let follows = |id: &ServerId| shared.config.server(*id).minconn > 0;
         self.follows_load = servers.iter().any(follows);
         self.tried = tried(shared, servers);
         self.seen = 0;
+        // At once: what is gone from the version must not be asked about.
+        self.refresh(shared, now);
     }
 
     /// Takes over changes of servers. Costs two comparisons when there are none.

@@ -78,6 +78,11 @@ pub fn decide(shared: &Shared, id: ServerId, event: Event, now: Tick) -> Option<
         // Its checks were quicker, or an operator.
         return Some(Change::default());
     }
+    if cell.admin() & admin::MAINT != 0 || !agent::lets_up(shared, id) {
+        // An operator or its agent was quicker: when it may come back, it is tried anew.
+        begin(shared, id, now);
+        return Some(Change::default());
+    }
     let rise = i32::try_from(on_down.rise).unwrap_or(i32::MAX / 4);
     let health = if good {
         (cell.health.load(Acquire) + 1).min(rise)
@@ -274,12 +279,45 @@ mod tests {
             guid: None,
         };
         let (next, id) = shared.with_server(added, Tick(0));
-        v.follow(&next);
+        v.follow(&next, Tick(0));
         change::set_ready(&next, id, Tick(0));
         for _ in 0..2 {
             super::super::observe::on_event(&next, id, Event::ConnectFailed, None, Tick(0));
         }
         assert_eq!(v.take_trial(&next, Tick(MS)), Some(id));
+    }
+
+    #[test]
+    fn a_success_does_not_bring_up_what_an_operator_took_out_meanwhile() {
+        let shared = two();
+        fail(&shared, 0);
+        let mut v = view(&shared, 0);
+        assert_eq!(v.take_trial(&shared, Tick(MS)), Some(A));
+        assert!(decide(&shared, A, Event::Connected, Tick(MS)).is_some());
+        assert_eq!(v.take_trial(&shared, Tick(MS)), Some(A), "the second");
+        change::set_maint(&shared, A, Tick(MS));
+        let told = decide(&shared, A, Event::Connected, Tick(MS));
+        assert_eq!(told, Some(Change::default()));
+        assert_eq!(shared.server(A).op(), OpState::Stopped);
+    }
+
+    #[test]
+    fn a_server_that_is_gone_is_no_alternative() {
+        let shared = farm(vec![fixture::server("b", 2)]);
+        let mut v = view(&shared, 0);
+        let added = Added {
+            server: fixture::server("a", 1),
+            guid: None,
+        };
+        let (with, id) = shared.with_server(added, Tick(0));
+        v.follow(&with, Tick(0));
+        change::set_ready(&with, id, Tick(0));
+        v.refresh(&with, Tick(0));
+        assert!(v.has_alternatives(&with));
+        let without = with.without_server(id);
+        v.follow(&without, Tick(1));
+        let tidied = without.tidied().expect("nobody speaks of it");
+        assert!(!v.has_alternatives(&tidied));
     }
 
     #[test]

@@ -252,6 +252,11 @@ fn on_down(section: &ProxyRaw, raw: &ServerRaw, cx: &mut Cx<'_>) -> Option<OnDow
         let _: Said = cx.alert(at, prefix + text);
         return None;
     }
+    if options.redir.is_some() {
+        let text = "'on-down' and 'redir' cannot be used at the same time: a redirect tells nothing about the server.";
+        let _: Said = cx.alert(at, prefix + text);
+        return None;
+    }
     let unchecked = options.check.is_none();
     if unchecked && options.observe.is_none() {
         let text =

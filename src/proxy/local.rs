@@ -204,7 +204,7 @@ impl Local {
         let mut asks = false;
         for at in changed {
             let id = BackendId(at as u32);
-            self.views[at].follow(&self.shared);
+            self.views[at].follow(&self.shared, self.now);
             self.cookies[at] = Values::new(config, id);
             asks |= listener::asks_addresses(config, config.backend(id));
         }
