@@ -323,7 +323,16 @@ async fn serve_master<E: Executor>(executor: E, desk: Rc<Desk>, mut stream: E::S
 /// operator who comes through the master is let in.
 async fn let_in<E: Executor>(executor: E, desk: Rc<Desk>, mut stream: E::Stream) {
     let mut space = [0];
-    while let Ok((1, fds)) = executor.receive_with(&mut stream, &mut space).await {
+    loop {
+        let fds = match executor.receive_with(&mut stream, &mut space).await {
+            Ok((1, fds)) => fds,
+            // No descriptor is left for this one: its client is lost, the way to the master is not.
+            Err(why) if why.raw_os_error() == Some(libc::EMFILE) => {
+                executor.sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+            _ => return,
+        };
         let door = Door {
             rights: Rights::unpack(space[0]),
             offers: false,

@@ -71,7 +71,7 @@ pub struct Args {
     /// `-x`
     pub takeover: Option<PathBuf>,
     /// `-S`: address and options of the master's admin socket, by commas.
-    pub master_socket: Option<String>,
+    pub master_sockets: Vec<String>,
     /// `-sf`, `-st`: the last one names the signal for all.
     pub farewell: Option<Farewell>,
     pub old_pids: Vec<i32>,
@@ -550,7 +550,7 @@ fn record(args: &mut Args, flag: &Flag, act: Act, value: OsString) -> Result<(),
         Act::Master => args.master = true,
         Act::MasterNotify => (args.master, args.notify) = (true, true),
         Act::Takeover => args.takeover = Some(value.into()),
-        Act::MasterSocket => args.master_socket = Some(text_of(flag.name, value)?),
+        Act::MasterSocket => args.master_sockets.push(text_of(flag.name, value)?),
         Act::ZeroWarning => args.zero_warning = true,
         Act::Diagnostics => args.diagnostics = true,
         Act::TolerateUnresolved => args.tolerate_unresolved = true,

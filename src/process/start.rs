@@ -222,15 +222,16 @@ impl Start<'_> {
 
     /// The master's own admin sockets (`-S`), read as a `stats socket` line of which commas part the words.
     fn master_doors(&self) -> Step<Vec<Door>> {
-        let Some(words) = &self.args.master_socket else {
+        if self.args.master_sockets.is_empty() {
             return Ok(Vec::new());
-        };
-        // What an operator of the machine may do, as haproxy: a level among the options comes later and wins.
-        let (place, options) = words.split_once(',').unwrap_or((words, ""));
-        let line = format!(
-            "global\n stats socket {place} level admin {}\n",
-            options.replace(',', " ")
-        );
+        }
+        let mut line = "global\n".to_owned();
+        for words in &self.args.master_sockets {
+            // What an operator of the machine may do, as haproxy: a level among the options comes later and wins.
+            let (place, options) = words.split_once(',').unwrap_or((words, ""));
+            let options = options.replace(',', " ");
+            line += &format!(" stats socket {place} level admin {options}\n");
+        }
         let loaded = load(&LoadInputs {
             inputs: vec![Input::Text {
                 name: "-S".to_owned(),

@@ -187,6 +187,11 @@ fn commands_go_to_the_process_that_a_prefix_names() {
     }
     // A payload belongs to its command.
     assert!(ask(&master, "@1 add acl #9 <<\na\nb\n\nshow version\n").ends_with("\n\n"));
+    let text = ask(&master, "show version <<\nreload\n\nshow cli level\n");
+    assert!(
+        text.ends_with("admin\n\n") && !text.contains("Success"),
+        "{text}"
+    );
     // The worker talks by itself.
     let text = ask(&master, "@@1\nshow version\nshow info\nquit\n");
     assert!(text.contains(&format!("\nPid: {pid}\n")), "{text}");

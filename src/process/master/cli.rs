@@ -7,7 +7,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -15,12 +15,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 
 use crate::config::{BindAddress, CliLevel, StatsSocket};
 use crate::observe::cli::parse::{self, Command, Ending};
 use crate::observe::cli::{LINE_BYTES, PAYLOAD_BYTES, Rights, show};
 use crate::process::version;
+
+/// How often it is looked whether a client still waits for a worker that says nothing.
+const CLIENT_LOOK: Duration = Duration::from_secs(1);
 
 /// Connections served at once; further ones are closed.
 const CONNECTIONS_MAX: usize = 32;
@@ -474,13 +478,34 @@ impl Talk {
                 )?;
             }
             _ => {
-                return match place {
-                    None => self.run_here(&plain),
-                    Some(pid) => self.run_there(pid, words, payload),
+                return match (place, payload) {
+                    (Some(pid), _) => self.run_there(pid, words, payload),
+                    // Its lines are no commands, whatever they look like.
+                    (None, Some(until)) if self.payload(until)?.is_none() => Ok(Next::Close),
+                    (None, _) => self.run_here(&plain),
                 };
             }
         }
-        Ok(Next::Go)
+        match payload {
+            Some(until) if self.payload(until)?.is_none() => Ok(Next::Close),
+            _ => Ok(Next::Go),
+        }
+    }
+
+    /// The lines that belong to a command, the one that ends them included; `None`: the connection ended before.
+    fn payload(&mut self, until: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let (mut text, mut left) = (Vec::new(), PAYLOAD_BYTES);
+        loop {
+            let Some(line) = self.line(left)? else {
+                return Ok(None);
+            };
+            left = left.saturating_sub(line.len() + 1);
+            text.extend_from_slice(&line);
+            text.push(b'\n');
+            if line.strip_suffix(b"\r").unwrap_or(&line) == until {
+                return Ok(Some(text));
+            }
+        }
     }
 
     // ------------------------------------------------------------ the master's commands
@@ -567,18 +592,10 @@ impl Talk {
             text.extend_from_slice(b" <<");
             text.extend_from_slice(until);
             text.push(b'\n');
-            let mut left = PAYLOAD_BYTES;
-            loop {
-                let Some(line) = self.line(left)? else {
-                    return Ok(Next::Close);
-                };
-                left = left.saturating_sub(line.len() + 1);
-                text.extend_from_slice(&line);
-                text.push(b'\n');
-                if line.strip_suffix(b"\r").unwrap_or(&line) == until {
-                    break;
-                }
-            }
+            let Some(lines) = self.payload(until)? else {
+                return Ok(Next::Close);
+            };
+            text.extend_from_slice(&lines);
         } else {
             text.push(b'\n');
         }
@@ -588,8 +605,38 @@ impl Talk {
         worker.write_all(&text)?;
         // Nothing more comes: waiting for it would only take its time.
         worker.shutdown(Shutdown::Write)?;
-        io::copy(&mut worker, &mut &self.socket)?;
+        self.pass_on(&mut worker)?;
         Ok(Next::Go)
+    }
+
+    /// What a worker says, until it ends or the client is gone: a worker that hangs must not keep the places of those
+    /// who left.
+    fn pass_on(&self, worker: &mut UnixStream) -> io::Result<()> {
+        worker.set_read_timeout(Some(CLIENT_LOOK))?;
+        let mut space = [0; 16_384];
+        loop {
+            match worker.read(&mut space) {
+                Ok(0) => return Ok(()),
+                Ok(n) => (&self.socket).write_all(&space[..n])?,
+                Err(why)
+                    if matches!(
+                        why.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) =>
+                {
+                    if self.client_left() {
+                        return Err(io::ErrorKind::BrokenPipe.into());
+                    }
+                }
+                Err(why) => return Err(why),
+            }
+        }
+    }
+
+    /// Both directions are closed; one that only sends no more still waits for its answer.
+    fn client_left(&self) -> bool {
+        let mut entries = [PollFd::new(self.socket.as_fd(), PollFlags::empty())];
+        poll(&mut entries, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     fn connect(&self, pid: i32) -> Option<UnixStream> {
@@ -631,7 +678,7 @@ impl Talk {
             let _ = io::copy(&mut from, &mut to);
             let _ = to.shutdown(Shutdown::Write);
         })?;
-        io::copy(&mut worker, &mut &self.socket)?;
+        let _ = self.pass_on(&mut worker);
         // Wakes the other direction.
         let _ = self.socket.shutdown(Shutdown::Both);
         Ok(Next::Close)
