@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{AccessFlags, access, geteuid};
 use serde_json::{Value, json};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::holder;
 use crate::config::{Bind, BindAddress, Config, LogAddress, Server, ServerAddress, ServerPort};
@@ -118,7 +117,7 @@ fn address(bind: &Bind) -> Finding {
     let object = at.to_string();
     match bound(*at, bind) {
         Ok(()) => Finding::new(Grade::Ok, "port", object, "is free"),
-        Err(why) if why.raw_os_error() == Some(libc::EADDRINUSE) => held(*at, object),
+        Err(why) if why.raw_os_error() == Some(libc::EADDRINUSE) => held(*at, "port", object),
         Err(why) => {
             let found = Finding::new(Grade::Error, "port", object, bind::reason(&why));
             match bind::remedy(&why, &bind.address) {
@@ -147,10 +146,10 @@ fn bound(at: SocketAddr, bind: &Bind) -> io::Result<()> {
     socket.bind(&at.into())
 }
 
-fn held(at: SocketAddr, object: String) -> Finding {
+fn held(at: SocketAddr, what: &'static str, object: String) -> Finding {
     let holders = holder::of(at);
     if holders.is_empty() {
-        return Finding::new(Grade::Error, "port", object, "is held by another process")
+        return Finding::new(Grade::Error, what, object, "is held by another process")
             .remedy("run this as root, or 'ss -ltnp' as root, to learn which");
     }
     let names: Vec<String> = holders
@@ -160,17 +159,17 @@ fn held(at: SocketAddr, object: String) -> Finding {
     let text = format!("is held by {}", names.join(", "));
     if holders.iter().all(holder::Holder::is_balancer) {
         let pids: Vec<String> = holders.iter().map(|h| h.pid.to_string()).collect();
-        return Finding::new(Grade::Warning, "port", object, text).remedy(format!(
+        return Finding::new(Grade::Warning, what, object, text).remedy(format!(
             "start with '-sf {}' to take over from it",
             pids.join(" ")
         ));
     }
-    Finding::new(Grade::Error, "port", object, text)
+    Finding::new(Grade::Error, what, object, text)
         .remedy("stop it, or let this one listen elsewhere")
 }
 
 /// Sockets that are files need a directory that may be written to.
-fn place(address: &BindAddress, what: &str) -> Finding {
+fn place(address: &BindAddress, what: &'static str) -> Finding {
     match address {
         BindAddress::Unix(path) => directory(what, path),
         BindAddress::Ip(at) => {
@@ -179,6 +178,9 @@ fn place(address: &BindAddress, what: &str) -> Finding {
                 .and_then(|s| s.bind(&(*at).into()));
             match tried {
                 Ok(()) => Finding::new(Grade::Ok, what, at.to_string(), "is free"),
+                Err(why) if why.kind() == io::ErrorKind::AddrInUse => {
+                    held(*at, what, at.to_string())
+                }
                 Err(why) => Finding::new(Grade::Error, what, at.to_string(), bind::reason(&why)),
             }
         }
@@ -401,6 +403,13 @@ fn door(server: &Server) -> Result<Door, &'static str> {
     }
 }
 
+/// A listener with a full backlog lets a connect wait as long as a send may.
+fn connect_unix(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(CONNECT_TIMEOUT))?;
+    socket.connect(&SockAddr::unix(path)?)
+}
+
 fn reached(name: String, door: &Door) -> Finding {
     let begun = Instant::now();
     let (at, result) = match door {
@@ -408,10 +417,7 @@ fn reached(name: String, door: &Door) -> Finding {
             at.to_string(),
             TcpStream::connect_timeout(at, CONNECT_TIMEOUT).map(drop),
         ),
-        Door::Unix(path) => (
-            path.display().to_string(),
-            UnixStream::connect(path).map(drop),
-        ),
+        Door::Unix(path) => (path.display().to_string(), connect_unix(path)),
     };
     let ms = begun.elapsed().as_millis();
     match result {

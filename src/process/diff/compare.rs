@@ -1,5 +1,7 @@
 //! Two configurations section by section, and what each difference means for connections.
 
+use std::collections::{HashMap, HashSet};
+
 use super::rules::{Line, Step, lists, steps, without_rules};
 use super::tree::Tree;
 use super::{Act, Change, Side};
@@ -82,17 +84,28 @@ fn pairs<'a, T>(
     key: impl Fn(&T) -> String,
     mut each: impl FnMut(String, Pair<'a, T>),
 ) {
-    let keys: std::collections::HashMap<String, &T> = new.iter().map(|n| (key(n), n)).collect();
-    let known: std::collections::HashSet<String> = old.iter().map(&key).collect();
-    for a in old {
-        let name = key(a);
-        match keys.get(&name) {
-            Some(b) => each(name, Pair::Both(a, b)),
-            None => each(name, Pair::Old(a)),
+    // Of several with one name (binds of one address) the first belongs to the first.
+    let numbered = |list: &'a [T]| {
+        let mut seen = HashMap::<String, u32>::new();
+        let mut named = Vec::new();
+        for item in list {
+            let nth = seen.entry(key(item)).or_default();
+            *nth += 1;
+            named.push(((key(item), *nth), item));
+        }
+        named
+    };
+    let (old, new) = (numbered(old), numbered(new));
+    let keys: HashMap<_, _> = new.iter().cloned().collect();
+    let known: HashSet<_> = old.iter().map(|(name, _)| name).collect();
+    for (name, a) in &old {
+        match keys.get(name) {
+            Some(b) => each(name.0.clone(), Pair::Both(a, b)),
+            None => each(name.0.clone(), Pair::Old(a)),
         }
     }
-    for b in new.iter().filter(|b| !known.contains(&key(b))) {
-        each(key(b), Pair::New(b));
+    for (name, b) in new.iter().filter(|(name, _)| !known.contains(name)) {
+        each(name.0.clone(), Pair::New(b));
     }
 }
 
@@ -248,8 +261,8 @@ fn settings(
     for (path, from, to) in differ {
         let (label, old) = readable(&path, &from);
         let (_, new) = readable(&path, &to);
-        let (old, new) = if old == new {
-            // What differs is not in what is shown.
+        let (old, new) = if old == new || label.ends_with("auth") {
+            // What differs is not in what is shown, or is a password.
             (None, None)
         } else {
             (Some(old), Some(new))

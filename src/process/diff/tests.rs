@@ -29,6 +29,30 @@ const BASE: &str = "global\n maxconn 100\n\
     backend k\n balance uri\n server k1 192.0.2.3:80\n server k2 192.0.2.4:80\n";
 
 #[test]
+fn two_binds_of_one_address_are_two() {
+    let twice = BASE.replace(
+        " bind :8081\n",
+        " bind :8081 interface lo\n bind :8081 name two\n",
+    );
+    assert_eq!(between(&twice, &twice), []);
+    let once = BASE.replace(" bind :8081\n", " bind :8081 interface lo\n");
+    assert_eq!(between(&twice, &once).len(), 1);
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let with = |auth: &str| {
+        BASE.replace(
+            " bind :8080\n",
+            &format!(" bind :8080\n stats uri /s\n stats auth {auth}\n"),
+        )
+    };
+    let changes = between(&with("joe:secret1"), &with("joe:secret2"));
+    assert_eq!(changes.len(), 1);
+    assert!(!format!("{changes:?}").contains("secret"), "{changes:?}");
+}
+
+#[test]
 fn comments_order_quoting_and_moved_defaults_make_no_difference() {
     assert_eq!(between(BASE, BASE), []);
     let other = "# another look\nglobal\n  maxconn 100   # the same\n\n\
