@@ -19,7 +19,7 @@ use super::args::{Args, Farewell};
 use super::bind::{self, BindError, Bound, Manner};
 use super::limits::{self, Needs};
 use super::look;
-use super::master::cli::Door;
+use super::master::cli::{self, Door};
 use super::master::{self, FromMaster};
 use super::old::Old;
 use super::pidfile::PidFile;
@@ -225,17 +225,10 @@ impl Start<'_> {
         if self.args.master_sockets.is_empty() {
             return Ok(Vec::new());
         }
-        let mut line = "global\n".to_owned();
-        for words in &self.args.master_sockets {
-            // What an operator of the machine may do, as haproxy: a level among the options comes later and wins.
-            let (place, options) = words.split_once(',').unwrap_or((words, ""));
-            let options = options.replace(',', " ");
-            line += &format!(" stats socket {place} level admin {options}\n");
-        }
         let loaded = load(&LoadInputs {
             inputs: vec![Input::Text {
                 name: "-S".to_owned(),
-                bytes: line.into_bytes(),
+                bytes: cli::as_section(&self.args.master_sockets).into_bytes(),
             }],
             env: environment(),
             ..LoadInputs::default()

@@ -685,6 +685,18 @@ impl Talk {
     }
 }
 
+/// The arguments of all `-S` as the section in which each would stand.
+pub fn as_section(sockets: &[String]) -> String {
+    let mut text = "global\n".to_owned();
+    for words in sockets {
+        // What an operator of the machine may do, as haproxy: a level among the options comes later and wins.
+        let (place, options) = words.split_once(',').unwrap_or((words, ""));
+        let options = options.replace(',', " ");
+        text += &format!(" stats socket {place} level admin {options}\n");
+    }
+    text
+}
+
 /// The words as a line that is read as these words.
 fn line_of(words: &[String]) -> Vec<u8> {
     let mut line = Vec::new();
