@@ -225,6 +225,9 @@ impl Start<'_> {
         if self.args.master_sockets.is_empty() {
             return Ok(Vec::new());
         }
+        for text in cli::without_effect(&self.args.master_sockets) {
+            say::warning(&text);
+        }
         let loaded = load(&LoadInputs {
             inputs: vec![Input::Text {
                 name: "-S".to_owned(),

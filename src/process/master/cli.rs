@@ -697,6 +697,15 @@ pub fn as_section(sockets: &[String]) -> String {
     text
 }
 
+/// Options of `-S` that a master's socket takes and does not follow: each is to be told.
+pub fn without_effect(sockets: &[String]) -> Vec<String> {
+    let options = sockets.iter().flat_map(|words| words.split(',').skip(1));
+    options
+        .filter(|word| ["maxconn", "accept-proxy", "expose-fd"].contains(word))
+        .map(|word| format!("option '-S' : '{word}' has no effect on a master's socket."))
+        .collect()
+}
+
 /// The words as a line that is read as these words.
 fn line_of(words: &[String]) -> Vec<u8> {
     let mut line = Vec::new();
